@@ -174,9 +174,9 @@ class GuardedJobStore(JobStore):
         snapshot = super().snapshot(analysis_id)
         return snapshot if snapshot is not None and is_visible(snapshot.record.owner) else None
 
-    def records(self) -> Sequence[Snapshot]:
+    def snapshots(self) -> Sequence[Snapshot]:
         """Return all visible records with their jobs."""
-        return [snapshot for snapshot in super().records() if is_visible(snapshot.record.owner)]
+        return [snapshot for snapshot in super().snapshots() if is_visible(snapshot.record.owner)]
 
     def cancel(self, analysis_id: str, reason: str) -> bool:
         """Cancel a visible analysis; return whether it was open."""

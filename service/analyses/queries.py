@@ -157,7 +157,7 @@ def _find_unarchived(stores: Stores, analysis_filter: AnalysisFilter) -> list[An
 
 def _list_open(stores: Stores) -> Sequence[Snapshot]:
     try:
-        return stores.jobs.records()
+        return stores.jobs.snapshots()
     except Unavailable as error:
         _log.warning("open analyses not listed: job store unavailable", error=str(error))
         return []

@@ -76,7 +76,7 @@ async def run_local(
     registry_threads.start()
 
     def cancel_all() -> None:
-        for snapshot in store.records():
+        for snapshot in store.snapshots():
             if store.cancel(snapshot.record.id, "server stopped"):
                 ports.observer.analysis_finished(queries.get(ports.stores, snapshot.record.id))
 

@@ -120,7 +120,7 @@ class Engine:
     def _resend_lost_messages(self) -> None:
         brokers = {queue: self._brokers[queue] for queue in self._served}
         empty = {name for name, queue in brokers.items() if isinstance(queue, NotifyingBroker) and queue.is_empty(name)}
-        for job, shard in self._store.lost_messages(empty):
+        for job, shard in self._store.mark_lost_messages(empty):
             _log.warning("lost message resent", job=job, shard=shard)
             if shard is None:
                 self.send_judging(job)

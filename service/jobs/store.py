@@ -319,7 +319,7 @@ class JobStore(BaseStore):
         if tx.job_id(item.analysis) == item.job:
             tx.delete_outbox_item(item.analysis)
 
-    def lost_messages(self, empty_queues: Collection[str]) -> Sequence[tuple[str, int | None]]:
+    def mark_lost_messages(self, empty_queues: Collection[str]) -> Sequence[tuple[str, int | None]]:
         """Return the jobs and shards whose message is lost, and mark their messages as sent now.
 
         Args:
@@ -365,7 +365,7 @@ class JobStore(BaseStore):
         """Return a record with its job; None if it does not exist."""
         return self._reader.snapshot(analysis_id, *self._now_and_workers())
 
-    def records(self) -> Sequence[Snapshot]:
+    def snapshots(self) -> Sequence[Snapshot]:
         """Return all records with their jobs."""
         analyses, finished, open_analyses = self._read(
             ("ZRANGE", f"{PREFIX}analyses", 0, -1),

@@ -306,7 +306,7 @@ def test_the_last_shard_of_a_job_sends_the_judging(engine: Engine, store: JobSto
     engine.send_shards(job, 3)
 
     assert judged.get(timeout=SOON) == [0, 1, 2, 3, 4]
-    assert store.records() == []
+    assert store.snapshots() == []
 
 
 def test_a_message_delivered_twice_runs_once(engine: Engine, store: JobStore) -> None:

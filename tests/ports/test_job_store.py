@@ -222,7 +222,7 @@ def test_of_200_concurrent_requests_exactly_50_are_accepted_at_a_limit_of_50(sto
     assert outcomes[Outcome.FULL] == 150
     assert outcomes[Outcome.NEW] + outcomes[Outcome.JOINED] == 50
     accepted = {submission.analysis for submission in submissions if submission.outcome is not Outcome.FULL}
-    assert {snapshot.record.id for snapshot in store.records()} == accepted
+    assert {snapshot.record.id for snapshot in store.snapshots()} == accepted
     assert {submission.open for submission in submissions if submission.outcome is Outcome.FULL} == {50}
 
 
@@ -289,7 +289,7 @@ def test_the_same_request_id_from_many_threads_makes_one_analysis(store: JobStor
 
     assert Counter(submission.outcome for submission in submissions) == {Outcome.NEW: 1, Outcome.REPEATED: 31}
     assert len({submission.analysis for submission in submissions}) == 1
-    assert len(store.records()) == 1
+    assert len(store.snapshots()) == 1
 
 
 def test_a_reserved_request_id_applies_to_uploads_and_models(store: JobStore) -> None:
@@ -751,7 +751,7 @@ def test_a_succeeded_job_leaves_no_record(store: JobStore) -> None:
     run_all(store, job)
     store.finish_job(job, store.claim_judging(job) or 0)
 
-    assert (store.snapshot("a"), store.snapshot("b"), store.records()) == (None, None, [])
+    assert (store.snapshot("a"), store.snapshot("b"), store.snapshots()) == (None, None, [])
     assert store.shard_results(job) == []
     assert store.claim_judging(job) is None
     assert store.claim_shard(job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
@@ -822,7 +822,7 @@ def test_analyses_that_ended_a_week_ago_are_deleted_by_the_next_submission(
 
     assert store.snapshot("old") is None
     assert store.job(job) is None
-    assert [snapshot.record.id for snapshot in store.records()] == ["new"]
+    assert [snapshot.record.id for snapshot in store.snapshots()] == ["new"]
     assert submit(store, "resubmit", key="resubmit", request_id="r", body="another").outcome is Outcome.NEW
 
 
@@ -835,7 +835,7 @@ def test_recently_ended_and_open_analyses_are_not_deleted(store: JobStore, clock
 
     submit(store, "new", key="new", created=clock.now)
 
-    assert {snapshot.record.id for snapshot in store.records()} == {"open", "old", "new"}
+    assert {snapshot.record.id for snapshot in store.snapshots()} == {"open", "old", "new"}
     assert submit(store, "resubmit", request_id="r").analysis == "old"
 
 
@@ -851,7 +851,7 @@ def finish_many(store: JobStore, clock: Clock, count: int, first: int = 0) -> No
 
 
 def record_ids(store: JobStore) -> set[str]:
-    return {snapshot.record.id for snapshot in store.records()}
+    return {snapshot.record.id for snapshot in store.snapshots()}
 
 
 @pytest.fixture
@@ -961,7 +961,7 @@ def test_records_that_need_several_calls_are_all_listed(store: JobStore, clock: 
 
 def test_a_list_shows_retried_analyses_that_end_or_run_again(store: JobStore, clock: Clock) -> None:
     def listed() -> tuple[State, Failure | None, float | None, float]:
-        (snapshot,) = store.records()
+        (snapshot,) = store.snapshots()
         return snapshot.record.state, snapshot.record.failure, snapshot.record.ended, snapshot.now
 
     submit_failed(store)
@@ -985,7 +985,7 @@ def test_a_list_shows_the_progress_of_the_job_of_a_cancelled_analysis(store: Job
     store.cancel("a", "")
 
     def done() -> set[int]:
-        return {snapshot.job.done for snapshot in store.records() if snapshot.job is not None}
+        return {snapshot.job.done for snapshot in store.snapshots() if snapshot.job is not None}
 
     assert done() == {0}
     store.report_progress(job, 0, claim_token(store, job), 3)
@@ -997,12 +997,12 @@ def test_a_list_shows_analyses_that_an_older_version_retried(server: RedisServer
     """An older version does not remove the analysis from `errata:finished`, which it does not know."""
     store, client = redis_store(server, clock), server.client()
     submit_failed(store)
-    assert [snapshot.record.state for snapshot in store.records()] == [State.FAILED]
+    assert [snapshot.record.state for snapshot in store.snapshots()] == [State.FAILED]
     before = client.zrange("errata:finished", 0, -1, withscores=True)
     resubmit(store)
     client.zadd("errata:finished", dict(before))
 
-    assert [snapshot.record.state for snapshot in store.records()] == [State.QUEUED]
+    assert [snapshot.record.state for snapshot in store.snapshots()] == [State.QUEUED]
     assert client.zcard("errata:finished") == 0
 
 
@@ -1041,7 +1041,7 @@ def test_the_queue_position_counts_earlier_open_jobs(store: JobStore, clock: Clo
         clock.advance(1)
 
     def positions() -> dict[str, int]:
-        return {snapshot.record.id: snapshot.queue_position for snapshot in store.records()}
+        return {snapshot.record.id: snapshot.queue_position for snapshot in store.snapshots()}
 
     assert positions() == {"a": 0, "b": 1, "c": 2}
     store.cancel("a", "")
@@ -1104,7 +1104,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         self.deleted: set[str] = set()
 
     def count_open(self) -> int:
-        return sum(not snapshot.record.state.is_final for snapshot in self.store.records())
+        return sum(not snapshot.record.state.is_final for snapshot in self.store.snapshots())
 
     @rule(key=st.sampled_from("kl"), fresh=st.booleans(), shards=st.integers(1, 3))
     def submit(self, key: str, fresh: bool, shards: int) -> None:
@@ -1216,7 +1216,7 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def final_states_never_change(self) -> None:
-        states = {snapshot.record.id: snapshot.record.state for snapshot in self.store.records()}
+        states = {snapshot.record.id: snapshot.record.state for snapshot in self.store.snapshots()}
         for analysis, before in self.states.items():
             if analysis in self.deleted:
                 assert analysis not in states
@@ -1229,7 +1229,7 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def transitions_are_legal_and_progress_is_at_most_the_total(self) -> None:
-        for snapshot in self.store.records():
+        for snapshot in self.store.snapshots():
             if snapshot.job is not None:
                 self.jobs.setdefault(snapshot.job.id, snapshot.job)
         for id, before in list(self.jobs.items()):
@@ -1261,7 +1261,7 @@ class JobStoreMachine(RuleBasedStateMachine):
     def waiting_analyses_are_the_open_ones(
         self,
     ) -> None:  # invariants run in alphabetical order: this one needs self.jobs
-        snapshots = self.store.records()
+        snapshots = self.store.snapshots()
         open_analyses = {snapshot.record.id for snapshot in snapshots if not snapshot.record.state.is_final}
         assert len(open_analyses) <= MACHINE_LIMIT
         open_jobs = {id: job for id in self.jobs if (job := self.store.job(id)) and not job.state.is_final}
@@ -1378,7 +1378,7 @@ def test_open_jobs_of_earlier_versions_are_continued(server: RedisServer, file: 
                 client.set(key, record_ids["value"])
     store = RedisJobStore(connect(server.url, 2.0))
 
-    (open_one,) = store.records()
+    (open_one,) = store.snapshots()
     assert open_one.record.request.labels == {"model": "net", "version": "1"}
     assert open_one.record.owner == "ci"
     assert open_one.job is not None
@@ -1390,7 +1390,7 @@ def test_open_jobs_of_earlier_versions_are_continued(server: RedisServer, file: 
     judging = store.claim_judging(job)
     assert judging is not None
     assert store.finish_job(job, judging)
-    assert list(store.records()) == []
+    assert list(store.snapshots()) == []
 
 
 def test_records_of_a_newer_version_are_not_read(server: RedisServer) -> None:
@@ -1403,7 +1403,7 @@ def test_records_of_a_newer_version_are_not_read(server: RedisServer) -> None:
         document = json.loads(client.hget(key, name)) | {"schema": SCHEMA + 1}
         client.hset(key, name, json.dumps(document))
 
-    assert [entry.record.id for entry in store.records()] == ["b"]
+    assert [entry.record.id for entry in store.snapshots()] == ["b"]
     for call in (lambda: store.snapshot("a"), lambda: store.job(job)):
         with pytest.raises(NewerRecord, match="a newer version of Errata wrote this record"):
             call()
@@ -1543,7 +1543,7 @@ def test_a_damaged_record_is_not_listed_and_logged_once(server: RedisServer, cha
 
     with structlog.testing.capture_logs() as log:
         for _ in range(3):
-            assert [entry.record.id for entry in store.records()] == ["b"]
+            assert [entry.record.id for entry in store.snapshots()] == ["b"]
         with pytest.raises(DamagedRecord, match="the open analysis a"):
             store.snapshot("a")
     assert [event["log_level"] for event in log] == ["error"], "logged more than once"
@@ -1559,7 +1559,7 @@ def test_a_damaged_job_is_reported(server: RedisServer, spec: str) -> None:
 
     with pytest.raises(DamagedRecord):
         store.job(job)
-    assert list(store.records()) == []
+    assert list(store.snapshots()) == []
 
 
 def test_a_damaged_number_of_shards_does_not_block_redis(server: RedisServer) -> None:
@@ -1646,7 +1646,7 @@ def test_unknown_names_among_the_shards_do_not_keep_others_from_being_sent_again
     clock.advance(DAY)
 
     assert store.expired_shards() == [(job, 0)]
-    assert store.lost_messages(["models"]) == [(job, 0)]
+    assert store.mark_lost_messages(["models"]) == [(job, 0)]
 
 
 def test_a_damaged_job_does_not_keep_others_from_being_sent_again(server: RedisServer) -> None:
@@ -1658,7 +1658,7 @@ def test_a_damaged_job_does_not_keep_others_from_being_sent_again(server: RedisS
     client.hset(f"errata:job:{jobs[1]}", "created", "soon")
     clock.advance(DAY)
 
-    assert {*store.lost_messages(["models"])} == {(jobs[0], 0), (jobs[2], 0)}
+    assert {*store.mark_lost_messages(["models"])} == {(jobs[0], 0), (jobs[2], 0)}
 
 
 def test_a_postponed_judging_is_not_lost_until_its_message_is_due(store: JobStore, clock: Clock) -> None:
@@ -1666,10 +1666,10 @@ def test_a_postponed_judging_is_not_lost_until_its_message_is_due(store: JobStor
     store.finish_shard(job, 0, claim_token(store, job), shard_result(4))
     store.postpone_judging(job, DAY)
     clock.advance(DAY)
-    assert store.lost_messages([JUDGING]) == []
+    assert store.mark_lost_messages([JUDGING]) == []
 
     clock.advance(store.heartbeat_timeout)
-    assert store.lost_messages([JUDGING]) == [(job, None)]
+    assert store.mark_lost_messages([JUDGING]) == [(job, None)]
 
 
 @pytest.mark.parametrize("end", ["cancel", "fail", "finish"])

@@ -105,7 +105,7 @@ def test_this_release_finishes_a_job_that_the_previous_one_queued(
     assert token is not None
     assert len(store.shard_results(job)) == 3
     assert store.finish_job(job, token) is True
-    assert store.records() == []
+    assert store.snapshots() == []
     assert open_keys(store) == set()
 
 
@@ -120,7 +120,7 @@ def test_the_previous_release_finishes_a_job_that_this_one_queued(
         assert previous.report(job, shard, fence, 2) == "ok"
         assert previous.finish_shard(job, shard, fence) == left
     assert previous.judge(job) == 1
-    assert store.records() == []
+    assert store.snapshots() == []
     assert open_keys(store) == set()
 
 
@@ -135,7 +135,7 @@ def test_both_releases_share_the_shards_of_a_job(store: RedisJobStore, previous:
     assert previous.finish_shard(job, 0, fence) == 1
     assert finish(store, job, 2) == 0
     assert previous.judge(job) == 1
-    assert store.records() == []
+    assert store.snapshots() == []
 
 
 def test_a_shard_moves_between_the_releases_when_its_lease_expires(
@@ -218,8 +218,8 @@ def test_random_steps_of_both_releases_end_every_analysis(
             break
 
     assert store.depth().queued_shards == 0
-    assert {snapshot.record.state for snapshot in store.records()} <= {State.CANCELLED, State.FAILED}
-    assert store.lost_messages({MODELS}) == []
+    assert {snapshot.record.state for snapshot in store.snapshots()} <= {State.CANCELLED, State.FAILED}
+    assert store.mark_lost_messages({MODELS}) == []
 
 
 def _step(store: RedisJobStore, previous: PreviousRelease, job: str, choose: random.Random) -> None:

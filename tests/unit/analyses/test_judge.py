@@ -46,7 +46,7 @@ def test_each_analysis_of_a_job_gets_the_result(backend: Backend) -> None:
         assert result.summary.groups["all"].num_samples == 20
         assert backend.archive.predictions(analysis.id).top1.tolist() == [7] * 20
     assert sorted(analysis.id for analysis in backend.finished) == sorted(analysis.id for analysis in analyses)
-    assert list(backend.store.records()) == []
+    assert list(backend.store.snapshots()) == []
 
 
 def test_a_cancelled_analysis_gets_no_result(backend: Backend) -> None:

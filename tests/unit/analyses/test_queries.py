@@ -100,7 +100,7 @@ def test_analyses_that_are_added_between_pages_neither_repeat_nor_hide_others(
 
 def slow_list(backend: Backend, archived: Sequence[Analysis], order: Order) -> list[str]:
     """Return the ids of all analyses in order."""
-    opened = [queries.to_analysis(snapshot) for snapshot in backend.store.records()]
+    opened = [queries.to_analysis(snapshot) for snapshot in backend.store.snapshots()]
     analyses = sorted([*archived, *opened], key=order.key, reverse=order.is_descending)
     return [analysis.id for analysis in analyses]
 

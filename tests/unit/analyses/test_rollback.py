@@ -60,7 +60,7 @@ def test_a_job_that_runs_again_keeps_the_archived_result(rolled_back: tuple[Back
     judge_job(backend.ports, job)
 
     check_first_run_is_archived(backend, finished)
-    assert list(backend.store.records()) == []
+    assert list(backend.store.snapshots()) == []
 
 
 def test_a_cancellation_in_the_store_deletes_no_archived_result(rolled_back: tuple[Backend, str, Analysis]) -> None:

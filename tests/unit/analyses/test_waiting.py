@@ -49,7 +49,7 @@ def test_a_source_that_the_settings_do_not_allow_is_refused_before_the_first_wor
 
     with pytest.raises(InvalidModelId, match="ERRATA_MODEL_SOURCES"):
         submit(ports, AnalysisRequest("demo", "timm:resnet18"))
-    assert list(backend.store.records()) == []
+    assert list(backend.store.snapshots()) == []
 
 
 def test_before_the_first_worker_only_the_expected_models_are_accepted_if_they_are_declared(backend: Backend) -> None:

@@ -486,7 +486,7 @@ def test_the_message_of_an_unreadable_job_is_not_lost_while_it_is_postponed(erro
         backend.run(0, FakePredictor())
 
     backend.clock.now += later.value.delay
-    assert {*backend.store.lost_messages([MODELS])} == {(backend.job, 1), (backend.job, 2)}
+    assert {*backend.store.mark_lost_messages([MODELS])} == {(backend.job, 1), (backend.job, 2)}
 
 
 def test_the_failure_of_a_job_is_reported_only_by_the_worker_that_caused_it(backend: Backend) -> None:
