@@ -72,7 +72,7 @@ def record_change(
         required: Whether to raise Unavailable if the archive cannot be written. By default, the event is then only in
             the log of the service, so that the service continues while the archive is unavailable.
     """
-    _append(stores, _event_of(stores, action, analysis, details or {}, actor), required=required)
+    _append(stores, _analysis_event(stores, action, analysis, details or {}, actor), required=required)
 
 
 def record_creation(stores: Stores, analysis: Analysis, model: str = "") -> None:
@@ -83,7 +83,7 @@ def record_creation(stores: Stores, analysis: Analysis, model: str = "") -> None
 def creation_of(stores: Stores, analysis: Analysis, model: str = "") -> AuditEvent:
     """Return the event about a new analysis. The actor is its registry, or else the caller."""
     actor = analysis.owner if analysis.owner.startswith(REGISTRY_OWNER) else ""
-    return _event_of(stores, AuditAction.CREATE, analysis, {"model": model}, actor)
+    return _analysis_event(stores, AuditAction.CREATE, analysis, {"model": model}, actor)
 
 
 def record_review(stores: Stores, dataset: str, evidence: str, image: str, review_id: str) -> None:
@@ -142,13 +142,13 @@ def _position(event: AuditEvent) -> Position:
     return event.time, event.id
 
 
-def _event_of(
+def _analysis_event(
     stores: Stores, action: AuditAction, analysis: Analysis, details: Mapping[str, str], actor: str
 ) -> AuditEvent:
     """Return an event about an analysis."""
     described = {"owner": analysis.owner, "title": analysis.title, **details}
-    details = {name: value for name, value in described.items() if value}
-    return _event(stores, action, analysis.request.dataset, analysis.evidence, details, analysis.id, actor)
+    given = {name: value for name, value in described.items() if value}
+    return _event(stores, action, analysis.request.dataset, analysis.evidence, given, analysis.id, actor)
 
 
 def _event(

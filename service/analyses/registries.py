@@ -188,12 +188,11 @@ def _apply_rule(ports: Ports, registry: Registry, rule: RegistryRule, event: Reg
         gate_policy=policy,
         gate_baseline=baseline,
     )
-    before = ports.stores.clock()
     try:
-        analysis = accept(ports, request, REGISTRY_OWNER + registry.id, _delivery(registry, rule, event))
+        _, is_new = accept(ports, request, REGISTRY_OWNER + registry.id, _delivery(registry, rule, event))
     except (AlreadyExists, AnalysisNotFound):  # requested before, with another baseline, or deleted since
         return EventResult.REPEATED
-    return EventResult.REPEATED if analysis.create_time < before else EventResult.QUEUED
+    return EventResult.QUEUED if is_new else EventResult.REPEATED
 
 
 def _delivery(registry: Registry, rule: RegistryRule, event: RegistryEvent) -> str:

@@ -23,13 +23,13 @@ def reuse_predictions(
     bundle: Bundle,
     owner: str,
     delivery: str = "",
-) -> Analysis | None:
+) -> tuple[Analysis, bool] | None:
     """Archive a new analysis that reuses archived predictions of the same model and images.
 
     If the predictions were judged with another bundle, they are judged again, which takes milliseconds.
 
     Returns:
-        The analysis; None if there are no such predictions.
+        The analysis, and whether this request has created it; None if there are no such predictions.
     """
     if request.fresh or parse_model_id(spec.model).source in MUTABLE_SOURCES:
         return None
@@ -66,9 +66,9 @@ def reuse_predictions(
         trace=spec.trace,
     )
     if repeated := find_repeated_or_reserve(ports, request, request_digest, analysis.id, owner, delivery):
-        return repeated
+        return repeated, False
     archive_analysis(ports, analysis, predictions, delivery)
-    return analysis
+    return analysis, True
 
 
 def _find_cached(stores: Stores, spec: JobSpec) -> Analysis | None:

@@ -43,35 +43,38 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
         QuotaExceeded: Too many analyses of the caller are open.
         Unavailable: The hub of the model is unavailable.
     """
-    analysis = accept(ports, request, owner, delivery)
-    return analysis if analysis.state.is_final else queries.get(ports.stores, analysis.id)
+    analysis, is_new = accept(ports, request, owner, delivery)
+    return queries.get(ports.stores, analysis.id) if is_new and not analysis.state.is_final else analysis
 
 
-def accept(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: str = "") -> Analysis:
+def accept(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: str = "") -> tuple[Analysis, bool]:
     """Do the same as `submit`, but return a new analysis as it was queued, without reading the job store again.
 
     Meanwhile, a worker may have ended it, and the end of a registry's analysis may have deleted it.
+
+    Returns:
+        The analysis, and whether this request has created it.
     """
     with tracing.span("submit", attributes={"errata.dataset": request.dataset, "errata.model": request.model}):
-        analysis = _accept(ports, request, owner, delivery)
+        analysis, is_new = _accept(ports, request, owner, delivery)
         tracing.set_attributes({"errata.analysis": analysis.id})
-    return analysis
+    return analysis, is_new
 
 
-def _accept(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -> Analysis:
+def _accept(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -> tuple[Analysis, bool]:
     requests.check(request, owner)
     if request.gate_baseline:
         queries.get(ports.stores, request.gate_baseline)  # raises if the baseline does not exist
     request_digest = requests.digest(request)
     if request.request_id and (before := queries.find_by_request_id(ports.stores, request.request_id)):
-        return check_same_body(before, request_digest)
+        return check_same_body(before, request_digest), False
     spec = build_job_spec(ports, request)
     check_capacity(ports)
     bundle = ports.stores.evidence.find(request.dataset, spec.evidence)
     requests.check_policy_groups(request, bundle)
-    if analysis := reuse_predictions(ports, request, request_digest, spec, bundle, owner, delivery):
-        _log.info("archived predictions reused", analysis=analysis.id, model=spec.model)
-        return analysis
+    if reused := reuse_predictions(ports, request, request_digest, spec, bundle, owner, delivery):
+        _log.info("archived predictions reused", analysis=reused[0].id, model=spec.model)
+        return reused
     now = ports.stores.clock()
     record = AnalysisRecord(
         requests.new_id(now),
@@ -96,14 +99,14 @@ def _accept(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
     start_job(ports, submission, spec)
     if submission.outcome is Outcome.REPEATED:
         try:
-            return queries.get(ports.stores, submission.analysis)
+            return queries.get(ports.stores, submission.analysis), False
         except AnalysisNotFound as error:
             if visible_owner() is not None:  # perhaps of another owner
                 raise request_id_conflict(request.request_id) from error
             raise
     analysis = queries.to_analysis(Snapshot(record, None, 0, 0, record.created))
     record_creation(ports.stores, analysis, spec.model)
-    return analysis
+    return analysis, True
 
 
 def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:

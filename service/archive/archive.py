@@ -11,7 +11,7 @@ import io
 import re
 import threading
 import uuid
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from contextlib import suppress
 from typing import Any
 
@@ -59,19 +59,8 @@ class FileArchive:
         Returns:
             The record.
         """
-        content = io.BytesIO()
-        optional = {
-            "probability": predictions.probability,
-            "among": predictions.top1_restricted,
-            "subset": predictions.subset,
-        }
-        arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
-        arrays |= {name: array for name, array in optional.items() if array is not None}
-        if predictions.answers is not None:
-            arrays |= to_arrays(predictions.answers)
-        np.savez(content, allow_pickle=False, **arrays)
         document = encode_document(analysis)
-        written = {_predictions(analysis.id): content.getvalue(), _document(analysis.id): document}
+        written = {_predictions(analysis.id): _encode_predictions(predictions), _document(analysis.id): document}
         events = {}
         if creation is not None and self.events is not None:
             events = {f"{EVENTS}/{name}": event for name, event in self.events.encode(creation).items()}
@@ -85,13 +74,19 @@ class FileArchive:
                         self._files.delete(_predictions(analysis.id))
                 raise
             if events:  # an object store has written the document, but perhaps not the event
-                try:
-                    self._files.write(events)
-                except Unavailable as error:
-                    _log.error("audit event not stored", analysis=analysis.id, error=error.message)
+                self._write_events(events, analysis.id)
         with self._lock:
             self._damaged.discard(analysis.id)
         return Record(analysis, document)
+
+    def _write_events(self, events: Mapping[str, bytes], analysis_id: str) -> None:
+        """Write the event about a stored analysis; if this fails, delete the analysis and raise Unavailable."""
+        try:
+            self._files.write(events)
+        except Unavailable:
+            with suppress(Unavailable):
+                self.delete(analysis_id)
+            raise
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return an analysis; raise NewerRecord if a newer version wrote it."""
@@ -198,6 +193,22 @@ class FileArchive:
                 raise
             return None
         return Record(analysis, content)
+
+
+def _encode_predictions(predictions: Predictions) -> bytes:
+    """Return predictions as npz."""
+    content = io.BytesIO()
+    optional = {
+        "probability": predictions.probability,
+        "among": predictions.top1_restricted,
+        "subset": predictions.subset,
+    }
+    arrays: dict[str, NDArray[Any]] = {"top1": predictions.top1}
+    arrays |= {name: array for name, array in optional.items() if array is not None}
+    if predictions.answers is not None:
+        arrays |= to_arrays(predictions.answers)
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
 
 
 def open_archive(location: str) -> FileArchive:

@@ -38,7 +38,7 @@ class SqliteIndex:
     """An index in a file that only this process uses.
 
     `add` collects analyses. They are written together: by the next call that depends on them, or after DELAY_SECONDS.
-    Therefore, the caller of `add` does not wait for the file, and each query still finds all added analyses.
+    Therefore, `add` waits for the file only while another thread writes, and each query still finds all added analyses.
 
     Args:
         path: The file.
@@ -99,7 +99,8 @@ class SqliteIndex:
         self, analysis_filter: AnalysisFilter, order: Order, after: Cursor | None, limit: int
     ) -> Sequence[Analysis]:
         """Return the first analyses after a position that match a filter."""
-        if any(analysis_filter.matches(record.analysis) for record in [*self._added]):
+        added = [*self._added]
+        if any(analysis_filter.matches(record.analysis) for record in added):
             self.write_added()
 
         def select(connection: sqlite3.Connection) -> list[Analysis]:
@@ -116,8 +117,8 @@ class SqliteIndex:
             return [unpack_document(documents[analysis_id]) for analysis_id in ids if analysis_id in documents]
 
         found: Sequence[Analysis] = self._read_file(select, [])
-        if self._added_ids() & {analysis.id for analysis in found}:  # an analysis was replaced
-            found = self._read(select, [])
+        if {record.analysis.id for record in added} & {analysis.id for analysis in found}:  # one may be replaced
+            found = self._write_and_read(select, [])
         return found
 
     def count(
@@ -140,7 +141,7 @@ class SqliteIndex:
                 query.until(until)
             return int(connection.execute(query.count(limit), query.values).fetchone()[0])
 
-        return self._read(select, 0)
+        return self._write_and_read(select, 0)
 
     def contained(self, analysis_ids: Collection[str]) -> Set[str]:
         """Return the given ids that are in the index."""
@@ -154,12 +155,12 @@ class SqliteIndex:
 
         if not analysis_ids or self._archive_id is None:
             return frozenset()
-        added = self._added_ids().intersection(analysis_ids)
+        added = {record.analysis.id for record in [*self._added]}.intersection(analysis_ids)
         return added | self._read_file(select, added)
 
     def num_by_dataset(self) -> Mapping[str, int]:
         """Return the number of analyses of each data set."""
-        return self._read(
+        return self._write_and_read(
             lambda connection: dict(
                 connection.execute("SELECT dataset, sum(number) FROM totals GROUP BY 1 HAVING sum(number) > 0")
             ),
@@ -174,7 +175,7 @@ class SqliteIndex:
             "ORDER BY create_time DESC, id DESC"
         )
         values = {"dataset": dataset, "evidence": evidence, "group": group_path(group)}
-        return self._read(lambda connection: [*map(stored_result, connection.execute(statement, values))], [])
+        return self._write_and_read(lambda connection: [*map(stored_result, connection.execute(statement, values))], [])
 
     def newest_versions(self) -> Sequence[ModelVersion]:
         """Return the newest successful analysis for each named model, version, and data set; newest first."""
@@ -184,7 +185,9 @@ class SqliteIndex:
             "WHERE state = 'SUCCEEDED' AND version_model IS NOT NULL "
             "GROUP BY 1, 2, 3 ORDER BY max(printf('%020d', create_time) || id) DESC"
         )
-        return self._read(lambda connection: [ModelVersion(*row) for row in connection.execute(statement)], [])
+        return self._write_and_read(
+            lambda connection: [ModelVersion(*row) for row in connection.execute(statement)], []
+        )
 
     def ids(self) -> Set[str]:
         """Return the ids of all analyses."""
@@ -193,19 +196,29 @@ class SqliteIndex:
 
     def add(self, records: Sequence[Record]) -> None:
         """Add analyses, or replace those with the same ids."""
+        if not records:
+            return
         with self._lock:
             for record in records:
                 self._removed.pop(record.analysis.id, None)
             self._added += records
             if self._timer is None:
-                self._timer = threading.Timer(DELAY_SECONDS, self.write_added)
-                self._timer.daemon = True
-                self._timer.start()
+                self._start_timer()
         self._changed()
+
+    def _start_timer(self) -> None:
+        """Start the thread that writes the added analyses; without a free thread, write them now."""
+        timer = threading.Timer(DELAY_SECONDS, self.write_added)
+        timer.daemon = True
+        try:
+            timer.start()
+            self._timer = timer
+        except RuntimeError:
+            self._write_added()
 
     def write_added(self) -> None:
         """Write the added analyses."""
-        if self._added:  # until they are written, so that a query waits for another thread that writes them
+        if self._added:  # it has the analyses until they are in the file, also while another thread writes them
             with self._lock:
                 self._write_added()
 
@@ -218,6 +231,8 @@ class SqliteIndex:
             self._insert([*{record.analysis.id: record for record in self._added}.values()])
         except Unavailable as error:
             _log.warning("analyses not indexed", count=len(self._added), error=error.message)
+        except Exception:  # not an error of the caller, who perhaps only reads
+            _log.exception("analyses not indexed", count=len(self._added))
         finally:
             self._added.clear()
 
@@ -276,11 +291,8 @@ class SqliteIndex:
 
         self._database.write(insert)
 
-    def _added_ids(self) -> set[str]:
-        return {record.analysis.id for record in [*self._added]}
-
-    def _read(self, select: Callable[[sqlite3.Connection], Result], empty: Result) -> Result:
-        """Return what a query finds, also among the added analyses."""
+    def _write_and_read(self, select: Callable[[sqlite3.Connection], Result], empty: Result) -> Result:
+        """Write the added analyses, and return what a query finds."""
         self.write_added()
         return self._read_file(select, empty)
 

@@ -382,11 +382,14 @@ def test_an_unwritable_folder_is_unavailable_and_a_write_can_be_retried(tmp_path
 
 
 class LostReplies(ObjectFiles):
-    """Files in an object store that writes the first `num_written` files of a call and then loses the connection."""
+    """Files in an object store. The next `num_failures` calls write the first `num_written` files and then fail."""
 
-    num_written = 0
+    num_written, num_failures = 0, 1000
 
     def write(self, contents: Mapping[str, bytes]) -> None:
+        if not self.num_failures:
+            return super().write(contents)
+        self.num_failures -= 1
         super().write(dict([*contents.items()][: self.num_written]))
         raise Unavailable("The connection was closed.")
 
@@ -430,10 +433,15 @@ def test_an_analysis_is_stored_with_its_event_or_not_at_all(tmp_path: Path) -> N
 
 
 def test_an_event_is_written_again_after_a_lost_reply(lost_replies: LostReplies) -> None:
-    lost_replies.num_written = 2
-    FileArchive(lost_replies, event_log(lost_replies)).put(analysis(), predictions(), CREATION)
-
+    archive = FileArchive(lost_replies, event_log(lost_replies))
+    lost_replies.num_written, lost_replies.num_failures = 2, 1
+    archive.put(analysis(), predictions(), CREATION)
     assert lost_replies.read(f"{EVENTS}/{CREATION.id}.json") is not None
+
+    lost_replies.num_written, lost_replies.num_failures = 2, 2
+    with pytest.raises(Unavailable):
+        archive.put(analysis("two"), predictions(), replace(CREATION, id="1" * 32))
+    assert archive.ids() == {"one"}
 
 
 @pytest.mark.parametrize("num_written", [0, 1])

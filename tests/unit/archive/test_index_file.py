@@ -6,11 +6,13 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -39,6 +41,12 @@ def filled(path: Path, count: int = 50) -> SqliteIndex:
     index.write_added()
     index.mark(is_complete=True)
     return index
+
+
+def wait_until_written(index: SqliteIndex) -> None:
+    until = time.monotonic() + 10
+    while index._added and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def truncate(path: Path) -> None:
@@ -196,15 +204,12 @@ def test_added_analyses_are_written_together_without_a_query(path: Path) -> None
     for number in range(1, 4):
         index.add([make_record(make_analysis(f"a{number:03}"))])
     index.add([make_record(make_analysis("a003", owner="newer"))])
-    until = time.monotonic() + 10
-    while index._added and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until_written(index)
 
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT id, owner FROM analyses ORDER BY id").fetchall()
     assert rows == [("a000", ""), ("a001", ""), ("a002", ""), ("a003", "newer")]
-    assert len(writes) <= 2
-    assert sum(writes) <= 4  # 3 unless the last analysis came after the first write
+    assert sum(writes) <= 4  # 3 if all were written together
 
 
 def test_closing_writes_the_added_analyses(path: Path) -> None:
@@ -212,7 +217,52 @@ def test_closing_writes_the_added_analyses(path: Path) -> None:
     index.add([make_record(make_analysis("a001"))])
     index.close()
 
-    assert SqliteIndex(path).ids() == {"a000", "a001"}
+    with closing(SqliteIndex(path)) as again:
+        assert again.ids() == {"a000", "a001"}
+
+
+def test_a_replacement_that_is_written_during_a_query_is_found(path: Path) -> None:
+    index = filled(path, 1)
+    index.add([make_record(make_analysis("a000", owner="newer"))])
+    read_file = index._read_file
+
+    def read_while_another_thread_writes(*arguments: Any) -> Any:
+        found = read_file(*arguments)
+        index.write_added()
+        return found
+
+    index._read_file = read_while_another_thread_writes  # type: ignore[method-assign]
+    assert index.find(AnalysisFilter(owner=""), NEWEST_FIRST, None, 9)[0].owner == "newer"
+    index.add([make_record(make_analysis("a000", owner="newest"))])
+    assert index.find(AnalysisFilter(owner="newer"), NEWEST_FIRST, None, 9) == []
+
+
+def test_analyses_are_written_at_once_without_a_free_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = filled(path, 1)
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    index.add([make_record(make_analysis("a001"))])
+    assert not index._added
+    monkeypatch.undo()
+    index.add([])
+    index.add([make_record(make_analysis("a002"))])
+    wait_until_written(index)
+    assert index.ids() == {"a000", "a001", "a002"}
+
+
+def test_an_analysis_that_cannot_be_written_fails_no_query(path: Path) -> None:
+    index = filled(path, 1)
+    index.add([make_record(make_analysis("a001", owner="\ud800"))])
+
+    with structlog.testing.capture_logs() as log:
+        assert index.contained(["a000"]) == {"a000"}
+        assert index.count(ALL) == 1
+
+    assert [event["event"] for event in log] == ["analyses not indexed"]
+    index.close()
 
 
 @pytest.mark.slow
