@@ -76,10 +76,14 @@ class PeriodicTask:
             self._woken.clear()
 
     def run_once(self) -> None:
-        """Run the function once in this thread; log an error instead of raising it."""
+        """Run the function once in this thread; log an error instead of raising it.
+
+        An error of the service during a stop is not logged, because a file or connection of the function may be closed.
+        """
         try:
             self._function()
         except ErrataError as error:
-            _log.warning("periodic task failed", task=self._name, error=str(error))
+            if not self._stopped.is_set():
+                _log.warning("periodic task failed", task=self._name, error=str(error))
         except Exception:
             _log.exception("periodic task failed", task=self._name)

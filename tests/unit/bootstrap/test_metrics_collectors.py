@@ -178,6 +178,16 @@ def test_a_failed_task_is_logged_and_repeated(error: Exception) -> None:
     assert {event["task"] for event in log} == {"test"}
 
 
+@pytest.mark.parametrize(("error", "count"), [(Unavailable("The index is closed."), 0), (ValueError("a bug"), 1)])
+def test_only_a_bug_is_logged_after_a_stop(error: Exception, count: int) -> None:
+    task = PeriodicTask("test", make_raising(error), 10)
+    task.stop()
+    with structlog.testing.capture_logs() as log:
+        task.run_once()
+
+    assert len(log) == count
+
+
 def test_existing_bundles_are_reported_before_their_first_use(metrics: Metrics, data_dir: Path, demo: Any) -> None:
     repository, archive = EvidenceRepository({}, data_dir), InMemoryIndexedArchive()
     stores = cast(Stores, SimpleNamespace(evidence=repository, archive=archive, index=archive.index))
