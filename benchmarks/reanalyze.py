@@ -74,12 +74,11 @@ def _time(call: Callable[[], object]) -> float:
 def _make_ports(folder: Path) -> Ports:
     settings = read_settings({}, data_dir=folder / "data", archive=str(folder / "archive"))
     index = SqliteIndex(folder / "index.sqlite")
-    archive = open_archive(settings.archive_location)
+    archive = IndexedArchive(open_archive(settings.archive_location), index)
     index.bind(archive.id())
     index.mark(is_complete=True)
     store = InMemoryJobStore(time.time)
-    indexed, engine = IndexedArchive(archive, index), Engine(local_broker, store)
-    return make_ports(settings, store, indexed, archive.events, engine, Metrics(CollectorRegistry()))
+    return make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
 
 
 def _make_uploads(bundle: Bundle) -> Iterator[Predictions]:

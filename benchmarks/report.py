@@ -92,10 +92,9 @@ def _make_ports(folder: Path) -> Ports:
     settings = read_settings({"ERRATA_DATA_DIR": str(folder)})
     store = InMemoryJobStore(lambda: 0.0)
     index = SqliteIndex(folder / "index.sqlite")
-    archive = open_archive(settings.archive_location)
+    archive = IndexedArchive(open_archive(settings.archive_location), index)
     index.bind(archive.id())
-    indexed, engine = IndexedArchive(archive, index), Engine(local_broker, store)
-    return make_ports(settings, store, indexed, archive.events, engine, Metrics(CollectorRegistry()))
+    return make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
 
 
 def _judge(bundle: Bundle, seed: int, title: str) -> JudgedAnalysis:

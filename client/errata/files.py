@@ -39,7 +39,7 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[Path]]:
     with ExitStack() as stack:
         files = [stack.enter_context(_temporary_file(path, content)) for path, content in contents.items()]
         if hasattr(os, "posix_fadvise"):
-            for file in files[1:]:  # Linux starts to write the content, so that a journal commits the files together
+            for file in files[1:]:  # with this hint, Linux starts to write them, and a journal commits them together
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         for file in files:
             os.fsync(file.fileno())

@@ -9,7 +9,7 @@ import hashlib
 import heapq
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -88,7 +88,9 @@ def creation_of(stores: Stores, analysis: Analysis, model: str = "") -> AuditEve
 
 def record_review(stores: Stores, dataset: str, evidence: str, image: str, review_id: str) -> None:
     """Add an event about a review that the caller wrote."""
-    _append(stores, _event(stores, AuditAction.REVIEW, dataset, evidence, {"image": image, "review": review_id}))
+    details = {"image": image, "review": review_id}
+    event = AuditEvent("", stores.clock(), _actor(), AuditAction.REVIEW, dataset, evidence, details)
+    _append(stores, _with_id(event))
 
 
 def record_gate(stores: Stores, analysis: Analysis, policy: str, result: GateResult) -> None:
@@ -145,26 +147,26 @@ def _position(event: AuditEvent) -> Position:
 def _analysis_event(
     stores: Stores, action: AuditAction, analysis: Analysis, details: Mapping[str, str], actor: str
 ) -> AuditEvent:
-    """Return an event about an analysis."""
+    """Return an event about an analysis; an empty `actor` is the caller."""
     described = {"owner": analysis.owner, "title": analysis.title, **details}
     given = {name: value for name, value in described.items() if value}
-    return _event(stores, action, analysis.request.dataset, analysis.evidence, given, analysis.id, actor)
+    event = AuditEvent(
+        "",
+        stores.clock(),
+        actor or _actor(),
+        action,
+        analysis.request.dataset,
+        analysis.evidence,
+        given,
+        analysis.id,
+    )
+    return _with_id(event)
 
 
-def _event(
-    stores: Stores,
-    action: AuditAction,
-    dataset: str,
-    evidence: str,
-    details: Mapping[str, str],
-    analysis: str = "",
-    actor: str = "",
-) -> AuditEvent:
-    """Return an event of this time with a new ID; an empty `actor` is the caller."""
-    now = stores.clock()
-    time = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as in the ID
-    event_id = _id_prefix(time) + secrets.token_hex(10)
-    return AuditEvent(event_id, time, actor or _actor(), action, dataset, evidence, details, analysis)
+def _with_id(event: AuditEvent) -> AuditEvent:
+    """Return a new event with an ID, and with the time that the ID begins with, which has only milliseconds."""
+    time = event.time.replace(microsecond=event.time.microsecond // 1000 * 1000)
+    return replace(event, id=_id_prefix(time) + secrets.token_hex(10), time=time)
 
 
 def _append(stores: Stores, event: AuditEvent, *, required: bool = False) -> None:

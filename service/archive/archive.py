@@ -48,7 +48,7 @@ class FileArchive:
 
     def __init__(self, files: Files, events: RecordLog[AuditEvent] | None = None) -> None:
         self._files = files
-        self.events = events
+        self._events = events
         self._lock = threading.Lock()
         self._damaged: set[str] = set()  # ids of unreadable documents, so that each is logged once
         self._last_listing: tuple[Set[str], Set[str]] = frozenset(), frozenset()  # file names, and the ids in them
@@ -62,8 +62,8 @@ class FileArchive:
         document = encode_document(analysis)
         written = {_predictions(analysis.id): _encode_predictions(predictions), _document(analysis.id): document}
         events = {}
-        if creation is not None and self.events is not None:
-            events = {f"{EVENTS}/{name}": event for name, event in self.events.encode(creation).items()}
+        if creation is not None and self._events is not None:
+            events = {f"{EVENTS}/{name}": event for name, event in self._events.encode(creation).items()}
         try:
             self._files.write(written | events)
         except Unavailable:
@@ -213,8 +213,12 @@ def _encode_predictions(predictions: Predictions) -> bytes:
 
 def open_archive(location: str) -> FileArchive:
     """Return the archive at a folder or URL; raise InvalidSetting if the URL's scheme is not supported."""
-    events = RecordLog(open_files(f"{location.rstrip('/')}/{EVENTS}"), AuditEvent)
-    return FileArchive(open_files(location), events)
+    return FileArchive(open_files(location), open_events(location))
+
+
+def open_events(location: str) -> RecordLog[AuditEvent]:
+    """Return the events about the analyses of an archive; raise the error of `open_archive`."""
+    return RecordLog(open_files(f"{location.rstrip('/')}/{EVENTS}"), AuditEvent)
 
 
 def _document(analysis_id: str) -> str:

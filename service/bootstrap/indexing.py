@@ -29,10 +29,10 @@ class Indexing:
     def __init__(self, settings: Settings, metrics: Metrics, notices: RedisNotices | None = None) -> None:
         self._file, self._index = open_index(settings.data_dir / "index")
         self._notices = notices
-        archive = open_archive(settings.archive_location)
-        self.events = archive.events
         self.archive = IndexedArchive(
-            archive, self._index, announce=notices.send if notices is not None else lambda _: None
+            open_archive(settings.archive_location),
+            self._index,
+            announce=notices.send if notices is not None else lambda _: None,
         )
         self._comparison = Comparison(self.archive, self._index, metrics.index_pending.set)
         self._task = PeriodicTask("index", self._comparison, archive_interval(settings))

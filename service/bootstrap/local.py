@@ -54,7 +54,7 @@ async def run_local(
     engine = Engine(local_broker, store)
     warn_about_missing_paths(settings)
     indexing = Indexing(settings, metrics)
-    ports = make_ports(settings, store, indexing.archive, indexing.events, engine, metrics)
+    ports = make_ports(settings, store, indexing.archive, engine, metrics)
     registries = [source.registry for source in hook_sources.values()]
     check_datasets(ports.stores.evidence, registries)
     background = ExitStack()  # stops all but the servers and the engine, in reverse order

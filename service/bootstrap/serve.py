@@ -58,7 +58,7 @@ async def _run_service(settings: Settings, stopped: asyncio.Event, on_ready: Cal
     store = JobStore(RedisBackend(client), heartbeat=settings.heartbeat_seconds)
     engine = Engine(partial(NotifyingBroker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     indexing = Indexing(settings, metrics, RedisNotices(client))
-    ports = make_ports(settings, store, indexing.archive, indexing.events, engine, metrics)
+    ports = make_ports(settings, store, indexing.archive, engine, metrics)
     ports.parsers.start()
     registries = [source.registry for source in hook_sources.values()]
     check_datasets(ports.stores.evidence, registries)

@@ -13,13 +13,14 @@ from errata.errors import InvalidEvidence
 
 from service.analyses.owner_guard import GuardedArchive, GuardedIndex, GuardedJobStore
 from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores, Workers
+from service.archive.archive import open_events
 from service.archive.files import open_files
 from service.archive.indexed import IndexedArchive
 from service.archive.publications import ArchivePublications
 from service.archive.record_log import RecordLog
 from service.bootstrap.metrics_observer import MetricsObserver
 from service.bootstrap.registry_addresses import make_address
-from service.domain import AuditEvent, Review, State, review_keys
+from service.domain import Review, State, review_keys
 from service.evidence.attributes import AttributeRepository
 from service.evidence.labels import demo_folder
 from service.evidence.repository import EvidenceRepository
@@ -43,14 +44,7 @@ MODEL_REGISTRIES = ("mlflow", "wandb")  # kinds of registries that workers load 
 _log = structlog.get_logger()
 
 
-def make_ports(
-    settings: Settings,
-    store: JobStore,
-    archive: IndexedArchive,
-    events: RecordLog[AuditEvent] | None,
-    engine: Engine,
-    metrics: Metrics,
-) -> Ports:
+def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, engine: Engine, metrics: Metrics) -> Ports:
     """Return the ports of the use cases.
 
     Raises:
@@ -74,7 +68,7 @@ def make_ports(
             lambda: datetime.now(UTC),
             RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review, review_keys),
             attributes,
-            events=events,
+            events=open_events(settings.archive_location),
         ),
         models=Models(
             workers=partial(_read_workers, store, expected_models(settings)),

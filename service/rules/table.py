@@ -30,14 +30,14 @@ def judge(table: Bytes, top1: Classes) -> Bytes:
 
     Args:
         table: (N, C) verdict table.
-        top1: (N,) predicted classes; negative: no predicted class.
+        top1: (N,) predicted classes, less than C; negative: no predicted class.
 
     Returns:
         (N,) verdicts; 0 without a predicted class.
     """
     positions = np.arange(0, table.size, table.shape[1])
     positions += top1
-    verdicts = table.reshape(-1).take(positions, mode="wrap")  # without a check of each position
+    verdicts = table.reshape(-1).take(positions, mode="wrap")  # does not check each position
     verdicts[top1 < 0] = 0
     return verdicts
 
