@@ -48,9 +48,9 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
 
 
 def accept(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: str = "") -> tuple[Analysis, bool]:
-    """Do the same as `submit`, but return a new analysis as it was queued, without reading the job store again.
+    """Submit an analysis as `submit` does, but return a new one as it was queued, without reading the job store again.
 
-    Meanwhile, a worker may have ended it, and the end of a registry's analysis may have deleted it.
+    By then, a worker may have ended the analysis, and it may have been deleted.
 
     Returns:
         The analysis, and whether this request has created it.
@@ -73,8 +73,9 @@ def _accept(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
     bundle = ports.stores.evidence.find(request.dataset, spec.evidence)
     requests.check_policy_groups(request, bundle)
     if reused := reuse_predictions(ports, request, request_digest, spec, bundle, owner, delivery):
-        _log.info("archived predictions reused", analysis=reused[0].id, model=spec.model)
-        return reused
+        analysis, is_new = reused
+        _log.info("archived predictions reused", analysis=analysis.id, model=spec.model)
+        return analysis, is_new
     now = ports.stores.clock()
     record = AnalysisRecord(
         requests.new_id(now),
@@ -104,7 +105,8 @@ def _accept(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
             if visible_owner() is not None:  # perhaps of another owner
                 raise request_id_conflict(request.request_id) from error
             raise
-    analysis = queries.to_analysis(Snapshot(record, None, 0, 0, record.created))
+    queued = Snapshot(record, job=None, queue_position=0, live_workers=0, now=record.created)
+    analysis = queries.to_analysis(queued)
     record_creation(ports.stores, analysis, spec.model)
     return analysis, True
 

@@ -23,7 +23,7 @@ RETRY_AFTER = 10.0  # seconds, in the error that the files are unavailable
 class Files(Protocol):
     """Files by name. Every method raises Unavailable if the files cannot be reached.
 
-    A name can begin with a folder, but `names` and `sizes` return only files without a folder.
+    A name can begin with a folder. `names` and `sizes` do not list the files in folders.
     """
 
     def read(self, name: str) -> bytes | None:

@@ -156,7 +156,7 @@ class SqliteIndex:
         if not analysis_ids or self._archive_id is None:
             return frozenset()
         added = {record.analysis.id for record in [*self._added]}.intersection(analysis_ids)
-        return added | self._read_file(select, added)
+        return added | self._database.read(select)
 
     def num_by_dataset(self) -> Mapping[str, int]:
         """Return the number of analyses of each data set."""
