@@ -19,7 +19,7 @@ from service.quotas import RequestQuota, take_request
 
 
 def submit(store: JobStore, id: str, owner: str, owner_limit: int = 0) -> Outcome:
-    spec = JobSpec("demo:m", "demo", id.ljust(64, "0"), "i" * 64, 10, 4)
+    spec = JobSpec("demo:m", "demo", id.rjust(64, "0"), "i" * 64, 10, 4)
     record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m"), "d", spec.evidence, 1.0, owner=owner)
     return store.submit(record, spec, limit=100, owner_limit=owner_limit).outcome
 
