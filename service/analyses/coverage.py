@@ -64,6 +64,8 @@ def coverage_warnings(bundle: Bundle, predictions: Predictions, request: Analysi
         InvalidUpload: No evaluated image has a prediction, or the coverage is below the minimum of the request.
     """
     rows = bundle.rows
+    if (predictions.top1 != NO_PREDICTION).all():
+        return ()
     if predictions.subset is not None:
         rows = rows[predictions.subset[rows]]
     missing = rows[predictions.top1[rows] == NO_PREDICTION]

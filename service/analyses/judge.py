@@ -21,6 +21,7 @@ from service.domain import (
     Analysis,
     Attributes,
     Bytes,
+    Classes,
     Mask,
     ModelInfo,
     Predictions,
@@ -70,7 +71,11 @@ def compute_verdicts(bundle: Bundle, predictions: Predictions) -> Bytes:
         PermanentError: The predictions have classes that the label space does not have.
     """
     check_classes(bundle, predictions)
-    verdicts = bundle.judge(predictions.top1[bundle.rows])
+    return _judge(bundle, predictions.top1.take(bundle.rows))
+
+
+def _judge(bundle: Bundle, predicted: Classes) -> Bytes:
+    verdicts = bundle.judge(predicted)
     check_verdicts(bundle, verdicts)
     return verdicts
 
@@ -98,8 +103,9 @@ def check_verdicts(bundle: Bundle, verdicts: Bytes) -> None:
 
 def compute_summary(bundle: Bundle, predictions: Predictions, mask: Mask | None = None) -> Summary:
     """Return the summary of one model's predictions for all judged images, or only for those in a mask, (N,)."""
-    evidence, predicted = bundle.evidence, predictions.top1[bundle.rows]
-    types = error_types(compute_verdicts(bundle, predictions))
+    check_classes(bundle, predictions)
+    evidence, predicted = bundle.evidence, predictions.top1.take(bundle.rows)
+    types = error_types(_judge(bundle, predicted))
     results = SampleResults(
         types, predicted == evidence.targets, evidence.labels.contain(predicted), np.asarray(evidence.rejected)
     )

@@ -210,7 +210,7 @@ def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) 
     ):
         problem, field = reordered_rows(reordered, request.row_order), "row_order"
     elif permuted := find_permuted_classes(
-        bundle.evidence.targets, parsed.predictions.top1[bundle.rows], bundle.label_space.num_classes
+        bundle.evidence.targets, parsed.predictions.top1.take(bundle.rows), bundle.label_space.num_classes
     ):
         problem, field = permuted_classes(permuted, bundle.label_space.name), "predicted_class"
     if problem and not request.accept_implausible:

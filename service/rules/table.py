@@ -25,17 +25,18 @@ def add_first_tags(verdicts: Bytes, tags: Bytes) -> Bytes:
     return verdicts | (tags << np.uint8(TAG_SHIFT))
 
 
-def judge(table: Bytes, top1: Classes) -> Bytes:
+def judge(table: Bytes, rows: NDArray[np.intp], top1: Classes) -> Bytes:
     """Return the verdict of each prediction.
 
     Args:
         table: (N, C) verdict table.
-        top1: (N,) predicted classes, less than C; negative: no predicted class.
+        rows: (K,) samples.
+        top1: (K,) predicted class of each of these samples, less than C; negative: no predicted class.
 
     Returns:
-        (N,) verdicts; 0 without a predicted class.
+        (K,) verdicts; 0 without a predicted class.
     """
-    positions = np.arange(0, table.size, table.shape[1])
+    positions = rows * table.shape[1]
     positions += top1
     verdicts = table.reshape(-1).take(positions, mode="wrap")  # does not check each position
     verdicts[top1 < 0] = 0

@@ -17,7 +17,7 @@ from scipy.special import gammaln
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import ALL, CORRECT_TYPES, is_among
 from service.evidence.bundle import Bundle
-from service.rules.table import error_types, judge
+from service.rules.table import error_types
 from service.summary.significance import percentiles, resampled_class_means
 from service.taxonomy.imagenet_1k import GROUPS
 
@@ -44,7 +44,7 @@ def classes_of(reference: Path, bundle: Bundle, resnet50: Mapping[str, int]) -> 
     """ResNet-50 is A; a ViT-3B whose multi-label errors were published is B."""
     mistakes = json.loads((reference / "imagenet-mistakes" / "metadata" / "vit3b_mistakes.json").read_text())
     predicted = np.array([resnet50[name] for name in bundle.judged_names], dtype=np.int16)
-    correct_a = is_among(error_types(judge(bundle.arrays["verdicts"], predicted)), CORRECT_TYPES)
+    correct_a = is_among(error_types(bundle.judge(predicted)), CORRECT_TYPES)
     correct_b = np.array([name not in mistakes for name in bundle.judged_names])
     result = {}
     for group in (ALL, *GROUPS):

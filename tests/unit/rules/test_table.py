@@ -25,14 +25,14 @@ VERDICTS = [  # one per valid byte
 def test_verdicts_are_looked_up_by_prediction(top1: list[int], seed: int) -> None:
     table = np.random.default_rng(seed).integers(1, 256, (len(top1), 1000), dtype=np.uint8)
 
-    verdicts = judge(table, np.array(top1, dtype=np.int16))
+    verdicts = judge(table, np.arange(len(top1)), np.array(top1, dtype=np.int16))
 
     assert verdicts.dtype == np.uint8
     assert verdicts.tolist() == [0 if class_ < 0 else int(table[row, class_]) for row, class_ in enumerate(top1)]
 
 
 def test_no_samples_have_no_verdicts() -> None:
-    assert judge(np.zeros((0, 1000), dtype=np.uint8), np.zeros(0, dtype=np.int16)).shape == (0,)
+    assert judge(np.zeros((0, 1000), np.uint8), np.zeros(0, np.intp), np.zeros(0, np.int16)).shape == (0,)
 
 
 @pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: f"{verdict.error_type}-{'-'.join(verdict.tags)}")
