@@ -2,8 +2,8 @@
 
 import errno
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -36,6 +36,8 @@ def temporary_file_beside(path: Path, content: bytes) -> Iterator[Path]:
 @contextmanager
 def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[Path]]:
     """Write each content to a temporary file on the disk, in the folder of its path; remove the files at the end."""
+    for folder in {path.parent for path in contents}:
+        folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         files = [stack.enter_context(_temporary_file(path, content)) for path, content in contents.items()]
         if hasattr(os, "posix_fadvise"):
@@ -49,8 +51,7 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[Path]]:
 @contextmanager
 def _temporary_file(path: Path, content: bytes) -> Iterator[IO[bytes]]:
     """Write a file with the mode of the file that it replaces, otherwise with the mode that open() gives new files."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    name, mode = tempfile.mktemp(dir=path.parent, prefix=f".{path.name}."), _mode_of(path)  # noqa: S306 - see "x"
+    name, mode = path.with_name(f".{path.name}.{secrets.token_hex(4)}"), _mode_of(path)
     with open(name, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as file:
         try:
             if mode is not None:
@@ -59,7 +60,7 @@ def _temporary_file(path: Path, content: bytes) -> Iterator[IO[bytes]]:
             file.flush()
             yield file
         finally:
-            Path(file.name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
 
 
 def _mode_of(path: Path) -> int | None:
