@@ -1,7 +1,6 @@
 """An upload over loopback, compared with parsing by pyarrow plus a minimal server that reads the same stream."""
 
 import io
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from errata.requests import CHUNK_BYTES
 from pyarrow import csv as arrow_csv
 
 from benchmarks.harness import Case, Result, at_most, medians, timed
-from benchmarks.processes import LOCAL, serving
+from benchmarks.processes import LOCAL, serving, settled_folder
 from benchmarks.synthetic import predictions_csv
 
 TIMES = 100
@@ -29,7 +28,7 @@ def measure() -> Iterator[Result]:
     content = predictions_csv()
     chunks = [content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES)]
     with (
-        tempfile.TemporaryDirectory() as folder,
+        settled_folder() as folder,
         serving(LOCAL, folder) as address,
         serving(("benchmarks.baseline_server",), folder) as baseline,
         Client(address) as client,
