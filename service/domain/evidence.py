@@ -113,8 +113,8 @@ class Evidence:
             non_prototypical=None if self.non_prototypical is None else self.non_prototypical[rows],
             oov=None if self.oov is None else self.oov[rows],
         )
-        for name in {"targets_are_labels", "effective_targets"} & vars(self).keys():  # only if already computed
-            vars(evidence)[name] = vars(self)[name][rows]
+        for name in ("targets_are_labels", "effective_targets"):  # computed once for all samples
+            vars(evidence)[name] = getattr(self, name)[rows]
         return evidence
 
     @cached_property
@@ -162,16 +162,16 @@ class Evidence:
 class Strata:
     """Partition of N samples into S strata. Samples of one stratum have the same target and the same groups.
 
-    Every aggregate is a weighted sum over strata, so one histogram per model is enough to compute it. The first row of
-    `members` and `class_weights` stands for all samples, and the other rows for the groups. In each row, the class
-    weights of all samples add up to 1. Each target class has a share of samples with a property. The sum of the class
-    weights of the samples with the property is the mean of these shares.
+    Every aggregate is a weighted sum over strata, so one histogram per model is enough to compute it. `weights` has two
+    weights of each stratum: 1 if it counts in the group, else 0; and its class weight, which is 1 / (target classes *
+    samples of the class in the group), or 0. The first row of each stands for all samples, and the other rows for the
+    groups. In each row, the class weights of all samples add up to 1. Each target class has a share of samples with a
+    property. The sum of the class weights of the samples with the property is the mean of these shares.
     """
 
     groups: tuple[str, ...]  # (G,) without `all`
     sample_strata: NDArray[np.intp]  # (N,) stratum of each sample
-    members: NDArray[np.float64]  # (G + 1, S) 1 if the stratum counts in the group, else 0
-    class_weights: NDArray[np.float64]  # (G + 1, S) 1 / (target classes * samples of the class in the group), or 0
+    weights: NDArray[np.float64]  # (2, G + 1, S)
     problematic: Mask  # (S,) strata that count in no group
 
 
@@ -189,11 +189,11 @@ def build_strata(targets: Classes, counted: Mask, groups: Mapping[str, Mask]) ->
         codes = codes * 2 + row
     _, first, sample_strata = np.unique(codes, return_index=True, return_inverse=True)
     members, classes = memberships[:, first], targets[first]
-    weights = np.zeros(members.shape)
-    for weight, row, member in zip(weights, memberships, members, strict=True):
+    weights = np.stack([members, np.zeros(members.shape)])
+    for weight, row, member in zip(weights[1], memberships, members, strict=True):
         samples = np.bincount(targets[row])
         weight[member] = 1.0 / (samples[classes[member]] * max(1, np.count_nonzero(samples)))
-    return Strata(tuple(groups), sample_strata.astype(np.intp), members.astype(np.float64), weights, ~members[0])
+    return Strata(tuple(groups), sample_strata.astype(np.intp), weights, ~members[0])
 
 
 @dataclass(frozen=True)

@@ -111,24 +111,30 @@ class Bundle:
     def judge(self, top1: Classes) -> Bytes:
         """Return the verdicts of one prediction for each evaluated image, (N,); 0 without a prediction (-1).
 
-        Most predictions are the target, whose verdicts are together in memory; reading only the other verdicts from the
-        table halves the time. The table has no column for an answer without a class (NO_CLASS), so the rules are
-        applied to these answers.
+        Most predictions are the target, whose verdicts never change, so only the others are judged.
         """
-        if VERDICTS not in self.arrays:
-            return decide_each(self.evidence, top1)
         verdicts = self._verdicts_of_targets.copy()
         rows = np.flatnonzero(top1 != self.evidence.targets)
-        verdicts[rows] = judge(self.verdicts, rows, top1.take(rows))
-        rows = np.flatnonzero(top1 == NO_CLASS)
-        if len(rows):
-            verdicts[rows] = decide_each(self.evidence.take(rows), top1[rows])
+        verdicts[rows] = self._judge(rows, top1.take(rows))
         return verdicts
 
     @cached_property
     def _verdicts_of_targets(self) -> Bytes:
         """Return the verdict of each evaluated image if the prediction is its target, (N,)."""
-        return judge(self.verdicts, np.arange(len(self.rows)), self.evidence.targets)
+        return self._judge(np.arange(len(self.rows)), self.evidence.targets)
+
+    def _judge(self, rows: NDArray[np.intp], top1: Classes) -> Bytes:
+        """Return the verdict of one prediction for each of some evaluated images.
+
+        The table has no column for an answer without a class (NO_CLASS), so the rules are applied to these answers.
+        """
+        if VERDICTS not in self.arrays:
+            return decide_each(self.evidence.take(rows), top1)
+        verdicts = judge(self.verdicts, rows, top1)
+        without_class = np.flatnonzero(top1 == NO_CLASS)
+        if len(without_class):
+            verdicts[without_class] = decide_each(self.evidence.take(rows[without_class]), top1[without_class])
+        return verdicts
 
     def verdict(self, row: int, predicted: int) -> Bytes:
         """Return the verdict of one prediction for one evaluated image, (1,)."""

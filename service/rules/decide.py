@@ -6,7 +6,7 @@ table.py documents the byte of a verdict.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,19 +35,8 @@ def decide_each(evidence: Evidence, top1: Classes) -> Bytes:
 
     The prediction can be an answer without a class (-2).
     """
-    verdicts = np.zeros(len(top1), dtype=np.uint8)
-    problematic = np.flatnonzero(evidence.problematic & (top1 != NO_PREDICTION))
-    if len(problematic):
-        verdicts[problematic] = _decide(evidence.take(problematic), top1[problematic, None])[:, 0]
-    rows, undecided = np.arange(len(top1)), ~evidence.problematic & (top1 != NO_PREDICTION)
-    for rule in ORDER:
-        hits = undecided & rule.holds(evidence, top1[:, None])[:, 0]
-        verdicts[rows.take(np.flatnonzero(hits))] = rule.error_type.id
-        undecided &= ~hits
-        remaining = np.flatnonzero(undecided)
-        if len(remaining) < len(rows) / 2:  # as most predictions are correct, this happens early
-            rows, top1, undecided = rows[remaining], top1[remaining], undecided[remaining]
-            evidence = evidence.take(remaining)
+    verdicts = _decide(evidence, top1[:, None])[:, 0]
+    verdicts[top1 == NO_PREDICTION] = 0
     return verdicts
 
 
@@ -62,7 +51,9 @@ def trace(evidence: Evidence, predicted: int) -> tuple[Step, ...]:
         One step per rule, in the order of the rules.
     """
     candidates = np.array([[predicted]], dtype=np.int16)
-    rule_steps = (_problematic_steps if evidence.problematic[0] else _steps)(evidence, candidates)
+    rule_steps = _steps(evidence, candidates)
+    if evidence.problematic[0]:
+        rule_steps = _problematic_steps(rule_steps, evidence, candidates)
     steps: list[Step] = []
     decided = False
     for rule_step in rule_steps:
@@ -79,12 +70,14 @@ def trace(evidence: Evidence, predicted: int) -> tuple[Step, ...]:
 
 def _decide(evidence: Evidence, predicted: Classes) -> Bytes:
     """Return the verdicts of K predictions for each sample, (N, K); predicted: (N, K), or (1, K) for all samples."""
-    verdicts = _first_hits(_steps(evidence, predicted))
+    steps = _steps(evidence, predicted)
+    verdicts = _first_hits(steps)
     problematic = np.flatnonzero(evidence.problematic)
     if len(problematic):
         subset = evidence.take(problematic)
         candidates = predicted if len(predicted) == 1 else predicted[problematic]
-        steps = _problematic_steps(subset, candidates)
+        steps = [replace(step, holds=step.holds[problematic]) for step in steps]
+        steps = _problematic_steps(steps, subset, candidates)
         verdicts[problematic] = add_first_tags(_first_hits(steps), first_tags(subset, candidates))
     return verdicts
 
@@ -114,19 +107,19 @@ def _steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
     return [_RuleStep(rule, rule.holds(evidence, predicted), rule.error_type.id) for rule in ORDER]
 
 
-def _problematic_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
+def _problematic_steps(steps: Sequence[_RuleStep], evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
     """Return the steps for problematic samples: the rules, with CLASS_OVERLAP restricted, and two more steps."""
     has_labels = (evidence.labels.counts > 0)[:, None]
-    steps: list[_RuleStep] = []
-    for step in _steps(evidence, predicted):
+    changed: list[_RuleStep] = []
+    for step in steps:
         match step.rule.error_type:
             case ErrorType.CLASS_OVERLAP:
-                steps.append(_RuleStep(step.rule, step.holds & has_labels, step.byte))
+                changed.append(replace(step, holds=step.holds & has_labels))
             case ErrorType.FINE_GRAINED:
-                steps += [step, *_target_steps(evidence, predicted)]
+                changed += [step, *_target_steps(evidence, predicted)]
             case _:
-                steps.append(step)
-    return steps
+                changed.append(step)
+    return changed
 
 
 def _target_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:

@@ -29,8 +29,7 @@ def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
     rows = np.arange(len(table), dtype=np.intp) * table.shape[1]
     base = strata.sample_strata * NUM_IDS
     num_strata = len(strata.problematic)
-    weights = np.concatenate([strata.members, strata.class_weights])  # (2 (G + 1), S)
-    result = np.empty((len(top1), 2, len(strata.members), NUM_IDS))
+    result = np.empty((len(top1), *strata.weights.shape[:2], NUM_IDS))
     keys, types = np.empty_like(rows), np.empty(len(rows), dtype=np.uint8)
     for model, predicted in enumerate(top1):
         np.add(rows, predicted, out=keys)
@@ -38,5 +37,5 @@ def tally_fleet(table: Bytes, top1: Classes, strata: Strata) -> FleetTally:
         types &= TYPE_BITS
         np.add(base, types, out=keys)
         counts = np.bincount(keys, minlength=num_strata * NUM_IDS).reshape(num_strata, NUM_IDS)
-        result[model] = (weights @ counts).reshape(2, len(strata.members), NUM_IDS)
+        result[model] = np.tensordot(strata.weights, counts, axes=1)
     return FleetTally(result[:, 0].astype(np.int64), result[:, 1])

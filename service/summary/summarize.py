@@ -60,12 +60,9 @@ def tally_types(types: Bytes, strata: Strata) -> Tally:
     num_strata = len(strata.problematic)
     keys = strata.sample_strata * NUM_IDS
     keys += types
-    table = np.bincount(keys, minlength=num_strata * NUM_IDS).reshape(num_strata, NUM_IDS).astype(np.float64)
-    return Tally(
-        counts=(strata.members @ table).astype(np.int64),
-        class_shares=strata.class_weights @ table,
-        problematic=int(table[strata.problematic, 1:].sum()),
-    )
+    table = np.bincount(keys, minlength=num_strata * NUM_IDS).reshape(num_strata, NUM_IDS)
+    counts, class_shares = np.tensordot(strata.weights, table, axes=1)  # (G + 1, NUM_IDS)
+    return Tally(counts.astype(np.int64), class_shares, problematic=int(table[strata.problematic, 1:].sum()))
 
 
 def summarize(
@@ -88,7 +85,7 @@ def summarize(
             have a prediction.
     """
     tally = tally_types(results.types, strata)
-    num_rejected = int((results.rejected & ~strata.problematic[strata.sample_strata]).sum())
+    num_rejected = int(np.count_nonzero(~strata.problematic[strata.sample_strata[results.rejected]]))
     predicted = predictions.top1 != NO_PREDICTION
     top1_restricted = predictions.top1_restricted
     complete = bool(len(predicted)) and bool(predicted.all())
@@ -112,15 +109,13 @@ def summarize(
 
 def _groups(tally: Tally, results: SampleResults, strata: Strata, num_rejected: int) -> dict[str, GroupSummary]:
     """Return the aggregates of each group, and check them."""
-    num_strata = len(strata.problematic)
-    hits = [
-        np.bincount(strata.sample_strata, mask, minlength=num_strata) for mask in (results.is_target, results.is_label)
-    ]
-    num_targets, num_labels = (strata.members @ counts for counts in hits)  # of each group
+    num_strata, masks = len(strata.problematic), (results.is_target, results.is_label)
+    matches = np.stack([np.bincount(strata.sample_strata, mask, minlength=num_strata) for mask in masks], axis=1)
+    num_targets, num_labels = (strata.weights[0] @ matches).T.astype(int).tolist()  # of each group
     groups = {}
     for row, group in enumerate((ALL, *strata.groups)):
-        matches = (int(num_targets[row]), int(num_labels[row]))
-        groups[group] = _group(tally.counts[row], tally.class_shares[row], matches, num_rejected > 0)
+        found = num_targets[row], num_labels[row]
+        groups[group] = _group(tally.counts[row], tally.class_shares[row], found, num_rejected > 0)
         check_totals(groups[group], num_rejected > 0)
     return groups
 

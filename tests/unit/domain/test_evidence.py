@@ -105,7 +105,7 @@ def test_samples_share_a_stratum_if_they_have_the_same_target_and_groups(
         key = (target, counted, groups if counted else None)
         assert stratum_of_key.setdefault(key, stratum) == stratum
         assert bool(strata.problematic[stratum]) is not counted
-        assert strata.members[:, stratum].tolist() == [counted, *(counted and in_group for in_group in groups)]
+        assert strata.weights[0, :, stratum].tolist() == [counted, *(counted and in_group for in_group in groups)]
     assert len(set(stratum_of_key.values())) == len(stratum_of_key)
 
 
@@ -115,7 +115,7 @@ def test_weights_of_samples_with_a_property_add_up_to_the_mean_share_over_classe
     rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]],
 ) -> None:
     strata = strata_from_rows(rows)
-    weights = strata.class_weights[:, strata.sample_strata]  # (4, N)
+    weights = strata.weights[1][:, strata.sample_strata]  # (4, N)
 
     for group in range(4):
         members = [row for row in rows if row[1] and (group == 0 or row[2][group - 1])]
