@@ -61,8 +61,7 @@ def build_from_reviews(stores: Stores, dataset: str, base: str, min_reviews: int
     Args:
         stores: The stores.
         dataset: Name of the data set.
-        base: Digest, or its start, of the bundle to correct; empty: the default bundle. If the default bundle was
-            built from reviews, empty means the bundle that these reviews corrected.
+        base: The bundle to correct, see `find_base`.
         min_reviews: Number of reviewers that must have voted on a class.
         caller: Name of the caller's token; empty without a token.
 
@@ -72,7 +71,7 @@ def build_from_reviews(stores: Stores, dataset: str, base: str, min_reviews: int
         InvalidEvidence: No review changes the bundle, or `min_reviews` is less than 1.
         Unavailable: The archive cannot be read or written.
     """
-    bundle = stores.evidence.find(dataset, base) if base else find_unreviewed(stores, dataset)
+    bundle = find_base(stores, dataset, base)
     reviews = [review for review in stores.reviews.all() if review.dataset == dataset]
     facts = apply_reviews(bundle, reviews, min_reviews)
     assert facts.reviews is not None, "This is a bug: evidence from reviews describes them."
@@ -85,10 +84,17 @@ def build_from_reviews(stores: Stores, dataset: str, base: str, min_reviews: int
     return _publish_inputs(stores, facts, AuditAction.BUILD, caller, details)
 
 
-def find_unreviewed(stores: Stores, dataset: str) -> Bundle:
-    """Return the default bundle of a data set or, if it was built from reviews, the bundle that they corrected."""
-    bundle = stores.evidence.find(dataset, "")
-    while bundle.manifest.reviews is not None:
+def find_base(stores: Stores, dataset: str, base: str) -> Bundle:
+    """Return the bundle that the reviews of a data set correct.
+
+    Args:
+        stores: The stores.
+        dataset: Name of the data set.
+        base: Digest, or its start, of the bundle; empty: the default bundle or, if it was built from reviews, the
+            bundle that these reviews corrected.
+    """
+    bundle = stores.evidence.find(dataset, base)
+    while not base and bundle.manifest.reviews is not None:
         try:
             bundle = stores.evidence.find(dataset, bundle.manifest.base)
         except EvidenceNotFound:

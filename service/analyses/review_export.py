@@ -9,6 +9,7 @@ from typing import Any
 
 from errata.errors import InvalidRequest
 
+from service.analyses.evidence_versions import find_base
 from service.analyses.ports import Stores
 from service.domain import Decision, LabelSpace, decide_images
 from service.evidence.bundle import Bundle
@@ -21,7 +22,7 @@ LINES_PER_PIECE = 4096
 class LabelsExport:
     """The content of a labels file."""
 
-    evidence: str = ""  # digest prefix of the bundle whose labels the reviews correct; empty: the default bundle
+    evidence: str = ""  # the bundle whose labels the reviews correct, see `find_base`
     min_reviews: int = 1  # reviewers that must have voted on a class
     only_reviewed: bool = False
     as_csv: bool = True  # otherwise JSON lines
@@ -50,7 +51,7 @@ def export_labels(stores: Stores, dataset: str, content: LabelsExport = LabelsEx
         raise InvalidRequest(
             f"The minimum number of reviews is {content.min_reviews}. Use at least 1.", field="min_reviews"
         )
-    bundle = stores.evidence.find(dataset, content.evidence)
+    bundle = find_base(stores, dataset, content.evidence)
     decisions = decide_images(stores.reviews.find((dataset,)), content.min_reviews)
     rows = _label_rows(bundle, decisions, content.only_reviewed)
     if content.as_csv:

@@ -92,7 +92,7 @@ class ReviewMethods(Calls):
             dataset: The data set.
             format: `jsonl` for the reviews; `labels_csv` or `labels_jsonl` for the corrected labels.
             evidence: Name or digest prefix of the bundle whose labels the reviews correct. Default: the data set's
-                default bundle.
+                default bundle or, if it was built from reviews, the bundle that these reviews corrected.
             min_reviews: Minimum number of reviewers per class. If fewer reviewers voted on a class, their votes are
                 ignored.
             only_reviewed: Whether to export the labels of only those images that have reviews.

@@ -14,6 +14,7 @@ from errata.errors import EvidenceDamaged, EvidenceNotFound, InvalidEvidence, To
 
 from service.analyses import evidence_versions as versions
 from service.analyses.ports import Stores
+from service.analyses.review_export import LabelsExport, export_labels
 from service.archive.publications import ArchivePublications
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import AuditAction, Review
@@ -140,6 +141,10 @@ def test_the_next_build_corrects_the_same_base(stores: Stores) -> None:
     assert second.manifest.base == first.manifest.base
     assert second.evidence.labels.of(0).tolist() == [0]  # the review was undone
     assert second.evidence.problematic.tolist() == [False, True, False, False]
+    exported = b"".join(export_labels(stores, "street", LabelsExport(as_csv=False))).splitlines()
+    assert [json.loads(line)["labels"] for line in exported] == [
+        [second.label_space.ids[label] for label in second.evidence.labels.of(row).tolist()] for row in range(4)
+    ]
 
 
 def test_every_change_is_an_audit_event_that_can_be_exported(stores: Stores, street: Bundle) -> None:
