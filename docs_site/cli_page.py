@@ -34,7 +34,7 @@ This page is generated from the commands' own help.
 def render() -> str:
     """Return the page as Markdown."""
     module = find_command().partition(":")[0]
-    add_examples(importlib.import_module(module).errata)
+    prepare(importlib.import_module(module).errata)
     codes = format_table(("exit code", "meaning"), [(str(code), meaning) for code, meaning in MEANINGS.items()])
     return (
         INTRODUCTION
@@ -64,8 +64,10 @@ def find_command() -> str:
     raise ValueError("No distribution installs the command 'errata'. Add it to [project.scripts] of a pyproject.toml.")
 
 
-def add_examples(command: click.Command) -> None:
-    """Append the examples of a command and of its subcommands to their help, because mkdocs-click omits them."""
+def prepare(command: click.Command) -> None:
+    """Adapt a command and its subcommands to mkdocs-click, which omits examples and prints unset defaults."""
+    for option in command.get_params(click.Context(command)):
+        option.default = option.to_info_dict().get("default")
     examples = getattr(command, "examples", "").strip()
     if examples and EXAMPLES not in (command.help or ""):
         lines = "\n".join(f"$ {line.strip()}" for line in examples.splitlines())
@@ -75,4 +77,4 @@ def add_examples(command: click.Command) -> None:
         for name in command.list_commands(context):
             subcommand = command.get_command(context, name)
             if subcommand is not None:
-                add_examples(subcommand)
+                prepare(subcommand)

@@ -105,6 +105,7 @@ def test_the_reference_lists_every_metric() -> None:
 def test_the_reference_lists_every_command_and_option() -> None:
     page = markdown.markdown(cli_page.render(), extensions=["mkdocs-click", "fenced_code", "tables"])
     text = html.unescape(page)
+    assert "UNSET" not in text
 
     for name, subcommand in subcommands(command()):
         (section,) = re.findall(rf"<h3[^>]*>{name}</h3>(.*?)(?=<h3|$)", page, re.DOTALL)
