@@ -1,6 +1,10 @@
 """errata evidence: build, show, verify, and assess evidence bundles, and show who changed the evidence."""
 
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +32,11 @@ from service.bootstrap.build import (
     verify_evidence,
 )
 from service.cli.build_progress import show_progress
-from service.cli.bundle_paths import BundlePaths
+from service.cli.bundle_paths import SHORT_DIGEST, BundlePaths
 from service.cli.dataset_options import FILE, dataset_options
 from service.evidence.agreement import agreement_to_plain
 from service.evidence.bundle import Bundle, open_bundle
-from service.evidence.manifest import folder_of, is_bundle
+from service.evidence.manifest import folder_of, is_bundle, read_manifest
 from service.report.agreement_view import agreement_view
 from service.settings import read_settings
 
@@ -100,25 +104,28 @@ def build(
 ) -> None:
     """Build a bundle from files, or with --base from another bundle and reviews.
 
-    A rule without its input abstains or uses a default; 'errata evidence show' lists the rules that abstain.
+    A rule without its input abstains or uses a default; 'errata evidence show' lists the rules that abstain. If the
+    folder has another bundle, a backup of that bundle is written to a folder beside it, because its analyses need it.
     """
     _check_source(dataset, base, reviews, inputs)
     if output.exists() and not is_bundle(output) and not _is_empty(output):
         raise InvalidEvidence(f"{output} exists and is not a bundle. Choose another folder.", field="output")
     settings = read_settings()
+    paths = BundlePaths(settings.data_dir)
     try:
-        if base:
-            bundle = build_from_reviews(_find(base), reviews, min_reviews, output, settings)
-        else:
-            with show_progress(stderr_console()) as progress:
-                bundle = build_evidence(
-                    dataset, Inputs(**inputs, cache=embedding_cache(settings), progress=progress), output
-                )
+        with _previous_backed_up(output.resolve(), paths):
+            if base:
+                bundle = build_from_reviews(_find(base), reviews, min_reviews, output, settings)
+            else:
+                with show_progress(stderr_console()) as progress:
+                    bundle = build_evidence(
+                        dataset, Inputs(**inputs, cache=embedding_cache(settings), progress=progress), output
+                    )
     except OSError as error:
         raise InvalidEvidence(
             f"Cannot write the bundle to {output}: {error.strerror or error}.", field="output"
         ) from error
-    BundlePaths(settings.data_dir).remember(output, used=False)
+    paths.remember(output, used=False)
     if not as_json:
         print_path("Written", output)
     _print_bundle(bundle, as_json)
@@ -237,6 +244,38 @@ def _find(bundle: str) -> Path:
         if published := find_published(evidence_id(bundle), settings):
             return published
         raise
+
+
+@contextmanager
+def _previous_backed_up(output: Path, paths: BundlePaths) -> Iterator[None]:
+    """Back up the bundle of a folder beside it while a block replaces it, unless the new bundle is the same."""
+    digest = ""
+    with suppress(InvalidEvidence):  # no analysis can use a damaged bundle
+        digest = read_manifest(output).digest
+    backup = output.with_name(f"{output.name}-{digest[:SHORT_DIGEST]}")
+    if not digest or backup.exists():
+        yield
+        return
+    try:
+        shutil.copytree(output, backup, copy_function=_link)
+        yield
+        is_same = read_manifest(output).digest == digest
+    except BaseException:
+        shutil.rmtree(backup, ignore_errors=True)
+        raise
+    if is_same:
+        shutil.rmtree(backup)
+    else:
+        paths.remember(backup, used=False)
+        print_path("Backup of the previous bundle", backup)
+
+
+def _link(source: str, target: str) -> None:
+    """Link a file, or copy it if the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _is_empty(path: Path) -> bool:

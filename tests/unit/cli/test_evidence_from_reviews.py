@@ -146,3 +146,23 @@ def test_the_audit_log_of_the_archive_is_shown_and_exported(run: Run, tmp_path: 
     events = [json.loads(line) for line in exported.splitlines()]
     assert [(event["action"], event["actor"]) for event in events] == [("build", "[b]root"), ("set-default", "[b]root")]
     assert events[0]["details"] == {"base": "x"}
+
+
+def test_the_bundle_that_a_build_replaces_is_backed_up(street: Bundle, run: Run, tmp_path: Path) -> None:
+    labels, backup = tmp_path / "labels.csv", tmp_path / f"bundle-{street.digest[:12]}"
+    arguments = ["--dataset", "street", "--classes", tmp_path / "classes.csv", "--labels", labels]
+
+    same = run(*arguments, "--output", street.path)
+    assert "backup" not in same.stderr
+    assert not backup.exists()
+    labels.write_text("file_name,labels\na,dog\nb,dog\n")
+    changed = run(*arguments, "--output", street.path)
+
+    assert f"Backup of the previous bundle: {backup}" in changed.stderr
+    assert open_bundle(backup).digest == street.digest
+    assert open_bundle(street.path).digest != street.digest
+    labels.write_text("file_name,labels\na,horse\n")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InvalidEvidence, match="horse"):
+        run(*arguments, "--output", street.path)
+    assert sorted(tmp_path.iterdir()) == before
