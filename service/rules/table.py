@@ -38,7 +38,7 @@ def judge(table: Bytes, rows: NDArray[np.intp], top1: Classes) -> Bytes:
     """
     positions = rows * table.shape[1]
     positions += top1
-    verdicts = table.reshape(-1).take(positions, mode="wrap")  # does not check each position
+    verdicts: Bytes = table.reshape(-1).take(positions, mode="wrap")  # does not check each position
     verdicts[top1 < 0] = 0
     return verdicts
 

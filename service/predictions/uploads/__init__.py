@@ -23,7 +23,7 @@ from service.predictions.uploads.terms import (
     FormatTerms,
     format_size,
 )
-from service.predictions.uploads.validation import Layout, place_named, place_ordered
+from service.predictions.uploads.validation import Layout, place_named, place_ordered, row_orders
 from service.storage import Readable, spool
 
 __all__ = ["FORMATS", "Format", "Layout", "Upload", "parse_upload"]
@@ -61,7 +61,7 @@ class Upload:
     format: str
     warnings: tuple[str, ...]
     assumptions: tuple[str, ...]  # what was assumed to read the file, one sentence each
-    reordered: Predictions | None = None  # for a file without file names: its predictions in the other row order
+    reordered: Predictions | None = None  # for a file without file names: its predictions in the other order
 
 
 def parse_upload(
@@ -95,7 +95,8 @@ def parse_upload(
     )
     text_too_large = (
         f"The text of the file is larger than {format_size(max_text)}, the limit for {images:,} images. Remove the "
-        "columns or keys that Errata does not read, and duplicate rows. Write scores of all classes to a Parquet file."
+        "columns or keys that Errata does not read, and duplicate rows. Write scores of all classes to a Parquet file. "
+        "If the file is for another data set, choose it with --dataset."
     )
     head = stream.peek(HEAD_BYTES)
     codec = detect_codec(head)
@@ -123,12 +124,10 @@ def parse_upload(
 
 def _place_rows(rows: Rows, format: Format, layout: Layout, order: RowOrder) -> Upload:
     if isinstance(rows, OrderedRows):
-        requested, other = RowOrder.PATH, RowOrder.FILE_NAME
-        if order is RowOrder.FILE_NAME:
-            requested, other = other, requested
+        requested, other = row_orders(order)
         predictions = place_ordered(rows, layout, requested)
         assumptions = rows.assumptions if order is not RowOrder.UNSPECIFIED else (BY_PATH, *rows.assumptions)
-        reordered = place_ordered(rows, layout, other)
-        return Upload(predictions, format.name, rows.warnings, assumptions, reordered)
-    predictions, assumptions = place_named(rows, layout, format.terms, order)
-    return Upload(predictions, format.name, (), assumptions)
+        other_order = place_ordered(rows, layout, other)
+        return Upload(predictions, format.name, rows.warnings, assumptions, other_order)
+    predictions, assumptions, reordered = place_named(rows, layout, format.terms, order)
+    return Upload(predictions, format.name, (), assumptions, reordered)

@@ -63,7 +63,7 @@ def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | 
                     "top1 and probs, or ask the operator to raise ERRATA_MAX_UPLOAD_BYTES.",
                     field="chunk",
                 )
-            _check_no_file_names(archive, names, expected[0])
+            _check_no_file_names(archive, names)
             return _read_arrays(archive, *_find_arrays(names), expected, classes)
     except zipfile.BadZipFile as error:
         raise TruncatedUpload(
@@ -97,7 +97,7 @@ def _find_arrays(names: Collection[str]) -> tuple[str | None, str | None]:
     )
 
 
-def _check_no_file_names(archive: zipfile.ZipFile, names: Collection[str], num_images: int) -> None:
+def _check_no_file_names(archive: zipfile.ZipFile, names: Collection[str]) -> None:
     """Raise InvalidUpload if an array has file names, because the rows are read in the row order of the request."""
     for name in names:
         array = name.removesuffix(".npy")
@@ -105,7 +105,7 @@ def _check_no_file_names(archive: zipfile.ZipFile, names: Collection[str], num_i
             continue
         with archive.open(name) as member:
             shape, dtype, _ = npy.read_header(member, f"Array {array!r:.40}", allow_objects=True)
-        if shape[:1] == (num_images,) and dtype.kind in "USO":
+        if shape != () and dtype.kind in "USO":
             raise InvalidUpload(
                 f"Array {array!r:.40} has file names, which Errata does not read in npz files. Save the file names and "
                 "the predictions as CSV or Parquet. If the rows are in the order of --row-order, remove the array.",

@@ -58,14 +58,18 @@ class Layout:
 
 def place_named(
     blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms, order: RowOrder = RowOrder.UNSPECIFIED
-) -> tuple[Predictions, tuple[str, ...]]:
-    """Return the predictions of rows with file names, in the order of the data set, and the assumptions made.
+) -> tuple[Predictions, tuple[str, ...], Predictions | None]:
+    """Place rows that name their images, or have the numbers of the images.
 
     Args:
         blocks: Rows in any order.
         layout: Images of the data set.
         terms: Terms of the format, for messages.
         order: Order of the images that rows refer to by number.
+
+    Returns:
+        The predictions in the order of the data set, the assumptions made, and for numbered images the predictions that
+        result from the other row order.
 
     Raises:
         InvalidRequest: The request has a row order, but the rows have file names.
@@ -75,7 +79,13 @@ def place_named(
     assembly = _Assembly(layout, terms, order)
     for block in blocks:
         assembly.add(block)
-    return assembly.finish(), assembly.assumptions
+    return assembly.finish(), assembly.assumptions, assembly.reordered()
+
+
+def row_orders(order: RowOrder) -> tuple[RowOrder, RowOrder]:
+    """Return the row order that a request means, and the other one."""
+    orders = RowOrder.PATH, RowOrder.FILE_NAME
+    return orders[::-1] if order is RowOrder.FILE_NAME else orders
 
 
 def place_ordered(rows: OrderedRows, layout: Layout, order: RowOrder) -> Predictions:
@@ -120,6 +130,7 @@ class _Assembly:
         self._num_wrong = 0
         self._classes = ClassColumnParser(layout.label_space, terms)
         self._answers: AnswerCollector | None = None
+        self._is_numbered = False
         self._is_aligned = True  # whether all names so far are the names of the data set, in its order
         self._assumptions: dict[str, None] = {}
         self._missing_probabilities = ""  # why the probabilities of the file are not used
@@ -183,6 +194,15 @@ class _Assembly:
         answers = None if self._answers is None else self._answers.finish()
         return Predictions(self._top1, self._probability, answers=answers)
 
+    def reordered(self) -> Predictions | None:
+        """Return the predictions that the other row order gives; None if the rows name their images."""
+        if not self._is_numbered:
+            return None
+        positions, other_positions = map(self._layout.positions, row_orders(self._order))
+        top1 = np.empty_like(self._top1)
+        top1[other_positions] = self._top1[positions]
+        return Predictions(top1)
+
     def _check_other_dataset(self, violations: list[Violation]) -> None:
         """Raise InvalidRow if another data set has the unknown names, or if all names are unknown."""
         unknown, total = self._num_unknown, self._count
@@ -232,10 +252,11 @@ class _Assembly:
 
     def _find_numbered_images(self, block: NamedRows) -> NDArray[np.int64]:
         """Return the image of each number, (n,); -1 for a number that no image has."""
-        self._is_aligned = False
-        positions = self._layout.positions(RowOrder.PATH if self._order is RowOrder.UNSPECIFIED else self._order)
-        order = "file-name" if self._order is RowOrder.FILE_NAME else "path"
-        self._assumptions[f"The images are numbered from 0 in the order --row-order {order}."] = None
+        self._is_numbered, self._is_aligned = True, False
+        order, _ = row_orders(self._order)
+        positions = self._layout.positions(order)
+        name = "file-name" if order is RowOrder.FILE_NAME else "path"
+        self._assumptions[f"The images are numbered from 0 in the order --row-order {name}."] = None
         numbers = np.array([_image_number(name, len(positions)) for name in block.names.to_pylist()], dtype=np.int64)
         self._note("file_name", self._describe_number, block.names, block.lines, np.flatnonzero(numbers < 0))
         return np.where(numbers < 0, -1, positions[numbers])

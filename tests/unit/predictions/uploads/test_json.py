@@ -78,6 +78,8 @@ def test_values_without_file_names_are_in_the_row_order(small, order, value) -> 
     upload = small.parse(json.dumps([value(index) for index in TWELVE]).encode(), order)
 
     assert [upload.predictions.top1[image] for image in images] == TWELVE
+    others = small.order(RowOrder.PATH if order is RowOrder.FILE_NAME else RowOrder.FILE_NAME)
+    assert [upload.reordered.top1[image] for image in others] == TWELVE
     assert "The JSON array has no file names" in upload.assumptions[0]
 
 
