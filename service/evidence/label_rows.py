@@ -1,6 +1,6 @@
-"""The rows of a file of labels: CSV, JSON {file_name: [labels]}, JSON lines, and Parquet."""
+"""The rows of a file of labels: CSV, JSON {file_name: [labels]}, an array of JSON objects, JSON lines, and Parquet."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
         return _from_json_lines(to_json_lines(content, path.name), problems), problems
     text = decode(content, path.name, "labels")
     start = text.lstrip()[:1]
+    if start == "[":
+        problems = Problems(path.name, "image")
+        return _from_json_array(text, problems, path.name), problems
     if start != "{":
         problems = Problems(path.name)
         return _from_csv(text, problems, path.name), problems
@@ -73,14 +76,13 @@ def _from_json_lines(text: str, problems: Problems) -> Iterator[LabelRow]:
         except ValueError as error:
             problems.add("row", f"not valid JSON: {error!s:.80}; write one object per line", number)
             continue
-        if isinstance(raw, dict):
-            yield from _row_of(raw, number, problems)
-        else:
-            problems.add("row", f'{raw!r:.40} is not an object; write {{"file_name": …, "labels": […]}}', number)
+        yield from _row_of(raw, number, problems)
 
 
-def _row_of(raw: Mapping[str, Any], number: int, problems: Problems) -> Iterator[LabelRow]:
+def _row_of(raw: Any, number: int, problems: Problems) -> Iterator[LabelRow]:
     """Yield the row of a JSON object, which can come from a Parquet table, or add its problem."""
+    if not isinstance(raw, dict):
+        return problems.add("row", f'{raw!r:.40} is not an object; write {{"file_name": …, "labels": […]}}', number)
     name, target, reason = raw.get("file_name"), raw.get("target"), raw.get("problematic")
     labels = raw.get("labels", raw.get("label"))
     labels = [] if labels is None else labels
@@ -120,13 +122,22 @@ def _key_problem(raw: Mapping[str, Any]) -> str:
     return ""
 
 
-def _from_json(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
+def _from_json_array(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
+    for number, raw in enumerate(_parse_document(text, to_unique_dict, source), start=1):
+        yield from _row_of(raw, number, problems)
+
+
+def _parse_document(text: str, to_dict: Callable[[list[tuple[str, Any]]], dict[str, Any]], source: str) -> Any:
     try:
-        raw = parse_json(text, _to_unique_images)
+        return parse_json(text, to_dict)
     except ValueError as error:
         raise InvalidEvidence(
             f"{source}: not valid JSON: {error!s:.100}. Write an object {{file_name: [labels]}}.", field="labels"
         ) from error
+
+
+def _from_json(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
+    raw = _parse_document(text, _to_unique_images, source)
     for number, (name, labels) in enumerate(raw.items(), start=1):
         if isinstance(labels, list) and all(map(_is_class, labels)):
             yield LabelRow(number, name, None, [str(label) for label in labels], problematic=False)

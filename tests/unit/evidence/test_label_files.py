@@ -235,6 +235,7 @@ def test_targets_labels_and_problematic_images_are_read(tmp_path: Path, own: Lab
     assert_own_labels(read_labels(write(tmp_path / "x.csv", ROWS.replace("labels", "label", 1)), own))
     assert_own_labels(read_labels(write(tmp_path / "x.csv", "\ufeff" + ROWS.replace("\n", "\r\n")), own))
     assert_own_labels(read_labels(write(tmp_path / "x.jsonl", "\n\n".join(lines) + "\n"), own))
+    assert_own_labels(read_labels(write(tmp_path / "x.json", f"[{', '.join(lines)}]"), own))
 
 
 @pytest.mark.processes
@@ -351,6 +352,14 @@ def test_invalid_json_line_is_refused_with_its_line(tmp_path: Path, own: LabelSp
 
     assert [(violation.field, violation.line) for violation in error.violations] == [(field, 3)]
     error.message.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[1]", "image 1: 1 is not an object"), ('[{"file_name": "a", "labels": [1]}, {}]', "image 2"), ("[", "JSON")],
+)
+def test_an_invalid_json_array_is_refused(tmp_path: Path, own: LabelSpace, text: str, message: str) -> None:
+    assert message in refused(write(tmp_path / "x.json", text), own).message
 
 
 def test_json_line_without_target_uses_the_first_label(tmp_path: Path, own: LabelSpace) -> None:
