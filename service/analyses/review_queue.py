@@ -253,12 +253,13 @@ def _conflicts(bundle: Bundle, votes: ModelVotes, decisions: Mapping[str, Decisi
 
 
 def _severe_errors(judged: JudgedAnalysis | None) -> _Candidates:
-    """Return the severe errors of an analysis, by falling confidence."""
+    """Return the severe errors of an analysis on images that are not problematic, by falling confidence."""
     if judged is None:
         return _Candidates.of(
             QueueReason.SEVERE_ERROR, *(np.zeros(0, dtype=kind) for kind in (np.intp, np.int16, float))
         )
-    rows = np.flatnonzero(is_among(error_types(judged.verdicts), SEVERE_TYPES))
+    is_severe = is_among(error_types(judged.verdicts), SEVERE_TYPES)
+    rows = np.flatnonzero(is_severe & ~judged.bundle.evidence.problematic)
     images = judged.bundle.rows[rows]
     known = judged.predictions.probability
     confidence = np.full(len(rows), np.nan) if known is None else known[images].astype(np.float64)

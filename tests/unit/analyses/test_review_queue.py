@@ -215,3 +215,14 @@ def test_invalid_requests_are_refused(backend: Backend, demo: Bundle) -> None:
         review_queue(backend.ports.stores, "demo", limit=0)
     with pytest.raises(InvalidRequest, match="min_agreement is 0"):
         suggestions(backend.ports.stores, "demo", min_agreement=0)
+
+
+def test_images_that_are_set_aside_are_no_severe_errors(
+    backend: Backend, demo: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyze(backend, demo, {row: severe_classes(demo, row, 1)[0] for row in (3, 4)})
+    bundle = backend.ports.stores.evidence.find("demo", "")
+    problematic = np.arange(len(bundle.rows)) == 3
+    monkeypatch.setitem(vars(bundle), "evidence", replace(bundle.evidence, problematic=problematic))
+
+    assert rows_of(review_queue(backend.ports.stores, "demo"), QueueReason.SEVERE_ERROR) == [4]
