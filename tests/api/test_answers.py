@@ -103,7 +103,7 @@ def test_the_command_reads_answers_and_a_mapping_file(running: Running, answers:
     misplaced = run_command(["analyze", "demo:x", "--answers-mapping", str(mapping)], environment)
 
     assert analyzed.returncode == 0, analyzed.stderr
-    assert "90.0 % of 20 answers" in " ".join(analyzed.stderr.split())
+    assert "90.0 % of 20 answers" in " ".join(analyzed.stdout.split())
     assert "The mapping file decides 1 answer." in " ".join(shown.stdout.split())
     assert "An answer without a class is an error: 2 of" in " ".join(shown.stdout.split())
     assert "The answer “<script>” names nothing that is known." in " ".join(listed.stdout.split())

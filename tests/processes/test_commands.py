@@ -117,11 +117,11 @@ def test_show_and_report_read_a_folder_without_a_server(errata: Errata, predicti
     assert b"data:image/jpeg" not in (tmp_path / "out" / "report.html").read_bytes()
 
 
-def test_progress_and_tables_of_analyze_go_to_stderr(errata: Errata, predictions: Path) -> None:
+def test_the_table_of_analyze_goes_to_stdout(errata: Errata, predictions: Path) -> None:
     done = errata("analyze", "--local", "--predictions", str(predictions), "--dataset", "demo")
 
-    assert done.stdout == ""
-    assert "top-1 accuracy" in done.stderr
+    assert "top-1 accuracy" in done.stdout
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_failed_analysis_exits_with_4(errata: Errata, tmp_path: Path) -> None:
     )
 
     assert done.returncode == 4
-    assert "MODEL_REFUSED" in done.stderr
+    assert "MODEL_REFUSED" in done.stdout
 
 
 def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Errata) -> None:

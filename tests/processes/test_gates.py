@@ -129,7 +129,7 @@ def test_a_failed_gate_exits_with_1_and_writes_its_files(
     assert case.get("name") == "few failures" and case.find("failure") is not None
     result = errata(*arguments)
     assert result.returncode == 1
-    assert "FAIL" in result.stderr and "Multi-label error rate is 25.00 %; at most 10.00 % is allowed" in result.stderr
+    assert "FAIL" in result.stdout and "Multi-label error rate is 25.00 %; at most 10.00 % is allowed" in result.stdout
 
 
 def test_too_few_samples_are_undecided(errata: Errata, folders: tuple[str, str], policy: Path) -> None:
@@ -316,4 +316,4 @@ def test_control_characters_in_names_are_not_printed(errata: Errata, demo: Bundl
     done = errata("analyze", "--local", "--predictions", str(file), "--dataset", "demo", "--name", name)
 
     assert done.returncode == 0
-    assert "\x1b" not in done.stderr and "[bold]" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr and "[bold]" in done.stdout

@@ -37,14 +37,14 @@ def analyses_of(done: Done) -> list[dict[str, str]]:
 def test_the_results_are_one_table_in_the_order_of_the_models(service: Running) -> None:
     done = analyze(service, OTHER, MODEL)
 
-    rows = [line for line in done.stderr.splitlines() if "succeeded" in line]
+    rows = [line for line in done.stdout.splitlines() if "succeeded" in line]
     assert done.returncode == 0
     assert [row.split()[0] for row in rows] == [OTHER, MODEL]
     names = {analysis.name.removeprefix("analyses/") for analysis in service.client.list(model=MODEL)}
     assert rows[1].split()[-1] in names
     lines = done.stderr.splitlines()
     assert lines.index(f"{OTHER}:") < lines.index(f"{MODEL}:")
-    assert "multi-label accuracy (images)" in done.stderr
+    assert "multi-label accuracy (images)" in done.stdout
 
 
 def test_the_json_has_all_analyses(service: Running) -> None:
@@ -59,8 +59,8 @@ def test_a_failed_analysis_has_the_exit_code_4_and_the_others_have_results(servi
     done = analyze(service, MODEL, MISSING)
 
     assert done.returncode == 4
-    assert f"{MISSING}: MODEL_NOT_FOUND" in done.stderr
-    assert "succeeded" in done.stderr
+    assert f"{MISSING}: MODEL_NOT_FOUND" in done.stdout
+    assert "succeeded" in done.stdout
 
 
 @pytest.mark.parametrize(("minimum", "code", "decision"), [("0", 0, "pass"), ("0.99", 1, "fail")])
@@ -73,7 +73,7 @@ def test_a_gate_that_fails_for_one_model_fails(
     done = analyze(service, MODEL, OTHER, "--gate", str(policy))
 
     assert done.returncode == code
-    assert done.stderr.count(f" {decision} ") == 2
+    assert done.stdout.count(f" {decision} ") == 2
 
 
 def test_the_output_has_a_folder_for_each_analysis(service: Running, tmp_path: Path) -> None:

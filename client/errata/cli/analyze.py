@@ -20,7 +20,7 @@ from errata.cli.connect import (
     json_option,
     server_options,
 )
-from errata.cli.console import safe, stderr_console
+from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.coverage import min_coverage_option, read_subset
 from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
 from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, make_folder, write_folder
@@ -163,11 +163,11 @@ def analyze(
     if as_json:
         print_json(to_json(analysis))
     else:
-        show_analysis(analysis, stderr_console())
+        show_analysis(analysis, stdout_console())
     if result is not None:
         write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=markdown)
         if not as_json:
-            show_gate(result, stderr_console())
+            show_gate(result, stdout_console())
     if output is not None and not as_json and analysis.state == pb.Analysis.STATE_SUCCEEDED:
         files = ", ".join([SUMMARY, VERDICTS, REPORT, CLASSES, *([JUNIT] if result is not None else [])])
         stderr_console().print(f"Written to {safe(str(output))}: {files}", soft_wrap=True)

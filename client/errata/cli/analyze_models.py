@@ -9,7 +9,7 @@ from typing import Any
 
 from errata import Client, pb
 from errata.choices import enum_name
-from errata.cli.console import safe, stderr_console
+from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, INTERRUPTED, SUCCESS, UNDECIDED
 from errata.cli.folder import JUNIT, make_folder, write_folder
 from errata.cli.gate import EXIT_CODES, evaluate_finished, write_gate
@@ -89,7 +89,7 @@ def _exit_code(analysis: pb.Analysis) -> int:
 
 
 def _show_table(analyses: Sequence[pb.Analysis], gates: Sequence[pb.GateResult | None]) -> None:
-    console = stderr_console()
+    console = stdout_console()
     headers = ["state", "top-1 accuracy", IMAGE_ACCURACY, "top-1 errors", *(["gate"] if gates else [])]
     table = new_table("model", *headers, "analysis", unbroken=["analysis"])
     for number, analysis in enumerate(analyses):
