@@ -330,8 +330,8 @@ def _extract_token(authorization: str) -> str:
         token = ""
     if not token:
         raise TokenMissing(
-            "Missing token. Set ERRATA_TOKEN, send the header `Authorization: Bearer TOKEN`, or log in with the token "
-            "as the password."
+            "Missing token. Set ERRATA_TOKEN, pass `token` to a client with an address, send the header "
+            "`Authorization: Bearer TOKEN`, or log in with the token as the password."
         )
     if len(token) > MAX_TOKEN or not token.isascii():
         raise _unknown_token()

@@ -193,8 +193,9 @@ def _check_pairs(dataset: Dataset) -> Iterable[Advice]:
     elif not len(cooccurrence_relation(dataset.pairs, dataset.label_space.superclasses, dataset.min_cooccurrence)):
         yield Advice(
             "no-co-occurrence-across-superclasses",
-            "All classes that occur together share a superclass. The rule of spurious correlations never applies. Pass "
-            "labels of other images, such as the training set, with --cooccurrence.",
+            "All classes that occur together share a superclass. The rule of spurious correlations abstains, and the "
+            "number of model failures is an upper bound. Pass labels of other images, such as the training set, with "
+            "--cooccurrence.",
         )
 
 
