@@ -29,8 +29,14 @@ def open_predictions(predictions: str | Path | BinaryIO) -> Iterator[str | Path 
     All files are read before the upload starts, so that an error names a file.
 
     Raises:
-        InvalidInput: The folder has no JSON files, or one of them is damaged.
+        InvalidInput: The folder has no JSON files, or one of them is damaged; or `predictions` has another type.
     """
+    if not isinstance(predictions, str | Path) and not hasattr(predictions, "read"):
+        raise InvalidInput(
+            f"The predictions have the type {type(predictions).__name__}. Pass the path of a file, or a binary stream "
+            "such as io.BytesIO.",
+            field="predictions",
+        )
     if not isinstance(predictions, str | Path) or not Path(predictions).is_dir():
         yield predictions
         return

@@ -36,7 +36,7 @@ class ReanalysisProgress:
 class _Predicted:
     """The analyses with the same `predictions_key`."""
 
-    newest: str  # ID
+    newest: str  # ID; the newest on another bundle, if there is one
     created: datetime  # of the oldest
     new_id: str = ""  # ID of the analysis on the bundle
 
@@ -82,8 +82,8 @@ def _find_predicted(stores: Stores, dataset: str, evidence: str) -> Mapping[str,
         for analysis in analyses:
             key = predictions_key(analysis)
             known = predicted.get(key) or _Predicted(analysis.id, analysis.create_time)
-            new_id = analysis.id if analysis.evidence == evidence else known.new_id
-            predicted[key] = replace(known, newest=analysis.id, new_id=new_id)
+            is_new = analysis.evidence == evidence
+            predicted[key] = replace(known, new_id=analysis.id) if is_new else replace(known, newest=analysis.id)
         after = oldest_first.cursor(analyses[-1])
     return predicted
 

@@ -31,7 +31,13 @@ from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
 from service.predictions.answers.mapping_file import digest_mapping
 from service.predictions.uploads import Layout, Upload, parse_upload
-from service.report.messages.input_checks import ACCEPT_REMEDY, ACCEPTED_NOTE, permuted_classes, reordered_rows
+from service.report.messages.input_checks import (
+    ACCEPT_REMEDY,
+    ACCEPTED_NOTE,
+    correct_throughout,
+    permuted_classes,
+    reordered_rows,
+)
 from service.storage import Readable
 from service.summary.input_checks import find_permuted_classes, find_reordered_rows
 
@@ -140,7 +146,7 @@ def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload, map
         classes=bundle.classes_digest,
         summary=summary,
         answers=answers,
-        warnings=(*parsed.warnings, *analysis.warnings),
+        warnings=(*parsed.warnings, *correct_throughout(summary), *analysis.warnings),
     )
 
 

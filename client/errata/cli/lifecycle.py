@@ -159,5 +159,6 @@ def _print_outcomes(outcomes: Iterable[Any], as_json: bool) -> None:
         elif outcome.skip_reason:
             stderr_console().print(f"Skipped {safe(outcome.before)}: {safe(outcome.skip_reason)}")
         else:
-            stdout_console().print(f"{safe(outcome.before)} → {safe(outcome.after)}")
+            names = dict.fromkeys((outcome.before, outcome.after))  # one name: no other evidence was ever used
+            stdout_console().print(" → ".join(map(safe, names)))
     stderr_console().print(f"{created} analyses created, {existing} existed, {skipped} skipped")

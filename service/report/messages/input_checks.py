@@ -2,10 +2,11 @@
 
 from errata.messages import format_percentage
 
-from service.domain import IMAGENET_1K, PermutedClasses, ReorderedRows, RowOrder
+from service.domain import ALL, IMAGENET_1K, PermutedClasses, ReorderedRows, RowOrder, Summary
 
 ACCEPT_REMEDY = "To analyze the file as it is, use --accept-implausible."
 ACCEPTED_NOTE = "The predictions are implausible, and no trend uses them."
+MIN_CORRECT = 100  # images; a good model can be right on fewer
 
 
 def permuted_classes(permuted: PermutedClasses, label_space: str) -> str:
@@ -15,6 +16,14 @@ def permuted_classes(permuted: PermutedClasses, label_space: str) -> str:
         f"{format_percentage(permuted.coverage)} of the images would be correct with each class renumbered. "
         f"{_numbering_remedy(permuted.shift, label_space)}"
     )
+
+
+def correct_throughout(summary: Summary) -> tuple[str, ...]:
+    """Return a warning if all of many predictions are the original labels; the file may have these labels instead."""
+    group = summary.groups[ALL]
+    if group.top1_errors or group.num_samples < MIN_CORRECT:
+        return ()
+    return ("All predictions are the original labels. Check that the file has the predictions, not the labels.",)
 
 
 def _numbering_remedy(shift: int | None, label_space: str) -> str:

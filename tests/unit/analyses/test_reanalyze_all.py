@@ -95,7 +95,7 @@ def test_a_second_run_creates_nothing(backend: Backend, corrected: Bundle) -> No
 
     second = run(backend.ports, corrected.digest)
 
-    assert [step.after for step in second] == [step.after for step in first]
+    assert [(step.before, step.after) for step in second] == [(step.before, step.after) for step in first]
     assert not any(step.is_new for step in second)
     assert backend.archive.num_writes == writes
     assert len(on(backend, corrected)) == 2

@@ -51,3 +51,9 @@ def test_folders_that_cannot_be_used_are_rejected(tmp_path: Path, monkeypatch: p
 def test_a_file_is_not_changed(tmp_path: Path) -> None:
     with open_predictions(tmp_path / "predictions.csv") as content:
         assert content == tmp_path / "predictions.csv"
+
+
+@pytest.mark.parametrize("predictions", [b"file_name,top1", {"a.jpg": 1}, [1, 2]])
+def test_other_types_are_rejected(predictions: Any) -> None:
+    with pytest.raises(InvalidInput, match=f"type {type(predictions).__name__}. Pass the path of a file, or a binary"):
+        rows(predictions)

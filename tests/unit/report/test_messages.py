@@ -20,6 +20,7 @@ from service.domain import (
     Exactness,
     GateDecision,
     GateReason,
+    GroupSummary,
     Measure,
     Metric,
     NoReferenceReason,
@@ -31,6 +32,7 @@ from service.domain import (
     RowOrder,
     Severity,
     State,
+    Summary,
     UndecidedReason,
 )
 from service.report.messages import comparison, error_types, gate, pages
@@ -41,7 +43,7 @@ from service.report.messages.error_types import (
     summary_sentence,
 )
 from service.report.messages.gate import bound_name, gate_reason
-from service.report.messages.input_checks import permuted_classes, reordered_rows
+from service.report.messages.input_checks import correct_throughout, permuted_classes, reordered_rows
 from service.report.messages.trend import percentile_message, percentile_text
 from service.taxonomy.imagenet_1k import GROUPS
 
@@ -537,3 +539,11 @@ def test_class_numbering_problem_of_another_label_space_names_it() -> None:
 
 def test_a_page_text_can_have_a_field_called_text() -> None:
     assert pages.translate("No class contains “{text}”.", text="[a-") == "No class contains “[a-”."
+
+
+@pytest.mark.parametrize(("samples", "errors", "is_warned"), [(100, 0, True), (100, 1, False), (99, 0, False)])
+def test_many_predictions_that_are_all_correct_get_a_warning(samples: int, errors: int, is_warned: bool) -> None:
+    group = GroupSummary(samples, {}, errors, None, None, None, None, {}, {}, {}, {})
+
+    summary = Summary({ALL: group}, (), 0, samples, samples, None, None, None)
+    assert bool(correct_throughout(summary)) is is_warned
