@@ -14,7 +14,7 @@ import redis
 import structlog
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.errors import ConnectionClosed, Retry
+from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware, Retries
 from errata.errors import Unavailable
 
@@ -22,13 +22,12 @@ from service.jobs.base_store import DEAD_TTL
 from service.jobs.consumer import MAX_WAIT_SECONDS, Notifier, WaitingConsumer
 from service.jobs.store import JUDGING, MODELS, JobStore
 from service.jobs.transitions import WorkerOffer
-from service.jobs.worker import Drain, RetryLater
+from service.jobs.worker import Drain
 from service.key_value.redis_backend import connect
 
 MESSAGES = "errata:mq"  # prefix of the engine's keys, which only the engine reads
 POLL_MS = 50  # interval between two checks of a thread for its end, and of the local broker for delayed messages
 MAINTENANCE_CHANCE = 1_000_000  # per million: every call. The default delays messages of dead workers by minutes
-UNLIMITED_RETRIES = 1_000_000  # because the job store counts retries
 CHECK_SECONDS = 5.0  # maximum interval between two heartbeats, and between two checks for lost messages
 _log = structlog.get_logger()
 
@@ -150,23 +149,10 @@ class Engine:
             ) from error
 
     def _declare(self, function: Callable[..., None], name: str, queue: str) -> None:
-        """Serve a queue with a function. A RetryLater error of the function becomes Dramatiq's Retry."""
-
-        def run(*arguments: object) -> None:
-            try:
-                function(*arguments)
-            except RetryLater as later:
-                raise Retry(str(later), delay=max(1, int(later.delay * 1000))) from later
-
+        """Serve a queue with a function. Dramatiq does not limit the retries, because the job store counts them."""
         self._served.add(queue)
-        dramatiq.Actor(
-            run,
-            broker=self._brokers[queue],
-            actor_name=name,
-            queue_name=queue,
-            priority=0,
-            options={"max_retries": UNLIMITED_RETRIES},
-        )
+        declare = dramatiq.actor(broker=self._brokers[queue], actor_name=name, queue_name=queue, max_retries=None)
+        declare(function)
 
 
 def local_broker() -> dramatiq.Broker:

@@ -8,6 +8,7 @@ from threading import Event, Thread
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
+from dramatiq.errors import Retry
 from errata.errors import DamagedRecord, InvalidInput, NewerRecord, NotFound, PermanentError, Unavailable
 
 from service import tracing
@@ -75,12 +76,12 @@ class Drain(Event):
         return self.is_set() and time.monotonic() + seconds > self.deadline
 
 
-class RetryLater(Exception):
-    """Raised when a message must be delivered again after a delay."""
+class RetryLater(Retry):
+    """Raised when a message must be delivered again after a number of seconds."""
 
-    def __init__(self, delay: float) -> None:
-        super().__init__(f"in {delay:.1f} s")
-        self.delay = delay
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"in {seconds:.1f} s", delay=max(1, int(seconds * 1000)))
+        self.seconds = seconds
 
 
 @dataclass(frozen=True)

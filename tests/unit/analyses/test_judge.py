@@ -83,7 +83,7 @@ def test_a_job_of_a_newer_version_is_retried_later(backend: Backend) -> None:
 
     with pytest.raises(RetryLater) as later:
         judge_job(backend.ports, job)
-    assert later.value.delay == FIRST_RETRY_SECONDS
+    assert later.value.seconds == FIRST_RETRY_SECONDS
     assert backend.archive.num_writes == 0
     newer = backend.store.job(job)
     assert before is not None
@@ -117,7 +117,7 @@ def test_an_unavailable_archive_is_retried_with_growing_delays(backend: Backend)
     for _ in range(MAX_ATTEMPTS - 1):
         with pytest.raises(RetryLater) as later:
             judge_job(backend.ports, job)
-        delays.append(later.value.delay)
+        delays.append(later.value.seconds)
         assert not get(backend.ports.stores, analysis.id).state.is_final
     judge_job(backend.ports, job)
 

@@ -256,7 +256,7 @@ def test_a_shard_of_another_worker_is_retried_later(backend: Backend) -> None:
     with pytest.raises(RetryLater) as later:
         backend.run(0, predictor)
 
-    assert later.value.delay == pytest.approx(LEASE_SECONDS)
+    assert later.value.seconds == pytest.approx(LEASE_SECONDS)
     assert predictor.calls == []
 
 
@@ -295,7 +295,7 @@ def test_a_transient_error_is_retried_three_times_with_growing_delays(backend: B
     for delay in (5.0, 10.0, 20.0):
         with pytest.raises(RetryLater) as later:
             backend.run(0, predictor)
-        assert later.value.delay == pytest.approx(delay)
+        assert later.value.seconds == pytest.approx(delay)
         assert backend.failure is None
         backend.clock.now += delay
 
@@ -485,7 +485,7 @@ def test_the_message_of_an_unreadable_job_is_not_lost_while_it_is_postponed(erro
     with pytest.raises(RetryLater) as later:
         backend.run(0, FakePredictor())
 
-    backend.clock.now += later.value.delay
+    backend.clock.now += later.value.seconds
     assert {*backend.store.mark_lost_messages([MODELS])} == {(backend.job, 1), (backend.job, 2)}
 
 
