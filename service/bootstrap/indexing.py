@@ -8,8 +8,8 @@ from service.archive.index.comparison import Comparison
 from service.archive.index.slots import open_index
 from service.archive.indexed import IndexedArchive
 from service.archive.notices import RedisNotices
-from service.bootstrap.background import PeriodicTask
 from service.bootstrap.metrics_collectors import archive_interval
+from service.periodic_task import PeriodicTask
 from service.settings import Settings
 from service.telemetry import Metrics
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from service.analyses import queries
 from service.analyses.judge import judge_job, notify_job_failed
 from service.analyses.ports import Ports
-from service.bootstrap.background import PeriodicTask, start_each
+from service.bootstrap.background import start_each
 from service.bootstrap.housekeeping import Housekeeping
 from service.bootstrap.indexing import Indexing
 from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, make_results_task
@@ -24,6 +24,7 @@ from service.bootstrap.wiring import image_folders, make_ports, process_predicto
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.worker import Predictor, Worker
+from service.periodic_task import PeriodicTask
 from service.predictions.model_process.predictor import ProcessPredictor
 from service.settings import Settings, warn_about_missing_paths
 from service.telemetry import Metrics

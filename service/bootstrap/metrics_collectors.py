@@ -7,10 +7,10 @@ from errata.errors import Unavailable
 
 from service.analyses.model_metrics import WatchedResult, find_watched_models
 from service.analyses.ports import Stores
-from service.bootstrap.background import PeriodicTask
 from service.domain import ERROR_TYPES
 from service.jobs.store import JobStore
 from service.object_store import is_remote
+from service.periodic_task import PeriodicTask
 from service.settings import Settings
 from service.telemetry import Metrics
 

@@ -13,7 +13,7 @@ from service.analyses.judge import judge_job
 from service.analyses.ports import Ports
 from service.archive.notices import RedisNotices
 from service.bootstrap.archive_identity import CHECK_SECONDS, ArchiveIdentity
-from service.bootstrap.background import PeriodicTask, start_each
+from service.bootstrap.background import start_each
 from service.bootstrap.housekeeping import Housekeeping
 from service.bootstrap.indexing import Indexing
 from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, make_results_task
@@ -26,6 +26,7 @@ from service.jobs.engine import Engine, NotifyingBroker
 from service.jobs.store import JobStore
 from service.jobs.worker import RetryLater
 from service.key_value.redis_backend import RedisBackend, connect
+from service.periodic_task import PeriodicTask
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -81,7 +82,6 @@ async def _run_service(settings: Settings, stopped: asyncio.Event, on_ready: Cal
         PeriodicTask("archive", identity.watch, CHECK_SECONDS),
         Housekeeping(ports.stores, settings),
     )
-    engine.start_resending()
     registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
     registry_threads.start()
 

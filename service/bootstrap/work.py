@@ -11,7 +11,6 @@ import structlog
 from errata.errors import InvalidSetting
 from prometheus_client import CollectorRegistry
 
-from service.bootstrap.background import PeriodicTask
 from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector
 from service.bootstrap.metrics_observer import MetricsObserver
 from service.bootstrap.process import stop_on_signals
@@ -23,6 +22,7 @@ from service.jobs.engine import Engine, NotifyingBroker
 from service.jobs.store import JobStore
 from service.jobs.worker import Predictor, Worker
 from service.key_value.redis_backend import RedisBackend, connect
+from service.periodic_task import PeriodicTask
 from service.settings import Settings, warn_about_missing_paths
 from service.storage import remove_temporary_folders
 from service.telemetry import Metrics, initialize_series
@@ -90,7 +90,6 @@ async def _run_worker(
     await start_listener(listener, "ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address)
     store_task.start()
     engine.start()
-    engine.start_resending()
     address = f"{host}:{listener.port}"
     _log.info("worker listening", worker=name, http=address)
     on_ready(address)

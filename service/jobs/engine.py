@@ -7,7 +7,6 @@ late, or never.
 
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Event, Thread
 
 import dramatiq
 import redis
@@ -24,6 +23,7 @@ from service.jobs.store import JUDGING, MODELS, JobStore
 from service.jobs.transitions import WorkerOffer
 from service.jobs.worker import Drain
 from service.key_value.redis_backend import connect
+from service.periodic_task import PeriodicTask
 
 MESSAGES = "errata:mq"  # prefix of the engine's keys, which only the engine reads
 POLL_MS = 50  # interval between two checks of a thread for its end, and of the local broker for delayed messages
@@ -42,9 +42,9 @@ class Engine:
         self._offer: WorkerOffer | None = None
         self._served: set[str] = set()
         self._workers: list[dramatiq.Worker] = []
-        self._stopped = Event()
-        self._check_seconds = min(CHECK_SECONDS, store.heartbeat_timeout / 6)
-        self._heartbeat_thread = Thread(target=self._send_heartbeats, name="heartbeat", daemon=True)
+        check_seconds = min(CHECK_SECONDS, store.heartbeat_timeout / 6)
+        self._heartbeat = PeriodicTask("heartbeat", self._send_heartbeat, check_seconds)
+        self._resending = PeriodicTask("resend", self._resend_lost_messages, check_seconds)
         self.drain = Drain()
         for broker in self._brokers.values():
             broker.add_middleware(_DeadMessages(store))
@@ -66,18 +66,15 @@ class Engine:
         self._declare(judge, "judge", JUDGING)
 
     def start(self) -> None:
-        """Start one thread for each served queue, and one that sends the heartbeats of this worker."""
+        """Start one thread for each served queue, and those that send heartbeats and resend lost messages."""
         if self._worker:
-            self._heartbeat_thread.start()
+            self._heartbeat.start()
         for queue in sorted(self._served):
             worker = dramatiq.Worker(self._brokers[queue], queues={queue}, worker_threads=1, worker_timeout=POLL_MS)
             worker.queue_prefetch = 1
             worker.start()
             self._workers.append(worker)
-
-    def start_resending(self) -> None:
-        """Start a thread that resends lost messages; several processes may do so."""
-        Thread(target=self._resend, name="resend", daemon=True).start()
+        self._resending.start()
 
     def stop(self, grace_period: float) -> None:
         """Drain the worker, and stop the threads within `grace_period` seconds."""
@@ -88,11 +85,12 @@ class Engine:
         for worker in self._workers:
             worker.stop(timeout=int(grace_period * 1000))
         self._workers.clear()
-        if self._worker and not self._stopped.is_set():
-            self._stopped.set()
-            self._heartbeat_thread.join()
-            self._log_errors(lambda: self._store.remove_worker(self._worker))
-        self._stopped.set()
+        self._resending.stop()
+        self._heartbeat.stop()
+        self._heartbeat.join()
+        if self._worker:
+            with suppress(Unavailable):
+                self._store.remove_worker(self._worker)
 
     def send_shards(self, job_id: str, count: int) -> None:
         """Queue all shards of a job."""
@@ -107,14 +105,8 @@ class Engine:
         """Queue the judging of a job."""
         self._send(JUDGING, "judge", job_id)
 
-    def _send_heartbeats(self) -> None:
-        while not self._stopped.is_set():
-            self._log_errors(lambda: self._store.heartbeat(self._worker, self._offer))
-            self._stopped.wait(self._check_seconds)
-
-    def _resend(self) -> None:
-        while not self._stopped.wait(self._check_seconds):
-            self._log_errors(self._resend_lost_messages)
+    def _send_heartbeat(self) -> None:
+        self._store.heartbeat(self._worker, self._offer)
 
     def _resend_lost_messages(self) -> None:
         brokers = {queue: self._brokers[queue] for queue in self._served}
@@ -125,15 +117,6 @@ class Engine:
                 self.send_judging(job)
             else:
                 self.send_shard(job, shard)
-
-    def _log_errors(self, call: Callable[[], None]) -> None:
-        """Make a periodic call, and log its errors, so that an error does not end the thread."""
-        try:
-            call()
-        except Unavailable as error:
-            _log.warning("job store unavailable", error=str(error))
-        except Exception:
-            _log.exception("engine thread failed, will retry")
 
     def _send(self, queue: str, actor: str, *arguments: object) -> None:
         broker = self._brokers[queue]

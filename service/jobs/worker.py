@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Event, Thread
+from threading import Event
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
@@ -25,6 +25,7 @@ from service.jobs.transitions import (
     ShardResult,
     failure_of,
 )
+from service.periodic_task import PeriodicTask
 
 LEASE_SECONDS = HEARTBEAT_SECONDS * 2 / 3  # default duration of a lease
 RENEW_SECONDS = 1.0  # interval between two renewals of a lease; each renewal can notice a cancellation
@@ -153,7 +154,8 @@ class Worker:
         log_tokens = structlog.contextvars.bind_contextvars(**context)  # for the log events of the predictor
         log.info("shard claimed")
         try:
-            with lease.renewing():  # renew until the result is stored, because the store may be unavailable
+            # The lease is renewed until the result is stored, because the store may be unavailable.
+            with PeriodicTask("renew-lease", lease.renew, min(RENEW_SECONDS, self.lease / 4)):
                 result = lease.predict()
                 if result is None:
                     log.info("shard stopped")
@@ -249,23 +251,6 @@ class ShardLease:
         self.lost = False  # the job was canceled, or another worker has the shard
         self._last_progress: float | None = None  # end of the last batch; None while the model is loaded
 
-    @contextmanager
-    def renewing(self) -> Iterator[None]:
-        """Renew the lease every few seconds during a block."""
-        done = Event()
-
-        def renew() -> None:
-            while not done.wait(min(RENEW_SECONDS, self._worker.lease / 4)):
-                self._renew()
-
-        thread = Thread(target=renew, name="renew-lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
     def report(
         self,
         method: Callable[Concatenate[str, int, int, Arguments], Reply],
@@ -343,18 +328,13 @@ class ShardLease:
         if self.report(worker.store.release_shard):
             worker.retry_while_unavailable(lambda: worker.requeue(self.job.id, self.shard))
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
         """Renew the lease; if it is lost and the current batch or load takes too long, interrupt the predictor."""
-        try:
-            reply = self._worker.store.renew_lease(self.job.id, self.shard, self.fencing_token, self._worker.lease)
-            self.lost = reply is not LeaseReply.OK
-            is_stuck = self._last_progress is None or time.monotonic() - self._last_progress > INTERRUPT_SECONDS
-            if self.lost and is_stuck:
-                self._worker.interrupt()
-        except Unavailable as error:
-            _log.warning("job store unavailable", error=str(error))
-        except Exception:
-            _log.exception("lease renewal failed")
+        reply = self._worker.store.renew_lease(self.job.id, self.shard, self.fencing_token, self._worker.lease)
+        self.lost = reply is not LeaseReply.OK
+        is_stuck = self._last_progress is None or time.monotonic() - self._last_progress > INTERRUPT_SECONDS
+        if self.lost and is_stuck:
+            self._worker.interrupt()
 
 
 def _waiting_since(job: Job, shard: int) -> float:

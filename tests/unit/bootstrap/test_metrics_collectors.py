@@ -16,7 +16,6 @@ from prometheus_client import CollectorRegistry
 
 from service.analyses.model_metrics import WatchedModels, find_watched_models
 from service.analyses.ports import Stores
-from service.bootstrap.background import PeriodicTask
 from service.bootstrap.metrics_collectors import ResultsCollector, StoreCollector
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 from service.evidence.repository import EvidenceRepository
@@ -24,6 +23,7 @@ from service.jobs.base_store import Depth
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.store import JobStore
 from service.key_value.commands import MemoryUsage
+from service.periodic_task import PeriodicTask
 from service.predictions.models.device import gpu_memory
 from service.telemetry import Metrics
 
