@@ -7,6 +7,7 @@ late, or never.
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import dramatiq
 import redis
@@ -39,12 +40,10 @@ class Engine:
         self._brokers = {queue: make_broker() for queue in (MODELS, JUDGING)}
         self._store = store
         self._worker = ""
-        self._offer: WorkerOffer | None = None
-        self._served: set[str] = set()
         self._workers: list[dramatiq.Worker] = []
-        check_seconds = min(CHECK_SECONDS, store.heartbeat_timeout / 6)
-        self._heartbeat = PeriodicTask("heartbeat", self._send_heartbeat, check_seconds)
-        self._resending = PeriodicTask("resend", self._resend_lost_messages, check_seconds)
+        self._check_seconds = min(CHECK_SECONDS, store.heartbeat_timeout / 6)
+        self._heartbeat: PeriodicTask | None = None
+        self._resending = PeriodicTask("resend", self._resend_lost_messages, self._check_seconds)
         self.drain = Drain()
         for broker in self._brokers.values():
             broker.add_middleware(_DeadMessages(store))
@@ -58,22 +57,28 @@ class Engine:
             offer: The models and data sets that the worker offers.
         """
         self._worker = worker
-        self._offer = offer
-        self._declare(run, "shard", MODELS)
+        send_heartbeat = partial(self._store.heartbeat, worker, offer)
+        self._heartbeat = PeriodicTask("heartbeat", send_heartbeat, self._check_seconds)
+        self._serve(MODELS, "shard", run)
 
     def serve_judging(self, judge: Callable[[str], None]) -> None:
         """Serve the queue of judging; `judge` is called with a job whose shards are all predicted."""
-        self._declare(judge, "judge", JUDGING)
+        self._serve(JUDGING, "judge", judge)
+
+    def _serve(self, queue: str, actor: str, function: Callable[..., None]) -> None:
+        broker = self._brokers[queue]
+        declare = dramatiq.actor(broker=broker, actor_name=actor, queue_name=queue, max_retries=None)
+        declare(function)  # without a limit of retries, because the job store counts them
+        worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=POLL_MS)
+        worker.queue_prefetch = 1
+        self._workers.append(worker)
 
     def start(self) -> None:
         """Start one thread for each served queue, and those that send heartbeats and resend lost messages."""
-        if self._worker:
+        if self._heartbeat is not None:
             self._heartbeat.start()
-        for queue in sorted(self._served):
-            worker = dramatiq.Worker(self._brokers[queue], queues={queue}, worker_threads=1, worker_timeout=POLL_MS)
-            worker.queue_prefetch = 1
+        for worker in self._workers:
             worker.start()
-            self._workers.append(worker)
         self._resending.start()
 
     def stop(self, grace_period: float) -> None:
@@ -84,11 +89,10 @@ class Engine:
                 broker.notifier.stop()
         for worker in self._workers:
             worker.stop(timeout=int(grace_period * 1000))
-        self._workers.clear()
         self._resending.stop()
-        self._heartbeat.stop()
-        self._heartbeat.join()
-        if self._worker:
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat.join()
             with suppress(Unavailable):
                 self._store.remove_worker(self._worker)
 
@@ -105,12 +109,9 @@ class Engine:
         """Queue the judging of a job."""
         self._send(JUDGING, "judge", job_id)
 
-    def _send_heartbeat(self) -> None:
-        self._store.heartbeat(self._worker, self._offer)
-
     def _resend_lost_messages(self) -> None:
-        brokers = {queue: self._brokers[queue] for queue in self._served}
-        empty = {name for name, queue in brokers.items() if isinstance(queue, NotifyingBroker) and queue.is_empty(name)}
+        brokers = self._brokers.items()
+        empty = {queue for queue, broker in brokers if isinstance(broker, NotifyingBroker) and broker.is_empty(queue)}
         for job, shard in self._store.mark_lost_messages(empty):
             _log.warning("lost message resent", job=job, shard=shard)
             if shard is None:
@@ -130,12 +131,6 @@ class Engine:
             raise Unavailable(
                 "The job queue (Redis) is unavailable. Try again later.", retry_after=2, detail=f"{error!s:.120}"
             ) from error
-
-    def _declare(self, function: Callable[..., None], name: str, queue: str) -> None:
-        """Serve a queue with a function. Dramatiq does not limit the retries, because the job store counts them."""
-        self._served.add(queue)
-        declare = dramatiq.actor(broker=self._brokers[queue], actor_name=name, queue_name=queue, max_retries=None)
-        declare(function)
 
 
 def local_broker() -> dramatiq.Broker:
