@@ -84,9 +84,6 @@ class Engine:
     def stop(self, grace_period: float) -> None:
         """Drain the worker, and stop the threads within `grace_period` seconds."""
         self.drain.start(grace_period)
-        for broker in self._brokers.values():
-            if isinstance(broker, NotifyingBroker):
-                broker.notifier.stop()
         for worker in self._workers:
             worker.stop(timeout=int(grace_period * 1000))
         self._resending.stop()
@@ -171,21 +168,16 @@ class NotifyingBroker(RedisBroker):
             maintenance_chance=MAINTENANCE_CHANCE,
             dead_message_ttl=DEAD_TTL * 1000,
         )
-        self.notifier = Notifier(client, f"{MESSAGES}:news")
+        self._notifier = Notifier(client, f"{MESSAGES}:news")
+        self.add_middleware(self._notifier)
         self._consumers: dict[str, WaitingConsumer] = {}
         self._max_wait = min(MAX_WAIT_SECONDS, heartbeat_timeout / 4)  # a fetch is also a heartbeat
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> WaitingConsumer:
         """Return a consumer that waits for notifications while the queue is empty."""
         consumer = super().consume(queue_name, prefetch, timeout=1)
-        self._consumers[queue_name] = WaitingConsumer(consumer, prefetch, self.notifier, self._max_wait)
+        self._consumers[queue_name] = WaitingConsumer(consumer, prefetch, self._notifier, self._max_wait)
         return self._consumers[queue_name]
-
-    def enqueue(self, message: dramatiq.Message[None], *, delay: int | None = None) -> dramatiq.Message[None]:
-        """Enqueue a message, and notify its consumers; for a delayed message, notify only those of this process."""
-        enqueued: dramatiq.Message[None] = super().enqueue(message, delay=delay)
-        self.notifier.notify(other_processes=delay is None)
-        return enqueued
 
     def is_empty(self, queue: str) -> bool:
         """Return whether the consumer of this process found a queue empty at its last fetch."""

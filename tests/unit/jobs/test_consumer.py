@@ -1,44 +1,63 @@
-"""Notifications of queues: threads of one process start together."""
+"""Notifications of queues: they end the pauses of consumers, and none is missed between a fetch and a pause."""
 
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
-import pytest
+import redis
 
-from service.jobs import consumer
-from service.jobs.consumer import Notifier
+from service.jobs.consumer import STOPPING_SECONDS, Notifier
 
-
-class SlowThread(threading.Thread):
-    """A thread whose construction takes a while, so that a second caller could construct another one."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        time.sleep(0.01)
-        super().__init__(*args, **kwargs)
+LONG = 60.0  # seconds
 
 
 class Client:
-    """A client that counts publications."""
-
-    def __init__(self) -> None:
-        self.published = threading.Event()
+    """A client of a Redis that is unavailable."""
 
     def publish(self, channel: str, message: bytes) -> None:
-        self.published.set()
+        raise redis.ConnectionError(f"no connection for {channel}")
 
 
-def test_first_notifications_at_the_same_time_start_one_publisher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer, "Thread", SlowThread)
-    client: Any = Client()
-    notifier = Notifier(client, "news")
-    before = threading.active_count()
+def make_notifier() -> Notifier:
+    return Notifier(cast(redis.Redis, Client()), "news")
 
-    with ThreadPoolExecutor(8) as pool:
-        for result in [pool.submit(notifier.notify, other_processes=True) for _ in range(8)]:
-            result.result()
 
-    assert client.published.wait(10)
-    assert threading.active_count() == before + 1
-    notifier.stop()
+def test_a_notification_ends_the_pauses_of_all_consumers() -> None:
+    notifier = make_notifier()
+    start = time.monotonic()
+
+    with ThreadPoolExecutor(4) as pool:
+        waits = [pool.submit(notifier.wait, notifier.count, LONG) for _ in range(4)]
+        notifier.wake_consumers()
+        for wait in waits:
+            wait.result()
+
+    assert time.monotonic() - start < LONG / 2
+
+
+def test_a_notification_between_a_fetch_and_a_pause_is_not_missed() -> None:
+    notifier = make_notifier()
+    count, start = notifier.count, time.monotonic()
+    notifier.wake_consumers()
+
+    notifier.wait(count, LONG)
+
+    assert time.monotonic() - start < LONG / 2
+
+
+def test_an_unavailable_redis_loses_a_notification_without_an_error() -> None:
+    notifier, anything = make_notifier(), cast(Any, None)
+
+    notifier.after_enqueue(anything, anything, delay=None)
+
+    assert notifier.count == 0
+
+
+def test_consumers_that_stop_pause_only_briefly() -> None:
+    notifier, anything = make_notifier(), cast(Any, None)
+    notifier.before_worker_shutdown(anything, anything)
+    start = time.monotonic()
+
+    notifier.wait(notifier.count, LONG)
+
+    assert STOPPING_SECONDS / 2 < time.monotonic() - start < LONG / 2
