@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 import structlog
 from dramatiq.errors import Retry
@@ -148,7 +148,7 @@ class Worker:
     def _predict(self, lease: "ShardLease") -> None:
         job, job_id, shard = lease.job, lease.job.id, lease.shard
         self.leases.append(lease)
-        context = {"job": job_id, "shard": shard, "fence": lease.fencing_token, "model": job.spec.model}
+        context = {"job": job_id, "shard": shard, "fence": lease.key[-1], "model": job.spec.model}
         context |= {"analyses": sorted(job.analyses), "request": job.spec.call_id}
         log = _log.bind(**context)
         log_tokens = structlog.contextvars.bind_contextvars(**context)  # for the log events of the predictor
@@ -160,12 +160,12 @@ class Worker:
                 if result is None:
                     log.info("shard stopped")
                     return
-                left = lease.report(self.store.finish_shard, result)
+                left = self.retry_while_unavailable(self.store.finish_shard, *lease.key, result)
             log.info("shard done", left=left, seconds=round(time.monotonic() - lease.start_time, 3))
             if left is None:
                 log.warning("late shard result refused", cause="another worker has the shard")
             elif left == 0:
-                self.retry_while_unavailable(lambda: self.send_judging(job_id))
+                self.retry_while_unavailable(self.send_judging, job_id)
         except Exception as error:
             if lease.lost:
                 log.info("shard stopped", error=str(error))
@@ -181,14 +181,14 @@ class Worker:
         """End the job as failed, because a retry would fail too."""
         _log.warning("shard failed", error=str(error))
         tracing.set_error(error)
-        if lease.report(self.store.fail_job, failure_of(error)):
+        if self.retry_while_unavailable(self.store.fail_job, *lease.key, failure_of(error)):
             self.on_job_failed(lease.job.id)
 
     def _retry(self, lease: "ShardLease", error: Exception) -> None:
         """Queue the shard again and raise RetryLater, unless the retries are exhausted or the lease is lost."""
         failure = failure_of(error)
         tracing.set_error(error)
-        delay = lease.report(self.store.retry_shard, failure)
+        delay = self.retry_while_unavailable(self.store.retry_shard, *lease.key, failure)
         _log.exception("shard failed with a transient error", retry_in=delay)
         if delay == NO_RETRY:
             self.on_job_failed(lease.job.id)
@@ -221,7 +221,9 @@ class Worker:
             self.store.postpone_shard(job_id, shard, INCAPABLE_SECONDS)
         raise RetryLater(INCAPABLE_SECONDS)
 
-    def retry_while_unavailable(self, call: Callable[[], Reply]) -> Reply:
+    def retry_while_unavailable(
+        self, call: Callable[Arguments, Reply], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Reply:
         """Repeat a call while the store is unavailable, so that no predictions are lost during a restart of Redis.
 
         Raises:
@@ -230,7 +232,7 @@ class Worker:
         deadline = time.monotonic() + STORE_WAIT_SECONDS
         while True:
             try:
-                return call()
+                return call(*args, **kwargs)
             except Unavailable as error:
                 is_permanent = error.retry_after is None
                 if is_permanent or time.monotonic() > deadline or self.drain.expires_within(RETRY_SECONDS):
@@ -246,21 +248,10 @@ class ShardLease:
         self._worker = worker
         self.job = job
         self.shard = shard
-        self.fencing_token = fencing_token
+        self.key = job.id, shard, fencing_token  # the arguments that identify the lease in the store
         self.start_time = time.monotonic()
         self.lost = False  # the job was canceled, or another worker has the shard
         self._last_progress: float | None = None  # end of the last batch; None while the model is loaded
-
-    def report(
-        self,
-        method: Callable[Concatenate[str, int, int, Arguments], Reply],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Reply:
-        """Call a method of the store with this lease, repeatedly while the store is unavailable."""
-        return self._worker.retry_while_unavailable(
-            lambda: method(self.job.id, self.shard, self.fencing_token, *args, **kwargs)
-        )
 
     def predict(self) -> ShardResult | None:
         """Return the shard's predictions; None if the shard was canceled, lost, or released meanwhile."""
@@ -268,13 +259,13 @@ class ShardLease:
         start, stop = spec.bounds(self.shard)
         label_space = None
         if spec.classes:
-            label_space = worker.retry_while_unavailable(lambda: worker.store.label_space(spec.classes))
+            label_space = worker.retry_while_unavailable(worker.store.label_space, spec.classes)
         with worker.observer.stage(Stage.LOAD):
             info = worker.predictor.load(spec.model, label_space)
         if worker.drain.is_set():
             self.release_shard()
             return None
-        names = worker.retry_while_unavailable(lambda: worker.store.image_names(spec.images))[start:stop]
+        names = worker.retry_while_unavailable(worker.store.image_names, spec.images)[start:stop]
         if self._report_progress(0) is not LeaseReply.OK:
             return None
         key = spec.shard_result_key(self.shard, info)
@@ -318,19 +309,19 @@ class ShardLease:
         """Report the progress; return OK if the store is unavailable, because the next batch reports again."""
         self._last_progress = time.monotonic()
         try:
-            return self._worker.store.report_progress(self.job.id, self.shard, self.fencing_token, done)
+            return self._worker.store.report_progress(*self.key, done)
         except Unavailable:
             return LeaseReply.OK
 
     def release_shard(self) -> None:
         """Queue the shard again for another worker, without counting a retry."""
         worker = self._worker
-        if self.report(worker.store.release_shard):
-            worker.retry_while_unavailable(lambda: worker.requeue(self.job.id, self.shard))
+        if worker.retry_while_unavailable(worker.store.release_shard, *self.key):
+            worker.retry_while_unavailable(worker.requeue, self.job.id, self.shard)
 
     def renew(self) -> None:
         """Renew the lease; if it is lost and the current batch or load takes too long, interrupt the predictor."""
-        reply = self._worker.store.renew_lease(self.job.id, self.shard, self.fencing_token, self._worker.lease)
+        reply = self._worker.store.renew_lease(*self.key, self._worker.lease)
         self.lost = reply is not LeaseReply.OK
         is_stuck = self._last_progress is None or time.monotonic() - self._last_progress > INTERRUPT_SECONDS
         if self.lost and is_stuck:
