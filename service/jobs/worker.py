@@ -17,7 +17,6 @@ from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.store import JobStore
 from service.jobs.transitions import (
     NO_RETRY,
-    Claim,
     ClaimOutcome,
     Job,
     JobSpec,
@@ -117,10 +116,10 @@ class Worker:
         for other in expired:
             if other != (job_id, shard):
                 with suppress(RetryLater):  # the message of the other shard is delivered again anyway
-                    self._run_claimed(*other, *self._claim(*other))
-        self._run_claimed(*self._claim_turn(job_id, shard))
+                    self._run_claimed(self._claim(*other))
+        self._run_claimed(self._claim_turn(job_id, shard))
 
-    def _claim_turn(self, job_id: str, shard: int) -> tuple[str, int, Job | None, Claim]:
+    def _claim_turn(self, job_id: str, shard: int) -> "ShardLease | None":
         """Claim the shard whose turn it is, or the shard of the message if no other shard is available."""
         for _ in range(MAX_COMPETITORS):
             turn = None
@@ -129,17 +128,14 @@ class Worker:
             if turn in (None, (job_id, shard)):
                 break
             with suppress(RetryLater):  # another worker was faster
-                job, claim = self._claim(*turn)
-                if claim.kind is ClaimOutcome.CLAIMED:
-                    return *turn, job, claim
-        return job_id, shard, *self._claim(job_id, shard)
+                if (lease := self._claim(*turn)) is not None:
+                    return lease
+        return self._claim(job_id, shard)
 
-    def _run_claimed(self, job_id: str, shard: int, job: Job | None, claim: Claim) -> None:
-        if claim.kind is ClaimOutcome.JOB_FAILED:
-            self.on_job_failed(job_id)
-        if claim.kind is not ClaimOutcome.CLAIMED or job is None:
+    def _run_claimed(self, lease: "ShardLease | None") -> None:
+        if lease is None:
             return
-        lease = ShardLease(self, job, shard, claim.fencing_token)
+        job, shard = lease.job, lease.shard
         attributes = job.trace_attributes | {"errata.shard": shard}
         tracing.record_wait("queue wait", job.spec.trace, _waiting_since(job, shard), attributes)
         with tracing.span("shard", tracing.Kind.CONSUMER, job.spec.trace, attributes):
@@ -202,8 +198,8 @@ class Worker:
             with suppress(Unavailable):
                 lease.release_shard()
 
-    def _claim(self, job_id: str, shard: int) -> tuple[Job | None, Claim]:
-        """Return the job and the claim; raise RetryLater if the shard or the store is not available to this worker."""
+    def _claim(self, job_id: str, shard: int) -> "ShardLease | None":
+        """Claim a shard, unless it has ended; raise RetryLater if it or the store is not available to this worker."""
         if self.drain.is_set():
             raise RetryLater(RETRY_SECONDS)
         try:
@@ -212,7 +208,10 @@ class Worker:
                 claim = self.store.claim_shard(job_id, shard, self.name, self.lease)
                 if claim.kind is ClaimOutcome.WAIT:
                     raise RetryLater(claim.delay)
-                return job, claim
+                if claim.kind is ClaimOutcome.JOB_FAILED:
+                    self.on_job_failed(job_id)
+                is_claimed = claim.kind is ClaimOutcome.CLAIMED
+                return ShardLease(self, job, shard, claim.fencing_token) if job and is_claimed else None
         except (NewerRecord, DamagedRecord):  # this version cannot run the job, like a job of other workers
             pass
         except Unavailable as error:
