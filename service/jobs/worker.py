@@ -135,43 +135,42 @@ class Worker:
     def _run_claimed(self, lease: "ShardLease | None") -> None:
         if lease is None:
             return
-        job, shard = lease.job, lease.shard
+        job, shard, spec = lease.job, lease.shard, lease.job.spec
         attributes = job.trace_attributes | {"errata.shard": shard}
-        tracing.record_wait("queue wait", job.spec.trace, _waiting_since(job, shard), attributes)
-        with tracing.span("shard", tracing.Kind.CONSUMER, job.spec.trace, attributes):
+        tracing.record_wait("queue wait", spec.trace, _waiting_since(job, shard), attributes)
+        context = {"job": job.id, "shard": shard, "fence": lease.key[-1], "model": spec.model}
+        context |= {"analyses": sorted(job.analyses), "request": spec.call_id}
+        with (
+            tracing.span("shard", tracing.Kind.CONSUMER, spec.trace, attributes),
+            structlog.contextvars.bound_contextvars(**context),  # also for the log events of the predictor
+        ):
             self._predict(lease)
 
     def _predict(self, lease: "ShardLease") -> None:
-        job, job_id, shard = lease.job, lease.job.id, lease.shard
         self.leases.append(lease)
-        context = {"job": job_id, "shard": shard, "fence": lease.key[-1], "model": job.spec.model}
-        context |= {"analyses": sorted(job.analyses), "request": job.spec.call_id}
-        log = _log.bind(**context)
-        log_tokens = structlog.contextvars.bind_contextvars(**context)  # for the log events of the predictor
-        log.info("shard claimed")
+        _log.info("shard claimed")
         try:
             # The lease is renewed until the result is stored, because the store may be unavailable.
             with PeriodicTask("renew-lease", lease.renew, min(RENEW_SECONDS, self.lease / 4)):
                 result = lease.predict()
                 if result is None:
-                    log.info("shard stopped")
+                    _log.info("shard stopped")
                     return
                 left = self.retry_while_unavailable(self.store.finish_shard, *lease.key, result)
-            log.info("shard done", left=left, seconds=round(time.monotonic() - lease.start_time, 3))
+            _log.info("shard done", left=left, seconds=round(time.monotonic() - lease.start_time, 3))
             if left is None:
-                log.warning("late shard result refused", cause="another worker has the shard")
+                _log.warning("late shard result refused", cause="another worker has the shard")
             elif left == 0:
-                self.retry_while_unavailable(self.send_judging, job_id)
+                self.retry_while_unavailable(self.send_judging, lease.job.id)
         except Exception as error:
             if lease.lost:
-                log.info("shard stopped", error=str(error))
+                _log.info("shard stopped", error=str(error))
             elif isinstance(error, PermanentError | InvalidInput | NotFound):
                 self._fail(lease, error)
             else:
                 self._retry(lease, error)
         finally:
             self.leases.remove(lease)
-            structlog.contextvars.reset_contextvars(**log_tokens)
 
     def _fail(self, lease: "ShardLease", error: Exception) -> None:
         """End the job as failed, because a retry would fail too."""
