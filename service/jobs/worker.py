@@ -110,21 +110,19 @@ class Worker:
         Raises:
             RetryLater: The message must be delivered again.
         """
-        expired: Sequence[tuple[str, int]] = ()
-        with suppress(Unavailable):
-            expired = self.store.expired_shards()
-        for other in expired:
-            if other != (job_id, shard):
-                with suppress(RetryLater):  # the message of the other shard is delivered again anyway
-                    self._run_claimed(self._claim(*other))
-        self._run_claimed(self._claim_turn(job_id, shard))
+        try:
+            for other in self.store.expired_shards():
+                if other != (job_id, shard):
+                    with suppress(RetryLater):  # the message of the other shard is delivered again anyway
+                        self._run_claimed(self._claim(*other))
+            self._run_claimed(self._claim_turn(job_id, shard))
+        except Unavailable as error:
+            raise RetryLater(RETRY_SECONDS) from error
 
     def _claim_turn(self, job_id: str, shard: int) -> "ShardLease | None":
         """Claim the shard whose turn it is, or the shard of the message if no other shard is available."""
         for _ in range(MAX_COMPETITORS):
-            turn = None
-            with suppress(Unavailable):
-                turn = self.store.next_shard(job_id, shard, self.can_run)
+            turn = self.store.next_shard(job_id, shard, self.can_run)
             if turn in (None, (job_id, shard)):
                 break
             with suppress(RetryLater):  # another worker was faster
@@ -198,7 +196,7 @@ class Worker:
                 lease.release_shard()
 
     def _claim(self, job_id: str, shard: int) -> "ShardLease | None":
-        """Claim a shard, unless it has ended; raise RetryLater if it or the store is not available to this worker."""
+        """Claim a shard, unless it has ended; raise RetryLater if it is not available to this worker."""
         if self.drain.is_set():
             raise RetryLater(RETRY_SECONDS)
         try:
@@ -213,8 +211,6 @@ class Worker:
                 return ShardLease(self, job, shard, claim.fencing_token) if job and is_claimed else None
         except (NewerRecord, DamagedRecord):  # this version cannot run the job, like a job of other workers
             pass
-        except Unavailable as error:
-            raise RetryLater(RETRY_SECONDS) from error
         with suppress(Unavailable):
             self.store.postpone_shard(job_id, shard, INCAPABLE_SECONDS)
         raise RetryLater(INCAPABLE_SECONDS)
