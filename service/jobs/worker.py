@@ -15,15 +15,7 @@ from service import tracing
 from service.domain import LabelSpace, ModelInfo, Observer, Predictions, Stage, State
 from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.store import JobStore
-from service.jobs.transitions import (
-    NO_RETRY,
-    ClaimOutcome,
-    Job,
-    JobSpec,
-    LeaseReply,
-    ShardResult,
-    failure_of,
-)
+from service.jobs.transitions import NO_RETRY, ClaimOutcome, Job, JobSpec, LeaseReply, ShardResult, failure_of
 from service.periodic_task import PeriodicTask
 
 LEASE_SECONDS = HEARTBEAT_SECONDS * 2 / 3  # default duration of a lease
