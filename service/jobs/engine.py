@@ -18,7 +18,6 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware, Retries
 from errata.errors import Unavailable
 
-from service.jobs.base_store import DEAD_TTL
 from service.jobs.consumer import MAX_WAIT_SECONDS, Notifier, WaitingConsumer
 from service.jobs.store import JUDGING, MODELS, JobStore
 from service.jobs.transitions import WorkerOffer
@@ -166,7 +165,6 @@ class NotifyingBroker(RedisBroker):
             middleware=[Retries(min_backoff=1000)],
             heartbeat_timeout=int(heartbeat_timeout * 1000),
             maintenance_chance=MAINTENANCE_CHANCE,
-            dead_message_ttl=DEAD_TTL * 1000,
         )
         self._notifier = Notifier(client, f"{MESSAGES}:news")
         self.add_middleware(self._notifier)
