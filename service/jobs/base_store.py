@@ -1,22 +1,25 @@
 """The parts of a job store that do not concern single jobs: caches, workers, and numbers for metrics."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
+import structlog
 from errata.errors import DamagedRecord, Unavailable
 
 from service.domain import LabelSpace
 from service.jobs import records
-from service.jobs.reader import Reader, Snapshot
-from service.jobs.transaction import JobTransaction
+from service.jobs.transaction import JobTransaction, members_command
 from service.jobs.transitions import ShardResult, WorkerOffer
-from service.key_value.commands import PREFIX, Backend, Reply, format_time, number, pairs, text_of, texts, time_of
+from service.key_value.commands import PREFIX, Backend, Command, format_time, number, text_of, texts
 from service.key_value.store import KeyValueStore, atomic
 
 HEARTBEAT_SECONDS = 30.0  # the default of ERRATA_HEARTBEAT_SECONDS
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
 WORKERS_TTL, DEAD_TTL = 86_400, 7 * 86_400  # seconds for which stopped workers and dropped messages are stored
+MAX_LOGGED = 1000  # damaged records that a store remembers, so that each is logged once
+_log = structlog.get_logger()
+_LATEST_OFFER: Command = ("GET", f"{PREFIX}offers")
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,8 @@ class BaseStore(KeyValueStore[JobTransaction]):
     def __init__(self, backend: Backend, heartbeat: float = HEARTBEAT_SECONDS) -> None:
         super().__init__(backend, JobTransaction)
         self.heartbeat_timeout = heartbeat
-        self._reader = Reader(backend)
-        # Final records by id and end time. Without this cache, reading 1,000 of them takes most of the time of a list.
-        self._finished: dict[tuple[str, float], Snapshot] = {}
         self._last_workers: list[str] = []
+        self._logged: set[tuple[str, str]] = set()  # damaged records
 
     def store_image_names(self, digest: str, names: Sequence[str]) -> None:
         """Store the names of a data set's images for workers. The key has no TTL, so Redis never evicts it."""
@@ -58,11 +59,10 @@ class BaseStore(KeyValueStore[JobTransaction]):
 
     def image_names(self, digest: str) -> Sequence[str]:
         """Return the image names stored under a digest; raise Unavailable if there are none."""
-        content = self._get(f"images:{digest}")
-        if content is None:
-            raise Unavailable(f"The job store has no image names with digest {digest[:12]}.")
-        with self._reader.log_damage():
-            return records.unpack_names(digest, content)
+        with self._log_damage():
+            return records.unpack_names(
+                digest, self._lines(f"images:{digest}", f"image names with digest {digest:.12}")
+            )
 
     def store_classes(self, digest: str, lines: Sequence[str]) -> None:
         """Store the classes of a label space for workers, as the lines that `class_lines` returns."""
@@ -70,16 +70,19 @@ class BaseStore(KeyValueStore[JobTransaction]):
 
     def label_space(self, digest: str) -> LabelSpace:
         """Return the label space whose classes are stored under a digest; raise Unavailable if there is none."""
-        content = self._get(f"classes:{digest}")
-        if content is None:
-            raise Unavailable(f"The job store has no classes with digest {digest[:12]}.")
-        with self._reader.log_damage():
-            return records.unpack_classes(digest, content)
+        with self._log_damage():
+            return records.unpack_classes(digest, self._lines(f"classes:{digest}", f"classes with digest {digest:.12}"))
 
-    def _store_lines(self, key: str, lines: Sequence[str]) -> None:
-        if not self._read(("EXISTS", PREFIX + key))[0]:
-            content = records.pack_names(lines)
-            self.run(lambda tx: tx.write("SET", PREFIX + key, content))
+    @atomic
+    def _store_lines(self, tx: JobTransaction, key: str, lines: Sequence[str]) -> None:
+        if not tx.read("EXISTS", PREFIX + key):
+            tx.write("SET", PREFIX + key, records.pack_names(lines))
+
+    def _lines(self, key: str, description: str) -> bytes:
+        content = self._get(key)
+        if content is None:
+            raise Unavailable(f"The job store has no {description}.")
+        return content
 
     @atomic
     def store_shard_result(self, tx: JobTransaction, key: str, result: ShardResult) -> None:
@@ -90,7 +93,7 @@ class BaseStore(KeyValueStore[JobTransaction]):
     def cached_shard_result(self, key: str) -> ShardResult | None:
         """Return cached predictions of a shard; None if there are none."""
         content = self._get(f"predictions:{key}")
-        with suppress(DamagedRecord), self._reader.log_damage():
+        with suppress(DamagedRecord), self._log_damage():
             return None if content is None else records.unpack_shard_result(content)
         return None  # if the entry is damaged, the worker predicts again
 
@@ -127,22 +130,17 @@ class BaseStore(KeyValueStore[JobTransaction]):
         tx.write("DEL", f"{PREFIX}offers:{worker}")
         tx.write("ZREM", f"{PREFIX}workers", worker)
 
-    def offers(self) -> Sequence[WorkerOffer]:
+    @atomic
+    def offers(self, tx: JobTransaction) -> Sequence[WorkerOffer]:
         """Return the offers of the live workers. If no worker is live, return only the latest offer."""
-        expected = self._last_workers  # usually the stored workers are the live ones, so one round trip is enough
-        workers, latest, now, *contents = self._read(
-            ("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"),
-            ("GET", f"{PREFIX}offers"),
-            ("TIME",),
-            *(("GET", f"{PREFIX}offers:{worker}") for worker in expected),
-        )
-        self._last_workers = live = sorted(self._live(workers, now))
-        if live != expected:
-            contents = self._read(*(("GET", f"{PREFIX}offers:{worker}") for worker in live))
+        # Usually the live workers are those of the last call, so one round trip is enough.
+        tx.prefetch(members_command("workers"), _LATEST_OFFER, *map(_offer_command, self._last_workers))
+        self._last_workers = tx.live_workers(self.heartbeat_timeout)
+        tx.prefetch(*map(_offer_command, self._last_workers))
+        contents = [tx.get(f"offers:{worker}") for worker in self._last_workers]
         offers = []
-        known = [content for content in contents if isinstance(content, bytes)]
-        for content in known or ([latest] if isinstance(latest, bytes) else []):
-            with suppress(DamagedRecord), self._reader.log_damage():
+        for content in filter(None, contents if any(contents) else [tx.get("offers")]):
+            with suppress(DamagedRecord), self._log_damage():
                 offers.append(records.offer_from_json(content))
         return offers
 
@@ -152,26 +150,20 @@ class BaseStore(KeyValueStore[JobTransaction]):
         tx.write("ZADD", f"{PREFIX}dead", format_time(tx.now), message_id)
         tx.write("ZREMRANGEBYSCORE", f"{PREFIX}dead", "-inf", format_time(tx.now - DEAD_TTL))
 
-    def depth(self) -> Depth:
+    @atomic
+    def depth(self, tx: JobTransaction) -> Depth:
         """Return the depth of the queues and the counters of the store."""
-        *counters, analyses, leases, retries, dead, workers, time_reply = self._read(
-            ("ZCARD", f"{PREFIX}open:models"),
-            ("GET", f"{PREFIX}refused"),
-            ("GET", f"{PREFIX}crashes"),
-            *(
-                ("ZRANGE", PREFIX + name, 0, -1, "WITHSCORES")
-                for name in ("open:analyses", "leases", "retries", "dead", "workers")
-            ),
-            ("TIME",),
-        )
-        now = time_of(time_reply)
-        open_shards, refused, crashes = (int(number(counter)) for counter in counters)
+        counters = ("ZCARD", f"{PREFIX}open:models"), ("GET", f"{PREFIX}refused"), ("GET", f"{PREFIX}crashes")
+        tx.prefetch(*counters, *map(members_command, ("open:analyses", "leases", "retries", "dead", "workers")))
+        open_shards, refused, crashes = (int(number(tx.read(*counter))) for counter in counters)
+        created_times = dict(tx.members("open:analyses"))
+        state_commands = {id: ("HMGET", f"{PREFIX}analysis:{id}", "state") for id in created_times}
+        tx.prefetch(*state_commands.values())
         ages: dict[str, list[float]] = {"QUEUED": [0.0], "RUNNING": [0.0]}
-        created_times = pairs(analyses)
-        states = self._read(*(("HMGET", f"{PREFIX}analysis:{id}", "state") for id, _ in created_times))
-        for (_, created), state in zip(created_times, states, strict=True):
-            ages.get(texts(state)[0], []).append(now - created)
-        running = sum(lease > now for _, lease in pairs(leases))
+        for id, created in created_times.items():
+            (state,) = texts(tx.read(*state_commands[id]))
+            ages.get(state, []).append(tx.now - created)
+        running = sum(lease > tx.now for _, lease in tx.members("leases"))
         return Depth(
             queued_analyses=len(ages["QUEUED"]) - 1,
             running_analyses=len(ages["RUNNING"]) - 1,
@@ -179,18 +171,30 @@ class BaseStore(KeyValueStore[JobTransaction]):
             running_shards=running,
             oldest_queued=max(ages["QUEUED"]),
             oldest_running=max(ages["RUNNING"]),
-            workers=len(self._live(workers, time_reply)),
+            workers=len(tx.live_workers(self.heartbeat_timeout)),
             refused=refused,
             crashes=crashes,
-            delayed=sum(time > now for _, time in pairs(retries)),
-            dead=sum(time > now - DEAD_TTL for _, time in pairs(dead)),
+            delayed=sum(time > tx.now for _, time in tx.members("retries")),
+            dead=sum(time > tx.now - DEAD_TTL for _, time in tx.members("dead")),
         )
 
-    def _live(self, workers: Reply, now: Reply) -> list[str]:
-        """Return the workers with a recent heartbeat."""
-        oldest = time_of(now) - self.heartbeat_timeout
-        return [worker for worker, heartbeat in pairs(workers) if heartbeat > oldest]
+    @contextmanager
+    def _log_damage(self) -> Iterator[None]:
+        """Log a damaged record once, although it is read repeatedly."""
+        try:
+            yield
+        except DamagedRecord as error:
+            self._log_once(error)
+            raise
 
-    def _now_and_workers(self) -> tuple[float, int]:
-        workers, now = self._read(("ZRANGE", f"{PREFIX}workers", 0, -1, "WITHSCORES"), ("TIME",))
-        return time_of(now), len(self._live(workers, now))
+    def _log_once(self, error: DamagedRecord) -> None:
+        damage = (error.message, repr(error.__cause__)[:300])
+        if damage not in self._logged:
+            if len(self._logged) >= MAX_LOGGED:
+                self._logged.clear()
+            self._logged.add(damage)
+            _log.error("damaged record in the job store", record=damage[0], error=damage[1])
+
+
+def _offer_command(worker: str) -> Command:
+    return "GET", f"{PREFIX}offers:{worker}"

@@ -4,7 +4,7 @@ A message of the engine says only that some shard is available. The worker that 
 whose turn it is. The message of that shard, which arrives later, then leads a worker to another shard.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -13,14 +13,12 @@ from errata.errors import DamagedRecord, NewerRecord
 
 from service.domain import State
 from service.jobs import records
-from service.jobs.transaction import JobTransaction, shard_command
+from service.jobs.transaction import JobTransaction, members_command, shard_command
 from service.jobs.transitions import JobSpec, JobStatus, available_at
-from service.key_value.commands import PREFIX, Reply, format_time, pairs, text_of, time_of, values
+from service.key_value.commands import PREFIX, Command, format_time, text_of, values
 
 TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
 _NEVER = float("-inf")
-_SETS = "open:models", "leases", "retries", "turns"
-Read = Callable[..., Sequence[Reply]]  # returns the replies to reading commands
 
 
 @dataclass(frozen=True)
@@ -32,29 +30,44 @@ class QueuedShard:
     index: int
 
 
-def next_shard(read: Read, message: tuple[str, int], can_run: Callable[[JobSpec], bool]) -> tuple[str, int] | None:
+def next_shard(
+    tx: JobTransaction, message: tuple[str, int], can_run: Callable[[JobSpec], bool]
+) -> tuple[str, int] | None:
     """Return the job and the index of the shard that a worker should claim; None: the shard of its message.
 
     Args:
-        read: Returns the replies of reading commands.
+        tx: A transaction.
         message: The job and the index of the shard whose message the worker received.
         can_run: Returns whether the worker can run a job.
     """
-    commands = [("ZRANGE", PREFIX + name, 0, -1, "WITHSCORES") for name in _SETS]
-    *replies, own, time = read(*commands, shard_command(*message), ("TIME",))
-    now = time_of(time)
-    opened, leases, retries, turns = map(pairs, replies)
-    if _has_expired(message, own, now):  # no other message leads to a claim of this shard
-        return None
-    unavailable = {member for member, _ in leases} | {member for member, due in retries if due > now}
-    queued = list(_queued(opened, unavailable))
-    jobs = [*{shard.job: None for shard in queued}]
-    job_replies = read(*(("HMGET", f"{PREFIX}job:{job}", "owner", "spec") for job in jobs))
-    heads = {job: values(reply) for job, reply in zip(jobs, job_replies, strict=True)}
+    tx.prefetch(shard_command(*message), *map(members_command, ("open:models", "leases", "retries", "turns")))
+    own = tx.intact_shard(*message)
+    if own is not None and own.state is State.RUNNING and available_at(own) <= tx.now:
+        return None  # it has crashed its worker, and no other message leads to a claim of this shard
+    unavailable = {member for member, _ in tx.members("leases")}
+    unavailable |= {member for member, due in tx.members("retries") if due > tx.now}
+    queued = [
+        QueuedShard(created, *shard)
+        for member, created in tx.members("open:models")
+        if member not in unavailable
+        for shard in records.shards_of([member])
+    ]
+    commands: dict[str, Command] = {
+        shard.job: ("HMGET", f"{PREFIX}job:{shard.job}", "owner", "spec") for shard in queued
+    }
+    tx.prefetch(*commands.values())
+    heads = {job: values(tx.read(*command)) for job, command in commands.items()}
     owners = {job: text_of(owner) for job, (owner, _) in heads.items()}
-    is_runnable = cache(lambda job: _can_run(job, heads[job][1], can_run))
-    for shard in order_shards(queued, owners, dict(turns), message):
-        if is_runnable(shard.job) and _is_queued(read, shard):
+
+    @cache
+    def is_runnable(job: str) -> bool:
+        with suppress(DamagedRecord, NewerRecord):
+            return can_run(records.read_spec(job, heads[job][1]))
+        return False
+
+    for shard in order_shards(queued, owners, dict(tx.members("turns")), message):
+        stored = tx.intact_shard(shard.job, shard.index) if is_runnable(shard.job) else None
+        if stored is not None and stored.state is State.QUEUED:  # a crashed one waits for its own message
             return shard.job, shard.index
     return None
 
@@ -87,28 +100,3 @@ def note_turn(tx: JobTransaction, job: JobStatus) -> None:
     """Note the time at which a worker took a shard of a job, as the last turn of the job's owner."""
     tx.write("ZADD", f"{PREFIX}turns", format_time(tx.now), job.owner)
     tx.write("ZREMRANGEBYSCORE", f"{PREFIX}turns", "-inf", format_time(tx.now - TURN_SECONDS))
-
-
-def _queued(opened: Sequence[tuple[str, float]], unavailable: Collection[str]) -> Iterator[QueuedShard]:
-    for member, created in opened:
-        if member not in unavailable:
-            for job, index in records.shards_of([member]):
-                yield QueuedShard(created, job, index)
-
-
-def _has_expired(message: tuple[str, int], reply: Reply, now: float) -> bool:
-    """Return whether the shard of a message has crashed its worker and may now run again."""
-    shard = records.find_shard(message[0], reply)
-    return shard is not None and shard.state is State.RUNNING and available_at(shard) <= now
-
-
-def _is_queued(read: Read, shard: QueuedShard) -> bool:
-    """Return whether a shard is queued. A shard that crashed its worker is not: it waits for its own message."""
-    stored = records.find_shard(shard.job, read(shard_command(shard.job, shard.index))[0])
-    return stored is not None and stored.state is State.QUEUED
-
-
-def _can_run(job: str, spec: bytes | None, can_run: Callable[[JobSpec], bool]) -> bool:
-    with suppress(DamagedRecord, NewerRecord):
-        return can_run(records.read_spec(job, spec))
-    return False

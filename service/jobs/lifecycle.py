@@ -7,16 +7,8 @@ from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
 from service.jobs import fair_order, records, transitions
-from service.jobs.transaction import (
-    DELIVERY_TTL,
-    FINISHED_TTL,
-    JobTransaction,
-    entry_command,
-    job_command,
-    record_command,
-    spec_command,
-    waiting_command,
-)
+from service.jobs.records import ANALYSES, JOBS
+from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction, waiting_command
 from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, JobSpec, JobStatus, RecordStatus, Shard, Step
 from service.key_value.commands import PREFIX, number, texts
 
@@ -42,7 +34,7 @@ def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, ne
     """Add an open analysis, and return the job that it waits for: an open job with the same inputs, or a new job."""
     dedupe = f"dedupe:{spec.dedupe_key}"
     job = None if spec.fresh else _find_job(tx, tx.get(dedupe))
-    if job is None or not job.can_be_joined or records.is_newer(tx.spec(job.id)):
+    if job is None or not job.can_be_joined or records.is_newer(tx.constant(JOBS, job.id)):
         job = JobStatus(new_id, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now, owner=record.owner)
         tx.add_job(job, spec)
         if not spec.fresh:
@@ -56,15 +48,15 @@ def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, ne
 def count_open(tx: JobTransaction, owner: str) -> int:
     """Return the number of open analyses of an owner. The field `entry`, which has the owner, never changes."""
     ids = texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1))
-    tx.prefetch(*map(entry_command, ids))
-    return sum(records.owner_of(tx.entry(analysis_id)) == owner for analysis_id in ids)
+    tx.prefetch(*map(ANALYSES.constant_command, ids))
+    return sum(records.owner_of(tx.constant(ANALYSES, analysis_id)) == owner for analysis_id in ids)
 
 
 def write_step(tx: JobTransaction, job: JobStatus, index: int, shard: Shard, step: Step[object]) -> None:
     """Store the changes of a shard's transition; raise NewerRecord if a newer version of Errata wrote the job."""
     if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.JOB_FAILED):
-        tx.prefetch(spec_command(job.id), *([] if step.job.state is job.state else [waiting_command(job.id)]))
-        records.check_known(f"the job {job.id}", tx.spec(job.id))
+        tx.prefetch(JOBS.constant_command(job.id), *([] if step.job.state is job.state else [waiting_command(job.id)]))
+        tx.check_known(JOBS, job.id)
         fair_order.note_turn(tx, job)
     if step.result is not None:
         tx.write("SET", f"{PREFIX}part:{job.id}:{index}", records.pack_shard_result(step.result))
@@ -82,7 +74,7 @@ def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
     if job.state is before.state:
         return
     analyses = tx.waiting(job.id)
-    tx.prefetch(*map(record_command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
+    tx.prefetch(*map(ANALYSES.command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
     for analysis_id in analyses:
         # The end of the job also ends an analysis whose record is damaged. Otherwise, it would count as open forever.
         damaged = RecordStatus(analysis_id, before.state, job.id) if job.state.is_final else None
@@ -97,9 +89,9 @@ def cancel(tx: JobTransaction, analysis_id: str, reason: str) -> bool:
     record = tx.record(analysis_id)
     if record is None or record.state.is_final:
         return False
-    tx.prefetch(job_command(record.job), waiting_command(record.job))
-    records.check_known(f"the open analysis {analysis_id}", tx.entry(analysis_id))
-    records.check_known(f"the job {record.job}", tx.spec(record.job))
+    tx.prefetch(JOBS.command(record.job), waiting_command(record.job))
+    tx.check_known(ANALYSES, analysis_id)
+    tx.check_known(JOBS, record.job)
     tx.remove_waiting(record.job, [analysis_id])
     _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
     job = _find_job(tx, record.job)
@@ -117,7 +109,7 @@ def delete_excess(tx: JobTransaction) -> None:
     """
     excess = int(number(tx.read("ZCARD", f"{PREFIX}finished"))) - transitions.MAX_FINISHED
     ids = texts(tx.read("ZRANGE", f"{PREFIX}finished", 0, excess - 1)) if excess > 0 else []
-    tx.prefetch(*map(record_command, ids))
+    tx.prefetch(*map(ANALYSES.command, ids))
     deleted: dict[str, set[str]] = {}
     for analysis_id in ids:
         record = _find_ended(tx, analysis_id)
@@ -136,7 +128,7 @@ def delete_excess(tx: JobTransaction) -> None:
 
 def delete_expired(tx: JobTransaction, ids: list[str]) -> None:
     """Remove expired and open analyses from the index of ended analyses."""
-    tx.prefetch(*map(record_command, ids))
+    tx.prefetch(*map(ANALYSES.command, ids))
     for analysis_id in ids:
         _find_ended(tx, analysis_id)
 

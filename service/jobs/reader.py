@@ -1,23 +1,20 @@
 """Reads jobs and analyses for queries. A read needs several round trips, so it is not atomic."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
 import structlog
 from errata.errors import DamagedRecord, NewerRecord
 
-from service.jobs import records
-from service.jobs.transaction import job_command, record_command, shard_command
-from service.jobs.transaction import waiting_command as waiting
-from service.jobs.transitions import AnalysisRecord, Job
-from service.key_value.commands import PREFIX, Backend, number, texts
+from service.jobs import lifecycle, records
+from service.jobs.base_store import HEARTBEAT_SECONDS, BaseStore
+from service.jobs.records import ANALYSES, JOBS
+from service.jobs.transaction import FINISHED_TTL, JobTransaction, members_command, shard_command, waiting_command
+from service.jobs.transitions import AnalysisRecord, Job, ShardResult
+from service.key_value.commands import PREFIX, Backend, Command, number
 
 BATCH = 200  # records per call, so that Redis can serve other clients between two calls
-MAX_LOGGED = 1000  # damaged records that the reader remembers, so that each is logged once
-OPEN_JOBS = f"{PREFIX}open:jobs"
 ATTEMPTS = 3  # attempts to read a job that ends meanwhile
 _log = structlog.get_logger()
 Value = TypeVar("Value")
@@ -41,110 +38,120 @@ class Snapshot:
         return self.record.state.is_final and (self.job is None or self.job.state.is_final)
 
 
+class JobReader(BaseStore):
+    """Reads jobs and analyses. Thread-safe."""
+
+    def __init__(self, backend: Backend, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+        super().__init__(backend, heartbeat)
+        # Final records by id and end time. Without this cache, reading 1,000 of them takes most of the time of a list.
+        self._finished: dict[tuple[str, float], Snapshot] = {}
+
+    def job(self, job_id: str) -> Job | None:
+        """Return a job; None if it does not exist."""
+        with self._log_damage():
+            return _checked(self._read(_read_jobs, [job_id])[job_id])
+
+    def shard_results(self, job_id: str) -> Sequence[ShardResult]:
+        """Return the predictions of all finished shards of an open job, in order."""
+        job = self.job(job_id)
+        if job is None or job.state.is_final:
+            return []
+        contents = self._backend.read([("GET", f"{PREFIX}part:{job_id}:{index}") for index in range(job.num_shards)])
+        with self._log_damage():
+            return [records.unpack_shard_result(content) for content in contents if isinstance(content, bytes)]
+
+    def snapshot(self, analysis_id: str) -> Snapshot | None:
+        """Return a record with its job; None if it does not exist."""
+        with self._log_damage():
+            return _checked(self._read(self._read_snapshots, [analysis_id])[analysis_id])
+
+    def snapshots(self) -> Sequence[Snapshot]:
+        """Return all records with their jobs. Log unreadable records."""
+        tx = JobTransaction(self._backend)
+        tx.prefetch(*map(members_command, ("analyses", "finished", "open:analyses", "workers")))
+        num_workers, opened = len(tx.live_workers(self.heartbeat_timeout)), dict(tx.members("open:analyses"))
+        ended = dict(tx.members("finished"))
+        stale = [id for id, end_time in ended.items() if id in opened or end_time <= tx.now - FINISHED_TTL]
+        if stale:  # expired, or queued again by a version without the key `finished`
+            self.run(lambda tx: lifecycle.delete_expired(tx, stale))
+            ended = {id: end_time for id, end_time in ended.items() if id not in opened}
+        ids = [id for id, _ in tx.members("analyses")]
+        keys = [(id, ended.get(id, 0.0)) for id in ids]
+        snapshots = {key[0]: self._finished[key] for key in keys if key in self._finished}
+        missing = [id for id in ids if id not in snapshots]
+        for start in range(0, len(missing), BATCH):
+            for id, result in self._read(self._read_snapshots, missing[start : start + BATCH]).items():
+                if isinstance(result, Snapshot):
+                    snapshots[id] = result
+                elif isinstance(result, NewerRecord):
+                    _log.warning("open analysis skipped", error=result.message)
+                elif result is not None:
+                    self._log_once(result)
+        self._finished = {(id, ended[id]): snapshots[id] for id in ended if id in snapshots and snapshots[id].is_final}
+        return [replace(snapshots[id], live_workers=num_workers, now=tx.now) for id in ids if id in snapshots]
+
+    def _read(
+        self,
+        read: Callable[[JobTransaction, Sequence[str]], dict[str, Value | Unreadable]],
+        ids: Sequence[str],
+        attempts: int = ATTEMPTS,
+    ) -> dict[str, Value | Unreadable]:
+        """Read documents by id. Read those again whose job may have ended meanwhile, which deletes its data."""
+        results = read(JobTransaction(self._backend), ids)
+        ended = [id for id, result in results.items() if isinstance(result, DamagedRecord) or _lacks_job(result)]
+        return results | self._read(read, ended, attempts - 1) if ended and attempts > 1 else results
+
+    def _read_snapshots(self, tx: JobTransaction, ids: Sequence[str]) -> dict[str, Snapshot | Unreadable | None]:
+        tx.prefetch(members_command("workers"), *map(ANALYSES.full_command, ids))
+        entries = {id: _try(records.read_record, id, tx.read(*ANALYSES.full_command(id))) for id in ids}
+        jobs = _read_jobs(tx, sorted({entry.job for entry in entries.values() if isinstance(entry, AnalysisRecord)}))
+        num_workers = len(tx.live_workers(self.heartbeat_timeout))
+
+        def snapshot(id: str) -> Snapshot | None:
+            if (record := _checked(entries[id])) is None:
+                return None
+            position = int(number(tx.read(*_position_command(record.job))))
+            return Snapshot(record, _checked(jobs[record.job]), position, num_workers, tx.now)
+
+        return {id: _try(snapshot, id) for id in ids}
+
+
+def _read_jobs(tx: JobTransaction, ids: Sequence[str]) -> dict[str, Job | Unreadable | None]:
+    tx.prefetch(*(command(id) for id in ids for command in (JOBS.full_command, waiting_command, _position_command)))
+    heads = {id: _try(records.read_head, id, tx.read(*JOBS.full_command(id))) for id in ids}
+    known = [head for head in heads.values() if isinstance(head, Job)]
+    tx.prefetch(*(shard_command(head.id, index) for head in known for index in range(head.num_shards)))
+
+    def job(id: str) -> Job | None:
+        if (head := _checked(heads[id])) is None:
+            return None
+        shards = [shard for index in range(head.num_shards) if (shard := tx.shard(id, index)) is not None]
+        with records.translate_damage(f"the job {id}"):
+            if len(shards) != head.num_shards:
+                raise ValueError(f"expected {head.num_shards} shards, got {len(shards)}")
+        return replace(head, shards=tuple(shards), analyses=frozenset(tx.waiting(id)))
+
+    return {id: _try(job, id) for id in ids}
+
+
+def _position_command(job_id: str) -> Command:
+    return "ZRANK", f"{PREFIX}open:jobs", job_id
+
+
+def _lacks_job(result: object) -> bool:
+    return isinstance(result, Snapshot) and result.job is None and not result.record.state.is_final
+
+
 def _try(read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | Unreadable:
-    """Return the record that a function reads, or the error if the record is unreadable."""
+    """Return the result of a function, or its error if a record is unreadable."""
     try:
         return read(*args, **kwargs)
     except (DamagedRecord, NewerRecord) as error:
         return error
 
 
-class Reader:
-    """Reads jobs and analyses. Thread-safe."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._logged: set[tuple[str, str]] = set()  # damaged records
-
-    def job(self, job_id: str) -> Job | None:
-        """Return a job; None if it does not exist."""
-        with self.log_damage():
-            job = self._jobs([job_id]).get(job_id)
-            if isinstance(job, Exception):
-                raise job
-            return job
-
-    def snapshot(self, analysis_id: str, now: float, num_workers: int) -> Snapshot | None:
-        """Return an analysis with its job; None if it does not exist."""
-        with self.log_damage():
-            result = self._snapshots([analysis_id], now, num_workers).get(analysis_id)
-            if isinstance(result, Exception):
-                raise result
-            return result
-
-    def snapshots(self, ids: Sequence[str], now: float, num_workers: int) -> dict[str, Snapshot]:
-        """Return the analyses that exist, with their jobs. Log unreadable analyses."""
-        snapshots = {}
-        for start in range(0, len(ids), BATCH):
-            for analysis_id, result in self._snapshots(ids[start : start + BATCH], now, num_workers).items():
-                if isinstance(result, Snapshot):
-                    snapshots[analysis_id] = result
-                elif isinstance(result, NewerRecord):
-                    _log.warning("open analysis skipped", error=result.message)
-                else:
-                    self._log_once(result)
-        return snapshots
-
-    def _snapshots(
-        self, ids: Sequence[str], now: float, num_workers: int, attempts: int = ATTEMPTS
-    ) -> dict[str, Snapshot | Unreadable]:
-        """Return each analysis by its id, or the error if the analysis is unreadable."""
-        commands = [(*record_command(analysis_id), "entry") for analysis_id in ids]
-        replies = self._backend.read(commands)
-        entries = {id: _try(records.read_record, id, reply) for id, reply in zip(ids, replies, strict=True)}
-        job_ids = sorted({entry.job for entry in entries.values() if isinstance(entry, AnalysisRecord)})
-        ranks = dict(zip(job_ids, self._backend.read([("ZRANK", OPEN_JOBS, id) for id in job_ids]), strict=True))
-        jobs = self._jobs(job_ids)
-        results: dict[str, Snapshot | Unreadable] = {}
-        ended = []
-        for analysis_id, entry in entries.items():
-            job = jobs.get(entry.job) if isinstance(entry, AnalysisRecord) else None
-            if entry is None:
-                continue
-            if isinstance(entry, Unreadable):
-                results[analysis_id] = entry
-            elif isinstance(job, Unreadable):
-                results[analysis_id] = job
-            elif job is None and not entry.state.is_final and attempts > 1:
-                ended.append(analysis_id)  # it has ended since its record was read
-            else:
-                results[analysis_id] = Snapshot(entry, job, int(number(ranks[entry.job])), num_workers, now)
-        return results | (self._snapshots(ended, now, num_workers, attempts - 1) if ended else {})
-
-    def _jobs(self, ids: Sequence[str], attempts: int = ATTEMPTS) -> dict[str, Job | Unreadable]:
-        """Return each job by its id, or the error if the job is unreadable."""
-        replies = self._backend.read([command for id in ids for command in ((*job_command(id), "spec"), waiting(id))])
-        analyses = dict(zip(ids, map(texts, replies[1::2]), strict=True))
-        heads = {id: _try(records.read_head, id, reply) for id, reply in zip(ids, replies[::2], strict=True)}
-        known = {id: head for id, head in heads.items() if isinstance(head, tuple)}
-        shards = iter(
-            self._backend.read(
-                [shard_command(id, index) for id, (job, _) in known.items() for index in range(job.num_shards)]
-            )
-        )
-        results: dict[str, Job | Unreadable] = {id: head for id, head in heads.items() if isinstance(head, Exception)}
-        for job_id, (status, spec) in known.items():
-            shard_replies = list(islice(shards, status.num_shards))
-            results[job_id] = _try(records.read_job, status, spec, analyses[job_id], shard_replies)
-        damaged = [job_id for job_id, job in results.items() if isinstance(job, DamagedRecord)]
-        if damaged and attempts > 1:  # the shards of a job that has succeeded meanwhile are deleted
-            intact = {job_id: job for job_id, job in results.items() if job_id not in damaged}
-            return intact | self._jobs(damaged, attempts - 1)
-        return results
-
-    @contextmanager
-    def log_damage(self) -> Iterator[None]:
-        """Log a damaged record once, although it is read repeatedly."""
-        try:
-            yield
-        except DamagedRecord as error:
-            self._log_once(error)
-            raise
-
-    def _log_once(self, error: DamagedRecord) -> None:
-        damage = (error.message, repr(error.__cause__)[:300])
-        if damage not in self._logged:
-            if len(self._logged) >= MAX_LOGGED:
-                self._logged.clear()
-            self._logged.add(damage)
-            _log.error("damaged record in the job store", record=damage[0], error=damage[1])
+def _checked(result: Value | Unreadable) -> Value:
+    """Return a result of `_try`; raise it if it is an error."""
+    if isinstance(result, Unreadable):
+        raise result
+    return result

@@ -6,26 +6,17 @@ All other stored values are text. See domain/schema_version.py for the rules of 
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import Field, asdict, fields
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from errata.errors import DamagedRecord, NewerRecord
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from service.domain import (
-    AnalysisRequest,
-    Failure,
-    LabelSpace,
-    ModelInfo,
-    Predictions,
-    RowOrder,
-    State,
-    parse_class_lines,
-)
+from service.domain import Failure, LabelSpace, ModelInfo, Predictions, RowOrder, State, parse_class_lines
 from service.domain.schema_version import check_schema, checked_predictions, known_fields
 from service.jobs.transitions import (
     AnalysisRecord,
@@ -37,25 +28,16 @@ from service.jobs.transitions import (
     ShardResult,
     WorkerOffer,
 )
-from service.key_value.commands import Reply, format_time, values
+from service.key_value.commands import PREFIX, Command, Reply, format_time, values
 from service.storage import read_arrays
 
 FIRST_SCHEMA = 1  # schema number of records, and of specs of jobs on ImageNet-1k
 SCHEMA = 2  # schema number of the specs of all other jobs: versions that know only ImageNet-1k refuse it
 CONSTANT_FIELDS = "request_digest", "evidence", "created", "owner"  # besides the id and the request of a record
 MAX_TIME = 253_000_000_000.0  # seconds since 1970: the year 9987
-MAX_SHARDS = 1_000_000  # a job with more shards is damaged
 MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
-DAMAGE_ERRORS = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    OverflowError,
-    RecursionError,
-    MemoryError,
-)
+DAMAGE_ERRORS = ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError
+Document = TypeVar("Document", bound=RecordStatus | JobStatus | Shard)
 _ENTRIES, _SPECS, _OFFERS = TypeAdapter(AnalysisRecord), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
 
 
@@ -72,9 +54,8 @@ STORED_NAMES = {  # stored names of the attributes that the hash stores under an
     "fencing_token": "fence",
     "claimed_at": "began",
 }
-CODECS: dict[
-    object, tuple[Callable[[str], Any], Callable[[Any], str]]
-] = {  # for each type: how its text is read, and how it is written
+# For each type: how its text is read, and how it is written.
+CODECS: dict[object, tuple[Callable[[str], Any], Callable[[Any], str]]] = {
     str: (str, str),
     int: (int, str),
     float: (lambda text: float(text or 0), format_time),  # the first versions did not write all times
@@ -84,12 +65,52 @@ CODECS: dict[
 }
 
 
-def _stored_fields(kind: type[Any]) -> dict[str, Field[Any]]:
-    """Return the fields of a dataclass by their stored names. The id is left out: the key contains it."""
-    return {STORED_NAMES.get(field.name, field.name): field for field in fields(kind) if field.name != "id"}
+class Table(Generic[Document]):
+    """Documents of one kind, each stored as a hash: the attributes of a dataclass except its id, and constant fields.
 
+    Args:
+        kind: The dataclass.
+        key: The key of a document without its id.
+        name: The name of a document without its id, for error messages.
+        constant: The name of the field with the constant fields as JSON; empty if there is none.
+    """
 
-RECORD_FIELDS, JOB_FIELDS, SHARD_FIELDS = map(_stored_fields, (RecordStatus, JobStatus, Shard))
+    def __init__(self, kind: type[Document], key: str, name: str, constant: str = "") -> None:
+        self.name = name
+        self._kind = kind
+        self._key = f"{PREFIX}{key}:"
+        self._constant = constant
+        attributes = {field.name: field.type for field in fields(kind)}
+        self._has_id = attributes.pop("id", None) is not None
+        self._codecs = {STORED_NAMES.get(name, name): (name, *CODECS[of]) for name, of in attributes.items()}
+
+    def command(self, id: str) -> Command:
+        """Return the command that reads a document without its constant fields."""
+        return "HMGET", self._key + id, *self._codecs
+
+    def full_command(self, id: str) -> Command:
+        """Return the command that reads a document with its constant fields, which are last."""
+        return *self.command(id), self._constant
+
+    def constant_command(self, id: str) -> Command:
+        """Return the command that reads the constant fields of a document."""
+        return "HMGET", self._key + id, self._constant
+
+    def read(self, id: str, reply: Reply) -> Document | None:
+        """Return a document from its fields; None if it does not exist. Raise DamagedRecord if it is invalid."""
+        with translate_damage(f"{self.name} {id}"):
+            content = [(value or b"").decode() for value in values(reply)[: len(self._codecs)]]
+            if not any(content):
+                return None
+            attributes: dict[str, Any] = {"id": id} if self._has_id else {}
+            for (name, parse, _), text in zip(self._codecs.values(), content, strict=True):
+                attributes[name] = parse(text)
+            return self._kind(**attributes)
+
+    def format(self, document: Document) -> list[str]:
+        """Return the stored names and the texts of the attributes of a document, as HSET expects them."""
+        codecs = self._codecs.items()
+        return [text for stored, (name, _, write) in codecs for text in (stored, write(getattr(document, name)))]
 
 
 def record_json(record: AnalysisRecord) -> str:
@@ -119,109 +140,56 @@ def translate_damage(what: str) -> Iterator[None]:
         raise DamagedRecord(f"The job store's record of {what} is damaged. See the service's log.") from error
 
 
+ANALYSES = Table(RecordStatus, "analysis", "the open analysis", constant="entry")
+JOBS = Table(JobStatus, "job", "the job", constant="spec")
+SHARDS = Table(Shard, "shard", "the shard")
+
+
 def read_record(analysis_id: str, reply: Reply) -> AnalysisRecord | None:
-    """Return a record from its fields and `entry`; None if it does not exist.
+    """Return a record from its fields; None if it does not exist.
 
     Raises:
         NewerRecord: A newer version wrote the record.
         DamagedRecord: The record is invalid.
     """
-    status = record_status(analysis_id, reply)
+    status = ANALYSES.read(analysis_id, reply)
     if status is None:
         return None
     with translate_damage(f"the open analysis {analysis_id}"):
         document = _parse_document(f"the open analysis {analysis_id}", (values(reply)[-1] or b"").decode())
-        request = known_fields(AnalysisRequest, document["request"])
+        request = document["request"]
         record: AnalysisRecord = _ENTRIES.validate_python(
-            {name: document[name] for name in CONSTANT_FIELDS}
-            | {"request": request | {"row_order": RowOrder[request["row_order"]]}}
-            | {"id": analysis_id, "job": status.job, "state": status.state, "trace": document.get("trace", "")}
-            | {"failure": status.failure, "ended": status.ended}
+            document | vars(status) | {"request": request | {"row_order": RowOrder[request["row_order"]]}}
         )
         if not 0 <= record.created < MAX_TIME or not 0 <= (record.ended or 0) < MAX_TIME:
             raise ValueError(f"expected times between 1970 and 9987, got {record.created} and {record.ended}")
         return record
 
 
-def read_head(job_id: str, reply: Reply) -> tuple[JobStatus, JobSpec] | None:
-    """Return the status and the specification of a job from its fields and `spec`; None if it does not exist.
+def read_head(job_id: str, reply: Reply) -> Job | None:
+    """Return a job without its shards and analyses from its fields; None if it does not exist.
 
     Raises:
         NewerRecord: A newer version wrote the job.
         DamagedRecord: The job is invalid.
     """
-    status = job_status(job_id, reply)
+    status = JOBS.read(job_id, reply)
     if status is None:
         return None
     spec = read_spec(job_id, values(reply)[-1])
     with translate_damage(f"the job {job_id}"):
         if spec.num_shards != status.num_shards:
             raise ValueError(f"expected {spec.num_shards} shards, got {status.num_shards}")
-        return status, spec
+        return Job(**vars(status), spec=spec, shards=())
 
 
 def read_spec(job_id: str, content: bytes | None) -> JobSpec:
     """Return the specification of a job from its JSON; raise the errors of `read_head`."""
     with translate_damage(f"the job {job_id}"):
         document = _parse_document(f"the job {job_id}", (content or b"").decode())
-        if "asked" in document:
-            document["call_id"] = document.pop("asked")  # the stored name
-        spec: JobSpec = _SPECS.validate_python(known_fields(JobSpec, document))
+        document["call_id"] = document.pop("asked", "")  # the stored name
+        spec: JobSpec = _SPECS.validate_python(document)
         return spec
-
-
-def read_job(status: JobStatus, spec: JobSpec, analyses: Sequence[str], shards: Sequence[Reply]) -> Job:
-    """Return a job; raise DamagedRecord if a shard is missing or invalid."""
-    with translate_damage(f"the job {status.id}"):
-        known_shards = [shard for reply in shards if (shard := read_shard(status.id, reply)) is not None]
-        if len(known_shards) != spec.num_shards:
-            raise ValueError(f"expected {spec.num_shards} shards, got {len(known_shards)}")
-        return Job(**vars(status), spec=spec, shards=tuple(known_shards), analyses=frozenset(analyses))
-
-
-def record_status(analysis_id: str, reply: Reply) -> RecordStatus | None:
-    """Return the status of an analysis from RECORD_FIELDS; None if it does not exist."""
-    with translate_damage(f"the open analysis {analysis_id}"):
-        fields = _parse(RECORD_FIELDS, reply)
-        return RecordStatus(id=analysis_id, **fields) if fields else None
-
-
-def job_status(job_id: str, reply: Reply) -> JobStatus | None:
-    """Return the status of a job from JOB_FIELDS; None if it does not exist."""
-    with translate_damage(f"the job {job_id}"):
-        fields = _parse(JOB_FIELDS, reply)
-        if fields and not 0 <= fields["num_shards"] <= MAX_SHARDS:
-            raise ValueError(f"expected at most {MAX_SHARDS} shards, got {fields['num_shards']}")
-        return JobStatus(id=job_id, **fields) if fields else None
-
-
-def read_shard(job_id: str, reply: Reply) -> Shard | None:
-    """Return a shard from SHARD_FIELDS; None if it does not exist."""
-    with translate_damage(f"the job {job_id}"):
-        fields = _parse(SHARD_FIELDS, reply)
-        return Shard(**fields) if fields else None
-
-
-def find_shard(job_id: str, reply: Reply) -> Shard | None:
-    """Return a shard as `read_shard` does, but None if it is damaged: the readers of its job report the damage."""
-    with suppress(DamagedRecord):
-        return read_shard(job_id, reply)
-    return None
-
-
-def format_fields(table: Mapping[str, Field[Any]], document: object) -> list[str]:
-    """Return the stored names and the texts of the fields of a document, as HSET expects them."""
-    return [
-        text for name, field in table.items() for text in (name, CODECS[field.type][1](getattr(document, field.name)))
-    ]
-
-
-def _parse(table: Mapping[str, Field[Any]], reply: Reply) -> dict[str, Any]:
-    """Return the attributes in a reply; empty if the document does not exist."""
-    content = [(value or b"").decode() for value in values(reply)[: len(table)]]
-    if not any(content):
-        return {}
-    return {field.name: CODECS[field.type][0](text) for field, text in zip(table.values(), content, strict=True)}
 
 
 def shard_of(member: str) -> tuple[str, int]:
@@ -270,7 +238,7 @@ def to_json(document: object) -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
-def offer_from_json(content: bytes) -> WorkerOffer:
+def offer_from_json(content: str) -> WorkerOffer:
     """Return the offer of a worker; raise DamagedRecord if it is invalid."""
     with translate_damage("a worker's offer"):
         return _OFFERS.validate_json(content)

@@ -5,7 +5,7 @@ the records that it read are still the same. Otherwise, the step starts again.
 """
 
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -15,13 +15,17 @@ from errata.errors import DamagedRecord, Unavailable
 
 from service.domain import Failure, State
 from service.jobs import fair_order, lifecycle, lost_messages, records, transitions
-from service.jobs.base_store import BaseStore
-from service.jobs.reader import Snapshot
-from service.jobs.transaction import FINISHED_TTL, JobTransaction, job_command, shard_command, waiting_command
+from service.jobs.reader import JobReader
+from service.jobs.records import JOBS
+from service.jobs.transaction import (
+    JobTransaction,
+    members_command,
+    shard_command,
+    waiting_command,
+)
 from service.jobs.transitions import (
     AnalysisRecord,
     Claim,
-    Job,
     JobSpec,
     JobStatus,
     LeaseReply,
@@ -30,7 +34,7 @@ from service.jobs.transitions import (
     ShardResult,
     Step,
 )
-from service.key_value.commands import PREFIX, format_time, number, pairs, texts, time_of
+from service.key_value.commands import PREFIX, format_time, number, pairs, texts
 from service.key_value.store import atomic
 
 MODELS, JUDGING = "models", "errands"  # the queues of the engine; `errands` is the stored name of the second
@@ -63,7 +67,7 @@ class Submission:
     open: int = 0  # number of open analyses; for OWNER_FULL, only those of the owner
 
 
-class JobStore(BaseStore):
+class JobStore(JobReader):
     """Stores open analyses and, for a limited time, failed and canceled analyses. Thread-safe."""
 
     @atomic
@@ -180,9 +184,12 @@ class JobStore(BaseStore):
         tx.delete_record(analysis_id)
         return True
 
-    def next_shard(self, job_id: str, shard: int, can_run: Callable[[JobSpec], bool]) -> tuple[str, int] | None:
+    @atomic
+    def next_shard(
+        self, tx: JobTransaction, job_id: str, shard: int, can_run: Callable[[JobSpec], bool]
+    ) -> tuple[str, int] | None:
         """Return the job and the index of the shard that a worker should claim; None: the shard of its message."""
-        return fair_order.next_shard(self._read, (job_id, shard), can_run)
+        return fair_order.next_shard(tx, (job_id, shard), can_run)
 
     def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
         """Claim a shard for a lease of `lease` seconds."""
@@ -231,7 +238,7 @@ class JobStore(BaseStore):
         """Apply a transition to a shard and its job, and return the reply of the transition."""
 
         def step(tx: JobTransaction) -> tuple[Value, bool]:
-            tx.prefetch(job_command(job_id), shard_command(job_id, index))
+            tx.prefetch(JOBS.command(job_id), shard_command(job_id, index))
             # The record of a job that has succeeded is deleted.
             job = tx.job(job_id) or JobStatus(job_id, 0, 0, "", 0.0, State.SUCCEEDED)
             shard = tx.shard(job_id, index) or Shard(State.SUCCEEDED)
@@ -251,7 +258,7 @@ class JobStore(BaseStore):
         job = None if before is None else transitions.claim_judging(before, tx.now)
         if job is None:
             return None
-        records.check_known(f"the job {job_id}", tx.spec(job_id))
+        tx.check_known(JOBS, job_id)
         tx.update_job(job)
         return job.judging_token
 
@@ -269,7 +276,7 @@ class JobStore(BaseStore):
         """
 
         def step(tx: JobTransaction) -> bool:
-            tx.prefetch(job_command(job_id), waiting_command(job_id))
+            tx.prefetch(JOBS.command(job_id), waiting_command(job_id))
             before = tx.job(job_id)
             job = None if before is None else transitions.finish_judging(before, fencing_token, failure)
             if before is None or job is None:
@@ -330,27 +337,30 @@ class JobStore(BaseStore):
         """
         is_empty, heartbeat = MODELS in empty_queues, self.heartbeat_timeout
         lost: list[tuple[str, int | None]] = []
-        members, jobs, time = self._read(
-            ("ZRANGE", f"{PREFIX}open:models", 0, -1), ("ZRANGE", f"{PREFIX}open:jobs", 0, -1), ("TIME",)
-        )
-        for at in self._find_lost(texts(members), time_of(time), is_empty):
+        shards, jobs = self._find_lost(is_empty)
+        for at in shards:
             with suppress(DamagedRecord):
                 if self._change_shard(*at, lost_messages.mark_lost, is_empty, heartbeat):
                     lost.append(at)
-        for job_id in texts(jobs) if JUDGING in empty_queues else ():
+        for job_id in jobs if JUDGING in empty_queues else ():
             with suppress(DamagedRecord):
                 if self._mark_judging_lost(job_id):
                     lost.append((job_id, None))
         return lost
 
-    def _find_lost(self, members: Sequence[str], now: float, is_empty: bool) -> Iterator[tuple[str, int]]:
-        """Yield the shards whose message is lost. Use few reads, because there can be thousands of shards."""
-        shards = list(records.shards_of(members))
-        replies = self._read(*(shard_command(*at) for at in shards))
-        for at, reply in zip(shards, replies, strict=True):
-            shard = records.find_shard(at[0], reply)
-            if shard and lost_messages.is_shard_lost(shard, now, is_empty, self.heartbeat_timeout):
-                yield at
+    @atomic
+    def _find_lost(self, tx: JobTransaction, is_empty: bool) -> tuple[list[tuple[str, int]], list[str]]:
+        """Return the shards whose message is lost, and the open jobs.
+
+        The step needs two round trips, because there can be thousands of shards.
+        """
+        tx.prefetch(members_command("open:models"), members_command("open:jobs"))
+        shards = list(records.shards_of(member for member, _ in tx.members("open:models")))
+        tx.prefetch(*(shard_command(*at) for at in shards))
+        known = [(at, shard) for at in shards if (shard := tx.intact_shard(*at)) is not None]
+        timeout = self.heartbeat_timeout
+        lost = [at for at, shard in known if lost_messages.is_shard_lost(shard, tx.now, is_empty, timeout)]
+        return lost, [job_id for job_id, _ in tx.members("open:jobs")]
 
     @atomic
     def _mark_judging_lost(self, tx: JobTransaction, job_id: str) -> bool:
@@ -361,66 +371,26 @@ class JobStore(BaseStore):
         tx.update_job(replace(job, judging_sent=tx.now))
         return True
 
-    def snapshot(self, analysis_id: str) -> Snapshot | None:
-        """Return a record with its job; None if it does not exist."""
-        return self._reader.snapshot(analysis_id, *self._now_and_workers())
-
-    def snapshots(self) -> Sequence[Snapshot]:
-        """Return all records with their jobs."""
-        analyses, finished, open_analyses = self._read(
-            ("ZRANGE", f"{PREFIX}analyses", 0, -1),
-            ("ZRANGE", f"{PREFIX}finished", 0, -1, "WITHSCORES"),
-            ("ZRANGE", f"{PREFIX}open:analyses", 0, -1),
-        )
-        now, num_workers = self._now_and_workers()
-        opened, ended = set(texts(open_analyses)), pairs(finished)
-        stale = [id for id, end_time in ended if id in opened or end_time <= now - FINISHED_TTL]
-        if stale:  # expired, or queued again by a version without the key `finished`
-            self.run(lambda tx: lifecycle.delete_expired(tx, stale))
-            ended = [(id, end_time) for id, end_time in ended if id not in opened]
-        cached, ids = self._finished, texts(analyses)
-        snapshots = {key[0]: cached[key] for key in ended if key in cached}
-        snapshots |= self._reader.snapshots([id for id in ids if id not in snapshots], now, num_workers)
-        self._finished = {key: snapshots[key[0]] for key in ended if key[0] in snapshots and snapshots[key[0]].is_final}
-        return [replace(snapshots[id], live_workers=num_workers, now=now) for id in ids if id in snapshots]
-
-    def job(self, job_id: str) -> Job | None:
-        """Return a job; None if it does not exist."""
-        return self._reader.job(job_id)
-
-    def shard_results(self, job_id: str) -> Sequence[ShardResult]:
-        """Return the predictions of all finished shards of an open job, in order."""
-        job = self.job(job_id)
-        if job is None or job.state.is_final:
-            return []
-        contents = self._read(*(("GET", f"{PREFIX}part:{job_id}:{index}") for index in range(len(job.shards))))
-        with self._reader.log_damage():
-            return [records.unpack_shard_result(content) for content in contents if isinstance(content, bytes)]
-
-    def expired_shards(self) -> Sequence[tuple[str, int]]:
+    @atomic
+    def expired_shards(self, tx: JobTransaction) -> Sequence[tuple[str, int]]:
         """Return at most MAX_EXPIRED shards whose first lease has expired; the lease that expired first comes first.
 
         A shard that has crashed a worker before is not included. It waits for its own message, at the end of the queue.
+        The step also corrects `leases`, which older versions do not update.
         """
-        leases, now = self._read(("ZRANGE", f"{PREFIX}leases", 0, MAX_EXPIRED - 1, "WITHSCORES"), ("TIME",))
+        leases = tx.read("ZRANGE", f"{PREFIX}leases", 0, MAX_EXPIRED - 1, "WITHSCORES", check=False)
+        shards = list(records.shards_of(member for member, lease in pairs(leases) if lease <= tx.now))
+        tx.prefetch(*(shard_command(*at) for at in shards))
         expired = []
-        for member, lease in pairs(leases):
-            with suppress(DamagedRecord):
-                job_id, index = records.shard_of(member)
-                if lease <= time_of(now) and self._is_expired(job_id, index):
-                    expired.append((job_id, index))
+        for job_id, index in shards:
+            shard = tx.intact_shard(job_id, index)
+            if shard is None or shard.state is not State.RUNNING or (shard.crashes and shard.lease <= tx.now):
+                tx.write("ZREM", f"{PREFIX}leases", f"{job_id}:{index}")
+            elif shard.lease > tx.now:
+                tx.write("ZADD", f"{PREFIX}leases", format_time(shard.lease), f"{job_id}:{index}")
+            else:
+                expired.append((job_id, index))
         return expired
-
-    @atomic
-    def _is_expired(self, tx: JobTransaction, job_id: str, index: int) -> bool:
-        """Return whether a shard's first lease has expired. Correct `leases`, which older versions do not update."""
-        shard, member = tx.shard(job_id, index), f"{job_id}:{index}"
-        if shard is None or shard.state is not State.RUNNING or (shard.crashes and shard.lease <= tx.now):
-            tx.write("ZREM", f"{PREFIX}leases", member)
-            return False
-        if shard.lease > tx.now:
-            tx.write("ZADD", f"{PREFIX}leases", format_time(shard.lease), member)
-        return shard.lease <= tx.now
 
 
 def _find_before(tx: JobTransaction, request_id: str, digest: str, delivery: str) -> Submission | None:

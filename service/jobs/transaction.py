@@ -39,18 +39,16 @@ them.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from errata.errors import DamagedRecord
 
 from service.domain import State
 from service.jobs import records
-from service.jobs.transitions import (
-    AnalysisRecord,
-    JobSpec,
-    JobStatus,
-    OutboxItem,
-    RecordStatus,
-    Shard,
-)
-from service.key_value.commands import PREFIX, Command, format_time, number, texts, values
+from service.jobs.records import ANALYSES, JOBS, SHARDS, Table
+from service.jobs.transitions import AnalysisRecord, JobSpec, JobStatus, OutboxItem, RecordStatus, Shard
+from service.key_value.commands import PREFIX, Command, format_time, number, pairs, texts, values
 from service.key_value.transaction import Transaction
 
 FINISHED_TTL = 7 * 86_400  # seconds; TTL of failed and canceled analyses, and of their request IDs
@@ -58,29 +56,14 @@ DELIVERY_TTL = 2 * 86_400  # seconds
 CHUNK = 1000  # members of one command
 
 
-def job_command(job_id: str) -> Command:
-    """Return the command that reads the status of a job."""
-    return "HMGET", f"{PREFIX}job:{job_id}", *records.JOB_FIELDS
-
-
-def spec_command(job_id: str) -> Command:
-    """Return the command that reads the specification of a job, which never changes."""
-    return "HMGET", f"{PREFIX}job:{job_id}", "spec"
-
-
 def shard_command(job_id: str, index: int) -> Command:
     """Return the command that reads a shard."""
-    return "HMGET", f"{PREFIX}shard:{job_id}:{index}", *records.SHARD_FIELDS
+    return SHARDS.command(f"{job_id}:{index}")
 
 
-def record_command(analysis_id: str) -> Command:
-    """Return the command that reads the status of an analysis."""
-    return "HMGET", f"{PREFIX}analysis:{analysis_id}", *records.RECORD_FIELDS
-
-
-def entry_command(analysis_id: str) -> Command:
-    """Return the command that reads the constant fields of an analysis."""
-    return "HMGET", f"{PREFIX}analysis:{analysis_id}", "entry"
+def members_command(name: str) -> Command:
+    """Return the command that reads the members and the scores of a sorted set."""
+    return "ZRANGE", PREFIX + name, 0, -1, "WITHSCORES"
 
 
 def waiting_command(job_id: str) -> Command:
@@ -98,19 +81,33 @@ class JobTransaction(Transaction):
 
     def record(self, analysis_id: str) -> RecordStatus | None:
         """Return the status of an analysis."""
-        return records.record_status(analysis_id, self.read(*record_command(analysis_id)))
+        return ANALYSES.read(analysis_id, self.read(*ANALYSES.command(analysis_id)))
 
     def job(self, job_id: str) -> JobStatus | None:
         """Return the status of a job."""
-        return records.job_status(job_id, self.read(*job_command(job_id))) if job_id else None
+        return JOBS.read(job_id, self.read(*JOBS.command(job_id))) if job_id else None
 
     def shard(self, job_id: str, index: int) -> Shard | None:
         """Return a shard."""
-        return records.read_shard(job_id, self.read(*shard_command(job_id, index)))
+        return SHARDS.read(f"{job_id}:{index}", self.read(*shard_command(job_id, index)))
+
+    def intact_shard(self, job_id: str, index: int) -> Shard | None:
+        """Return a shard as `shard` does, but None if it is damaged: the readers of its job report the damage."""
+        with suppress(DamagedRecord):
+            return self.shard(job_id, index)
+        return None
 
     def waiting(self, job_id: str) -> list[str]:
         """Return the ids of the analyses that wait for a job, in order."""
         return texts(self.read(*waiting_command(job_id)))
+
+    def members(self, name: str) -> list[tuple[str, float]]:
+        """Return the members of a sorted set with their scores, lowest first."""
+        return pairs(self.read(*members_command(name)))
+
+    def live_workers(self, timeout: float) -> list[str]:
+        """Return the workers that have sent a heartbeat during the last `timeout` seconds."""
+        return [worker for worker, heartbeat in self.members("workers") if heartbeat > self.now - timeout]
 
     def request(self, request_id: str) -> tuple[str, str] | None:
         """Return the digest and the analysis of a request ID."""
@@ -119,23 +116,21 @@ class JobTransaction(Transaction):
             return None
         return digest.decode(errors="replace"), analysis.decode(errors="replace")
 
-    def spec(self, job_id: str) -> bytes:
-        """Return the specification of a job, as JSON."""
-        (spec,) = values(self.read(*spec_command(job_id), check=False))
-        return spec or b""
+    def constant(self, table: Table[Any], id: str) -> bytes:
+        """Return the constant fields of a document, as JSON."""
+        (content,) = values(self.read(*table.constant_command(id), check=False))
+        return content or b""
 
-    def entry(self, analysis_id: str) -> bytes:
-        """Return the constant fields of an analysis, as JSON."""
-        (entry,) = values(self.read(*entry_command(analysis_id), check=False))
-        return entry or b""
+    def check_known(self, table: Table[Any], id: str) -> None:
+        """Raise NewerRecord if a newer version of Errata wrote a document."""
+        records.check_known(f"{table.name} {id}", self.constant(table, id))
 
     def add_record(self, record: AnalysisRecord, job: JobStatus) -> None:
         """Add an open analysis that waits for a job, or replace one that has failed."""
         key, now = f"{PREFIX}analysis:{record.id}", format_time(self.now)
         self.write("SADD", f"{PREFIX}job:{job.id}:analyses", record.id)
         status = RecordStatus(record.id, job.state, job.id, record.request.request_id)
-        fields = records.format_fields(records.RECORD_FIELDS, status)
-        self.write("HSET", key, "entry", records.record_json(record), *fields)
+        self.write("HSET", key, "entry", records.record_json(record), *ANALYSES.format(status))
         self.write("PERSIST", key)
         self.write("ZADD", f"{PREFIX}open:analyses", now, record.id)
         self.write("ZADD", f"{PREFIX}analyses", now, record.id)
@@ -144,7 +139,7 @@ class JobTransaction(Transaction):
     def update_record(self, record: RecordStatus) -> None:
         """Store the status of an analysis. If it has ended, the analysis and its request ID get a TTL."""
         key = f"{PREFIX}analysis:{record.id}"
-        self.write("HSET", key, *records.format_fields(records.RECORD_FIELDS, record))
+        self.write("HSET", key, *ANALYSES.format(record))
         if record.ended is not None:
             self.write("EXPIRE", key, FINISHED_TTL)
             self.write("ZREM", f"{PREFIX}open:analyses", record.id)
@@ -163,7 +158,7 @@ class JobTransaction(Transaction):
         created, key = format_time(job.created), f"{PREFIX}job:{job.id}"
         self.write("HSET", key, "spec", records.spec_json(spec))
         self.update_job(job)
-        fields = records.format_fields(records.SHARD_FIELDS, Shard(sent=job.created))
+        fields = SHARDS.format(Shard(sent=job.created))
         for index in range(job.num_shards):
             self.write("HSET", f"{PREFIX}shard:{job.id}:{index}", *fields)
         for members in _chunks([f"{job.id}:{index}" for index in range(job.num_shards)]):
@@ -172,7 +167,7 @@ class JobTransaction(Transaction):
 
     def update_job(self, job: JobStatus) -> None:
         """Store the status of a job."""
-        self.write("HSET", f"{PREFIX}job:{job.id}", *records.format_fields(records.JOB_FIELDS, job))
+        self.write("HSET", f"{PREFIX}job:{job.id}", *JOBS.format(job))
 
     def close_job(self, job: JobStatus) -> None:
         """Delete the data that only an open job needs. Delete a succeeded job; give any other job a TTL."""
@@ -195,7 +190,7 @@ class JobTransaction(Transaction):
     def update_shard(self, job_id: str, index: int, shard: Shard) -> None:
         """Store a shard."""
         member = f"{job_id}:{index}"
-        self.write("HSET", f"{PREFIX}shard:{member}", *records.format_fields(records.SHARD_FIELDS, shard))
+        self.write("HSET", f"{PREFIX}shard:{member}", *SHARDS.format(shard))
         if shard.state is State.SUCCEEDED:
             self.write("ZREM", f"{PREFIX}open:models", member)
         self._set_member("leases", member, shard.lease if shard.state is State.RUNNING else None)

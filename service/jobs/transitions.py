@@ -20,6 +20,7 @@ from service.domain import REGISTRY_OWNER, AnalysisRequest, Failure, ModelInfo, 
 from service.redact import public_message
 
 MAX_FINISHED = 1000  # failed and canceled analyses that a store retains; listing analyses reads all of them
+MAX_SHARDS = 1_000_000  # a job with more shards is damaged
 CRASH_DELAYS = 0.0, 10.0  # seconds until a shard runs again after its first and second crash, as in Kubernetes
 MAX_CRASHES = len(CRASH_DELAYS) + 1
 MAX_RETRIES = 3
@@ -127,6 +128,10 @@ class JobStatus:
     judging_sent: float = 0.0  # time at which the message for its judging was sent
     failure: Failure | None = None
     owner: str = ""  # owner of the analysis that created the job
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.num_shards <= MAX_SHARDS:
+            raise ValueError(f"expected at most {MAX_SHARDS} shards, got {self.num_shards}")
 
     @property
     def can_be_joined(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from errata.errors import Unavailable
 
-from service.key_value.commands import PREFIX, Backend, Command, MemoryUsage, Reply
+from service.key_value.commands import PREFIX, Backend, MemoryUsage
 from service.key_value.transaction import Transaction
 
 MAX_CONFLICTS = 100  # attempts of a step while other processes change the same values
@@ -70,10 +70,6 @@ class KeyValueStore(Generic[Tx]):
         """Return whether the store answers."""
         return self._backend.ping()
 
-    def _read(self, *commands: Command) -> list[Reply]:
-        """Return the replies of reading commands, in one round trip."""
-        return self._backend.read(commands)
-
     def _get(self, name: str) -> bytes | None:
-        (content,) = self._read(("GET", PREFIX + name))
+        (content,) = self._backend.read([("GET", PREFIX + name)])
         return content if isinstance(content, bytes) else None

@@ -12,9 +12,8 @@ from service.domain.schema_version import check_schema
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.records import (
     FIRST_SCHEMA,
-    JOB_FIELDS,
+    JOBS,
     SCHEMA,
-    format_fields,
     pack_names,
     read_head,
     spec_json,
@@ -64,10 +63,10 @@ def test_jobs_of_earlier_versions_are_on_imagenet() -> None:
 
 def read_spec(text: str) -> JobSpec:
     status = JobStatus("j", num_shards=3, num_shards_left=3, dedupe_key="d", created=0.0)
-    fields = [value.encode() for value in format_fields(JOB_FIELDS, status)[1::2]]
+    fields = [value.encode() for value in JOBS.format(status)[1::2]]
     head = read_head("j", [*fields, text.encode()])
     assert head is not None
-    return head[1]
+    return head.spec
 
 
 @pytest.mark.parametrize("lines", [[], LINES[:1], [*LINES, LINES[0]], [*LINES, "{}"]])
