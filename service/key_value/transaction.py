@@ -1,5 +1,7 @@
 """One atomic step on a key-value store: it reads values, and then changes them if they are still the same."""
 
+from functools import cached_property
+
 from service.key_value.commands import PREFIX, Argument, Backend, Command, Reply, text_of, time_of
 
 
@@ -20,7 +22,7 @@ class Transaction:
         """The replies that must still be the same when the changes are written."""
         return [(command, reply) for command, reply in self._replies.items() if command not in self._unchecked]
 
-    @property
+    @cached_property
     def now(self) -> float:
         """The time of the store's clock, in seconds."""
         return time_of(self.read("TIME"))
