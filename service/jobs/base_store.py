@@ -9,7 +9,7 @@ from errata.errors import DamagedRecord, Unavailable
 
 from service.domain import LabelSpace
 from service.jobs import records
-from service.jobs.transaction import JobTransaction, members_command
+from service.jobs.transaction import JobTransaction, scores_command
 from service.jobs.transitions import ShardResult, WorkerOffer
 from service.key_value.commands import PREFIX, Backend, Command, format_time, number, text_of, texts
 from service.key_value.store import KeyValueStore, atomic
@@ -134,7 +134,7 @@ class BaseStore(KeyValueStore[JobTransaction]):
     def offers(self, tx: JobTransaction) -> Sequence[WorkerOffer]:
         """Return the offers of the live workers. If no worker is live, return only the latest offer."""
         # Usually the live workers are those of the last call, so one round trip is enough.
-        tx.prefetch(members_command("workers"), _LATEST_OFFER, *map(_offer_command, self._last_workers))
+        tx.prefetch(scores_command("workers"), _LATEST_OFFER, *map(_offer_command, self._last_workers))
         self._last_workers = tx.live_workers(self.heartbeat_timeout)
         tx.prefetch(*map(_offer_command, self._last_workers))
         contents = [tx.get(f"offers:{worker}") for worker in self._last_workers]
@@ -154,16 +154,16 @@ class BaseStore(KeyValueStore[JobTransaction]):
     def depth(self, tx: JobTransaction) -> Depth:
         """Return the depth of the queues and the counters of the store."""
         counters = ("ZCARD", f"{PREFIX}open:models"), ("GET", f"{PREFIX}refused"), ("GET", f"{PREFIX}crashes")
-        tx.prefetch(*counters, *map(members_command, ("open:analyses", "leases", "retries", "dead", "workers")))
+        tx.prefetch(*counters, *map(scores_command, ("open:analyses", "leases", "retries", "dead", "workers")))
         open_shards, refused, crashes = (int(number(tx.read(*counter))) for counter in counters)
-        created_times = dict(tx.members("open:analyses"))
+        created_times = dict(tx.scores("open:analyses"))
         state_commands = {id: ("HMGET", f"{PREFIX}analysis:{id}", "state") for id in created_times}
         tx.prefetch(*state_commands.values())
         ages: dict[str, list[float]] = {"QUEUED": [0.0], "RUNNING": [0.0]}
         for id, created in created_times.items():
             (state,) = texts(tx.read(*state_commands[id]))
             ages.get(state, []).append(tx.now - created)
-        running = sum(lease > tx.now for _, lease in tx.members("leases"))
+        running = sum(lease > tx.now for _, lease in tx.scores("leases"))
         return Depth(
             queued_analyses=len(ages["QUEUED"]) - 1,
             running_analyses=len(ages["RUNNING"]) - 1,
@@ -174,8 +174,8 @@ class BaseStore(KeyValueStore[JobTransaction]):
             workers=len(tx.live_workers(self.heartbeat_timeout)),
             refused=refused,
             crashes=crashes,
-            delayed=sum(time > tx.now for _, time in tx.members("retries")),
-            dead=sum(time > tx.now - DEAD_TTL for _, time in tx.members("dead")),
+            delayed=sum(time > tx.now for _, time in tx.scores("retries")),
+            dead=sum(time > tx.now - DEAD_TTL for _, time in tx.scores("dead")),
         )
 
     @contextmanager

@@ -13,7 +13,7 @@ from errata.errors import DamagedRecord, NewerRecord
 
 from service.domain import State
 from service.jobs import records
-from service.jobs.transaction import JobTransaction, members_command, shard_command
+from service.jobs.transaction import JobTransaction, scores_command, shard_command
 from service.jobs.transitions import JobSpec, JobStatus, available_at
 from service.key_value.commands import PREFIX, Command, format_time, text_of, values
 
@@ -40,15 +40,15 @@ def next_shard(
         message: The job and the index of the shard whose message the worker received.
         can_run: Returns whether the worker can run a job.
     """
-    tx.prefetch(shard_command(*message), *map(members_command, ("open:models", "leases", "retries", "turns")))
+    tx.prefetch(shard_command(*message), *map(scores_command, ("open:models", "leases", "retries", "turns")))
     own = tx.intact_shard(*message)
     if own is not None and own.state is State.RUNNING and available_at(own) <= tx.now:
         return None  # it has crashed its worker, and no other message leads to a claim of this shard
-    unavailable = {member for member, _ in tx.members("leases")}
-    unavailable |= {member for member, due in tx.members("retries") if due > tx.now}
+    unavailable = {member for member, _ in tx.scores("leases")}
+    unavailable |= {member for member, due in tx.scores("retries") if due > tx.now}
     queued = [
         QueuedShard(created, *shard)
-        for member, created in tx.members("open:models")
+        for member, created in tx.scores("open:models")
         if member not in unavailable
         for shard in records.shards_of([member])
     ]
@@ -65,7 +65,7 @@ def next_shard(
             return can_run(records.read_spec(job, heads[job][1]))
         return False
 
-    for shard in order_shards(queued, owners, dict(tx.members("turns")), message):
+    for shard in order_shards(queued, owners, dict(tx.scores("turns")), message):
         stored = tx.intact_shard(shard.job, shard.index) if is_runnable(shard.job) else None
         if stored is not None and stored.state is State.QUEUED:  # a crashed one waits for its own message
             return shard.job, shard.index

@@ -126,13 +126,6 @@ def delete_excess(tx: JobTransaction) -> None:
             tx.delete_job(job)
 
 
-def delete_expired(tx: JobTransaction, ids: list[str]) -> None:
-    """Remove expired and open analyses from the index of ended analyses."""
-    tx.prefetch(*map(ANALYSES.command, ids))
-    for analysis_id in ids:
-        _find_ended(tx, analysis_id)
-
-
 def _find_ended(tx: JobTransaction, analysis_id: str) -> RecordStatus | None:
     """Return the status of an ended analysis. Remove an expired or open analysis from the index of ended analyses."""
     record = _find(tx, analysis_id)

@@ -7,10 +7,17 @@ from typing import ParamSpec, TypeVar
 import structlog
 from errata.errors import DamagedRecord, NewerRecord
 
-from service.jobs import lifecycle, records
+from service.jobs import records
 from service.jobs.base_store import HEARTBEAT_SECONDS, BaseStore
 from service.jobs.records import ANALYSES, JOBS
-from service.jobs.transaction import FINISHED_TTL, JobTransaction, members_command, shard_command, waiting_command
+from service.jobs.transaction import (
+    FINISHED_TTL,
+    JobTransaction,
+    members_command,
+    scores_command,
+    shard_command,
+    waiting_command,
+)
 from service.jobs.transitions import AnalysisRecord, Job, ShardResult
 from service.key_value.commands import PREFIX, Backend, Command, number
 
@@ -68,14 +75,11 @@ class JobReader(BaseStore):
     def snapshots(self) -> Sequence[Snapshot]:
         """Return all records with their jobs. Log unreadable records."""
         tx = JobTransaction(self._backend)
-        tx.prefetch(*map(members_command, ("analyses", "finished", "open:analyses", "workers")))
-        num_workers, opened = len(tx.live_workers(self.heartbeat_timeout)), dict(tx.members("open:analyses"))
-        ended = dict(tx.members("finished"))
-        stale = [id for id, end_time in ended.items() if id in opened or end_time <= tx.now - FINISHED_TTL]
-        if stale:  # expired, or queued again by a version without the key `finished`
-            self.run(lambda tx: lifecycle.delete_expired(tx, stale))
-            ended = {id: end_time for id, end_time in ended.items() if id not in opened}
-        ids = [id for id, _ in tx.members("analyses")]
+        tx.prefetch(*map(members_command, ("analyses", "open:analyses")), *map(scores_command, ("finished", "workers")))
+        num_workers, opened = len(tx.live_workers(self.heartbeat_timeout)), set(tx.members("open:analyses"))
+        # A version without the key `finished` does not remove an analysis that it queues again.
+        ended = {id: end_time for id, end_time in tx.scores("finished") if id not in opened}
+        ids = [id for id in tx.members("analyses") if ended.get(id, tx.now) > tx.now - FINISHED_TTL]
         keys = [(id, ended.get(id, 0.0)) for id in ids]
         snapshots = {key[0]: self._finished[key] for key in keys if key in self._finished}
         missing = [id for id in ids if id not in snapshots]
@@ -102,7 +106,7 @@ class JobReader(BaseStore):
         return results | self._read(read, ended, attempts - 1) if ended and attempts > 1 else results
 
     def _read_snapshots(self, tx: JobTransaction, ids: Sequence[str]) -> dict[str, Snapshot | Unreadable | None]:
-        tx.prefetch(members_command("workers"), *map(ANALYSES.full_command, ids))
+        tx.prefetch(scores_command("workers"), *map(ANALYSES.full_command, ids))
         entries = {id: _try(records.read_record, id, tx.read(*ANALYSES.full_command(id))) for id in ids}
         jobs = _read_jobs(tx, sorted({entry.job for entry in entries.values() if isinstance(entry, AnalysisRecord)}))
         num_workers = len(tx.live_workers(self.heartbeat_timeout))

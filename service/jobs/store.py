@@ -355,12 +355,12 @@ class JobStore(JobReader):
         The step needs two round trips, because there can be thousands of shards.
         """
         tx.prefetch(members_command("open:models"), members_command("open:jobs"))
-        shards = list(records.shards_of(member for member, _ in tx.members("open:models")))
+        shards = list(records.shards_of(tx.members("open:models")))
         tx.prefetch(*(shard_command(*at) for at in shards))
         known = [(at, shard) for at in shards if (shard := tx.intact_shard(*at)) is not None]
         timeout = self.heartbeat_timeout
         lost = [at for at, shard in known if lost_messages.is_shard_lost(shard, tx.now, is_empty, timeout)]
-        return lost, [job_id for job_id, _ in tx.members("open:jobs")]
+        return lost, tx.members("open:jobs")
 
     @atomic
     def _mark_judging_lost(self, tx: JobTransaction, job_id: str) -> bool:

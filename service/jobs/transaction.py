@@ -62,8 +62,13 @@ def shard_command(job_id: str, index: int) -> Command:
 
 
 def members_command(name: str) -> Command:
-    """Return the command that reads the members and the scores of a sorted set."""
-    return "ZRANGE", PREFIX + name, 0, -1, "WITHSCORES"
+    """Return the command that reads the members of a sorted set."""
+    return "ZRANGE", PREFIX + name, 0, -1
+
+
+def scores_command(name: str) -> Command:
+    """Return the command that reads the members of a sorted set with their scores."""
+    return *members_command(name), "WITHSCORES"
 
 
 def waiting_command(job_id: str) -> Command:
@@ -101,13 +106,17 @@ class JobTransaction(Transaction):
         """Return the ids of the analyses that wait for a job, in order."""
         return texts(self.read(*waiting_command(job_id)))
 
-    def members(self, name: str) -> list[tuple[str, float]]:
+    def members(self, name: str) -> list[str]:
+        """Return the members of a sorted set, the member with the lowest score first."""
+        return texts(self.read(*members_command(name)))
+
+    def scores(self, name: str) -> list[tuple[str, float]]:
         """Return the members of a sorted set with their scores, lowest first."""
-        return pairs(self.read(*members_command(name)))
+        return pairs(self.read(*scores_command(name)))
 
     def live_workers(self, timeout: float) -> list[str]:
         """Return the workers that have sent a heartbeat during the last `timeout` seconds."""
-        return [worker for worker, heartbeat in self.members("workers") if heartbeat > self.now - timeout]
+        return [worker for worker, heartbeat in self.scores("workers") if heartbeat > self.now - timeout]
 
     def request(self, request_id: str) -> tuple[str, str] | None:
         """Return the digest and the analysis of a request ID."""

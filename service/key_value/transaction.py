@@ -40,7 +40,8 @@ class Transaction:
             command: The command and its arguments.
             check: Whether the step depends on the reply. False for values that never change.
         """
-        self.prefetch(command)
+        if command not in self._replies:
+            self.prefetch(command)
         if not check:
             self._unchecked.add(command)
         return self._replies[command]
