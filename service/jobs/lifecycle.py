@@ -69,7 +69,13 @@ def write_step(tx: JobTransaction, job: JobStatus, index: int, shard: Shard, ste
 
 
 def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
-    """Store the changes of a job, and update the analyses that wait for it."""
+    """Store the changes of a job, and update the analyses that wait for it.
+
+    Raises:
+        NewerRecord: This version claims the judging of a job that a newer version of Errata wrote.
+    """
+    if job.judging_token != before.judging_token:
+        tx.check_known(JOBS, job.id)
     tx.update_job(job)
     if job.state is before.state:
         return

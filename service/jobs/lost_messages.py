@@ -43,12 +43,12 @@ def is_shard_lost(shard: Shard, now: float, is_queue_empty: bool, heartbeat: flo
     return False
 
 
-def is_judging_lost(job: JobStatus, now: float, heartbeat: float) -> bool:
-    """Return whether the message for the judging of a job is lost. The caller has checked that the queue is empty.
+def mark_judging_lost(job: JobStatus, now: float, heartbeat: float) -> JobStatus | None:
+    """Note that the message for the judging of a job is sent again now; None if the message is not lost.
 
-    A judge that waits for the archive sends its own message again, after a delay that grows with each attempt.
+    The caller has checked that the queue is empty. A judge that waits for the archive sends its own message again,
+    after a delay that grows with each attempt.
     """
-    if job.state.is_final or job.num_shards_left:
-        return False
     timeout = heartbeat / 3 if not job.judging_token else judging_delay(job.judging_token) + heartbeat * 2 / 3
-    return now - job.judging_sent > timeout
+    is_lost = not job.state.is_final and not job.num_shards_left and now - job.judging_sent > timeout
+    return replace(job, judging_sent=now) if is_lost else None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from errata.errors import DamagedRecord, Unavailable
@@ -251,43 +252,38 @@ class JobStore(JobReader):
             self._delete_excess()
         return reply
 
-    @atomic
-    def claim_judging(self, tx: JobTransaction, job_id: str) -> int | None:
+    def claim_judging(self, job_id: str) -> int | None:
         """Claim the judging of a job whose shards are all done; return its fencing token, None if the job has ended."""
-        before = tx.job(job_id)
-        job = None if before is None else transitions.claim_judging(before, tx.now)
-        if job is None:
-            return None
-        tx.check_known(JOBS, job_id)
-        tx.update_job(job)
-        return job.judging_token
+        job = self._change_job(job_id, transitions.claim_judging)
+        return None if job is None else job.judging_token
 
-    @atomic
-    def postpone_judging(self, tx: JobTransaction, job_id: str, delay: float) -> None:
+    def postpone_judging(self, job_id: str, delay: float) -> None:
         """Note that the message for the judging of a job is sent again in `delay` seconds."""
-        job = tx.job(job_id)
-        if job is not None and not job.state.is_final:
-            tx.update_job(replace(job, judging_sent=tx.now + delay))
+        self._change_job(job_id, partial(transitions.postpone_judging, delay=delay))
 
     def finish_job(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
         """End a judged job, as failed if `failure` is set; return whether the fencing token was current.
 
         The records of a job that succeeds are deleted, because the archive has its analyses.
         """
+        finish = partial(transitions.finish_judging, fencing_token=fencing_token, failure=failure)
+        return self._change_job(job_id, finish) is not None
 
-        def step(tx: JobTransaction) -> bool:
-            tx.prefetch(JOBS.command(job_id), waiting_command(job_id))
+    def _change_job(self, job_id: str, transition: Callable[[JobStatus, float], JobStatus | None]) -> JobStatus | None:
+        """Apply a transition to a job; return the changed job, None if the transition changes nothing."""
+
+        def step(tx: JobTransaction) -> JobStatus | None:
+            tx.prefetch(JOBS.command(job_id), JOBS.constant_command(job_id), waiting_command(job_id))
             before = tx.job(job_id)
-            job = None if before is None else transitions.finish_judging(before, fencing_token, failure)
-            if before is None or job is None:
-                return False
-            lifecycle.write_job(tx, before, job)
-            return True
+            job = None if before is None else transition(before, tx.now)
+            if before is not None and job is not None:
+                lifecycle.write_job(tx, before, job)
+            return job
 
-        is_current = self.run(step)
-        if is_current and failure is not None:
+        job = self.run(step)
+        if job is not None and job.state is State.FAILED:
             self._delete_excess()
-        return is_current
+        return job
 
     @atomic
     def due_outbox_items(self, tx: JobTransaction, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
@@ -344,7 +340,7 @@ class JobStore(JobReader):
                     lost.append(at)
         for job_id in jobs if JUDGING in empty_queues else ():
             with suppress(DamagedRecord):
-                if self._mark_judging_lost(job_id):
+                if self._change_job(job_id, partial(lost_messages.mark_judging_lost, heartbeat=heartbeat)):
                     lost.append((job_id, None))
         return lost
 
@@ -361,15 +357,6 @@ class JobStore(JobReader):
         timeout = self.heartbeat_timeout
         lost = [at for at, shard in known if lost_messages.is_shard_lost(shard, tx.now, is_empty, timeout)]
         return lost, tx.members("open:jobs")
-
-    @atomic
-    def _mark_judging_lost(self, tx: JobTransaction, job_id: str) -> bool:
-        """Return whether the message for the judging of a job is lost; if so, note that it is sent again now."""
-        job = tx.job(job_id)
-        if job is None or not lost_messages.is_judging_lost(job, tx.now, self.heartbeat_timeout):
-            return False
-        tx.update_job(replace(job, judging_sent=tx.now))
-        return True
 
     @atomic
     def expired_shards(self, tx: JobTransaction) -> Sequence[tuple[str, int]]:

@@ -370,7 +370,12 @@ def claim_judging(job: JobStatus, now: float) -> JobStatus | None:
     return replace(job, judging_token=job.judging_token + 1, judging_sent=now)
 
 
-def finish_judging(job: JobStatus, fencing_token: int, failure: Failure | None) -> JobStatus | None:
+def postpone_judging(job: JobStatus, now: float, delay: float) -> JobStatus | None:
+    """Note that the message for the judging of a job is sent again after a delay; None if the job has ended."""
+    return None if job.state.is_final else replace(job, judging_sent=now + delay)
+
+
+def finish_judging(job: JobStatus, now: float, fencing_token: int, failure: Failure | None) -> JobStatus | None:
     """Return a job in its final state, failed if `failure` is set; None if the fencing token is not current."""
     if job.state.is_final or job.judging_token != fencing_token:
         return None

@@ -14,21 +14,21 @@ class Transaction:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._replies: dict[Command, Reply] = {}
-        self._unchecked: set[Command] = {("TIME",)}
+        self._checked: dict[Command, None] = {}  # the commands whose reply the step depends on, in order
         self.commands: list[Command] = []
 
     @property
     def checks(self) -> list[tuple[Command, Reply]]:
         """The replies that must still be the same when the changes are written."""
-        return [(command, reply) for command, reply in self._replies.items() if command not in self._unchecked]
+        return [(command, self._replies[command]) for command in self._checked]
 
     @cached_property
     def now(self) -> float:
         """The time of the store's clock, in seconds."""
-        return time_of(self.read("TIME"))
+        return time_of(self.read("TIME", check=False))
 
     def prefetch(self, *commands: Command) -> None:
-        """Read the replies that the step needs in one round trip; later calls of `read` return them."""
+        """Read replies in one round trip. Later calls of `read` return them; the step depends only on those."""
         missing = [command for command in (*commands, ("TIME",)) if command not in self._replies]
         if missing:
             self._replies.update(zip(missing, self._backend.read(missing), strict=True))
@@ -42,8 +42,8 @@ class Transaction:
         """
         if command not in self._replies:
             self.prefetch(command)
-        if not check:
-            self._unchecked.add(command)
+        if check:
+            self._checked[command] = None
         return self._replies[command]
 
     def get(self, name: str) -> str:

@@ -218,7 +218,9 @@ def test_a_message_is_lost_some_time_after_it_was_sent_if_no_other_message_runs_
     ],
 )
 def test_a_judging_is_lost_after_the_delay_of_its_next_attempt(job: JobStatus, seconds: float, is_lost: bool) -> None:
-    assert lost_messages.is_judging_lost(job, NOW + seconds, HEARTBEAT) == is_lost
+    marked = lost_messages.mark_judging_lost(job, NOW + seconds, HEARTBEAT)
+
+    assert marked == (replace(job, judging_sent=NOW + seconds) if is_lost else None)
 
 
 @pytest.mark.parametrize(
