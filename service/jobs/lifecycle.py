@@ -1,5 +1,6 @@
 """The rules that span a job and the analyses that wait for it: each function is a part of one atomic step."""
 
+import uuid
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,15 +11,15 @@ from service.jobs import fair_order, records, transitions
 from service.jobs.records import ANALYSES, JOBS
 from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction, waiting_command
 from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, JobSpec, JobStatus, RecordStatus, Shard, Step
-from service.key_value.commands import PREFIX, number, texts
+from service.key_value.commands import PREFIX, texts
 
 
 def bind(tx: JobTransaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
     """Bind a request ID and a delivery, if not empty, to an analysis. Unless `is_open`, give the request ID a TTL."""
     if request_id:
-        tx.write("HSET", f"{PREFIX}request:{request_id}", "digest", digest, "analysis", analysis_id)
-        if not is_open:
-            tx.write("EXPIRE", f"{PREFIX}request:{request_id}", FINISHED_TTL)
+        key = f"{PREFIX}request:{request_id}"
+        tx.write("HSET", key, "digest", digest, "analysis", analysis_id)
+        tx.write(*(("PERSIST", key) if is_open else ("EXPIRE", key, FINISHED_TTL)))
     if delivery:
         tx.write("SET", f"{PREFIX}delivery:{delivery}", analysis_id, "EX", DELIVERY_TTL)
 
@@ -30,11 +31,13 @@ def release_request_id(tx: JobTransaction, request_id: str, analysis_id: str) ->
         tx.write("DEL", f"{PREFIX}request:{request_id}")
 
 
-def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, new_id: str) -> JobStatus:
-    """Add an open analysis, and return the job that it waits for: an open job with the same inputs, or a new job."""
+def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec) -> tuple[JobStatus, bool]:
+    """Add an open analysis; return its job, and whether it is new: unless there is an open job with the same inputs."""
     dedupe = f"dedupe:{spec.dedupe_key}"
     job = None if spec.fresh else _find_job(tx, tx.get(dedupe))
-    if job is None or not job.can_be_joined or records.is_newer(tx.constant(JOBS, job.id)):
+    is_new = job is None or not job.can_be_joined or records.is_newer(tx.constant(JOBS, job.id))
+    if job is None or is_new:
+        new_id = uuid.uuid4().hex
         job = JobStatus(new_id, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now, owner=record.owner)
         tx.add_job(job, spec)
         if not spec.fresh:
@@ -42,12 +45,12 @@ def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, ne
     tx.add_record(record, job)
     if record.needs_write_back:
         tx.add_to_outbox(record.id)
-    return job
+    return job, is_new
 
 
 def count_open(tx: JobTransaction, owner: str) -> int:
     """Return the number of open analyses of an owner. The field `entry`, which has the owner, never changes."""
-    ids = texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1))
+    ids = tx.members("open:analyses")
     tx.prefetch(*map(ANALYSES.constant_command, ids))
     return sum(records.owner_of(tx.constant(ANALYSES, analysis_id)) == owner for analysis_id in ids)
 
@@ -87,7 +90,7 @@ def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
         if (record := _find(tx, analysis_id, damaged)) is not None:
             _set_state(tx, record, job.state, job.failure)
     if job.state.is_final:
-        _close(tx, job)
+        tx.close_job(job)
 
 
 def cancel(tx: JobTransaction, analysis_id: str, reason: str) -> bool:
@@ -104,7 +107,7 @@ def cancel(tx: JobTransaction, analysis_id: str, reason: str) -> bool:
     if job is not None and not job.state.is_final and tx.waiting(job.id) == [analysis_id]:
         cancelled = replace(job, state=State.CANCELLED)
         tx.update_job(cancelled)
-        _close(tx, cancelled)
+        tx.close_job(cancelled)
     return True
 
 
@@ -113,8 +116,7 @@ def delete_excess(tx: JobTransaction) -> None:
 
     An analysis is deleted with its request ID, and with its job if no other analysis refers to it.
     """
-    excess = int(number(tx.read("ZCARD", f"{PREFIX}finished"))) - transitions.MAX_FINISHED
-    ids = texts(tx.read("ZRANGE", f"{PREFIX}finished", 0, excess - 1)) if excess > 0 else []
+    ids = texts(tx.read("ZRANGE", f"{PREFIX}finished", 0, -1 - transitions.MAX_FINISHED))
     tx.prefetch(*map(ANALYSES.command, ids))
     deleted: dict[str, set[str]] = {}
     for analysis_id in ids:
@@ -162,10 +164,3 @@ def _set_state(tx: JobTransaction, record: RecordStatus, state: State, failure: 
     tx.update_record(replace(record, state=state, failure=failure, ended=tx.now if state.is_final else None))
     if state is State.SUCCEEDED:
         tx.delete_record(record.id)
-
-
-def _close(tx: JobTransaction, job: JobStatus) -> None:
-    """Delete the data that only an open job needs."""
-    if tx.get(f"dedupe:{job.dedupe_key}") == job.id:
-        tx.write("DEL", f"{PREFIX}dedupe:{job.dedupe_key}")
-    tx.close_job(job)

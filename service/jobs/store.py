@@ -4,7 +4,6 @@ A method that changes records is one atomic step: it reads records, applies a pu
 the records that it read are still the same. Otherwise, the step starts again.
 """
 
-import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -55,9 +54,6 @@ class Outcome(Enum):
     OWNER_FULL = "owner full"  # too many analyses of the owner are open
 
 
-FULL = frozenset({Outcome.FULL, Outcome.OWNER_FULL})
-
-
 @dataclass(frozen=True)
 class Submission:
     """The reply to a submission."""
@@ -73,13 +69,7 @@ class JobStore(JobReader):
 
     @atomic
     def submit(
-        self,
-        tx: JobTransaction,
-        record: AnalysisRecord,
-        spec: JobSpec,
-        *,
-        limit: int,
-        owner_limit: int = 0,
+        self, tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, *, limit: int, owner_limit: int = 0
     ) -> Submission:
         """Submit an analysis: create a job, join an open one, or return the analysis of an earlier request.
 
@@ -93,19 +83,15 @@ class JobStore(JobReader):
             The outcome, with the ids of the analysis and of its job. For a delivery that was submitted before, the
             outcome is REPEATED even if the request differs now.
         """
-        request_id, digest = record.request.request_id, record.request_digest
+        request_id = record.request.request_id
         tx.prefetch(
             ("ZCARD", f"{PREFIX}open:analyses"),
             ("GET", f"{PREFIX}dedupe:{spec.dedupe_key}"),
             ("GET", f"{PREFIX}delivery:{record.delivery}"),
             ("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"),
         )
-        if before := _find_before(tx, request_id, digest, record.delivery):
-            return before
-        submission = _accept(tx, record, spec, limit=limit, owner_limit=owner_limit)
-        if submission.outcome not in FULL:
-            lifecycle.bind(tx, request_id, digest, record.delivery, record.id, is_open=True)
-        return submission
+        before = _find_before(tx, request_id, record.request_digest, record.delivery)
+        return before or _accept(tx, record, spec, limit, owner_limit)
 
     @atomic
     def resubmit(
@@ -115,10 +101,7 @@ class JobStore(JobReader):
         before = tx.record(record.id)
         if before is None or before.state is not State.FAILED:
             return None
-        submission = _accept(tx, record, spec, limit=limit, owner_limit=owner_limit)
-        if submission.outcome not in FULL and record.request.request_id:
-            tx.write("PERSIST", f"{PREFIX}request:{record.request.request_id}")
-        return submission
+        return _accept(tx, record, spec, limit, owner_limit)
 
     @atomic
     def reserve(
@@ -388,12 +371,13 @@ def _find_before(tx: JobTransaction, request_id: str, digest: str, delivery: str
     return before and Submission(Outcome.REPEATED if before[0] == digest else Outcome.REUSED, before[1])
 
 
-def _accept(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, *, limit: int, owner_limit: int) -> Submission:
+def _accept(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, limit: int, owner_limit: int) -> Submission:
+    """Add an open analysis with its job, and bind its request ID and its delivery, unless a limit is reached."""
     num_open = int(number(tx.read("ZCARD", f"{PREFIX}open:analyses")))
     if num_open >= limit:
         return Submission(Outcome.FULL, open=num_open)
     if owner_limit and (num_own := lifecycle.count_open(tx, record.owner)) >= owner_limit:
         return Submission(Outcome.OWNER_FULL, open=num_own)
-    new_id = uuid.uuid4().hex
-    job = lifecycle.join_or_create(tx, record, spec, new_id)
-    return Submission(Outcome.NEW if job.id == new_id else Outcome.JOINED, record.id, job.id, num_open + 1)
+    job, is_new = lifecycle.join_or_create(tx, record, spec)
+    lifecycle.bind(tx, record.request.request_id, record.request_digest, record.delivery, record.id, is_open=True)
+    return Submission(Outcome.NEW if is_new else Outcome.JOINED, record.id, job.id, num_open + 1)

@@ -180,6 +180,8 @@ class JobTransaction(Transaction):
 
     def close_job(self, job: JobStatus) -> None:
         """Delete the data that only an open job needs. Delete a succeeded job; give any other job a TTL."""
+        if self.get(f"dedupe:{job.dedupe_key}") == job.id:
+            self.write("DEL", f"{PREFIX}dedupe:{job.dedupe_key}")
         self.write("ZREM", f"{PREFIX}open:jobs", job.id)
         for members in _chunks([f"{job.id}:{index}" for index in range(job.num_shards)]):
             for name in ("open:models", "leases", "retries"):
