@@ -13,6 +13,7 @@ from errata.errors import DamagedRecord, NewerRecord
 
 from service.domain import State
 from service.jobs import records
+from service.jobs.records import intact
 from service.jobs.transaction import JobTransaction, scores_command, shard_command
 from service.jobs.transitions import JobSpec, JobStatus, available_at
 from service.key_value.commands import PREFIX, Command, format_time, text_of, values
@@ -41,7 +42,7 @@ def next_shard(
         can_run: Returns whether the worker can run a job.
     """
     tx.prefetch(shard_command(*message), *map(scores_command, ("open:models", "leases", "retries", "turns")))
-    own = tx.intact_shard(*message)
+    own = intact(tx.shard, *message)
     if own is not None and own.state is State.RUNNING and available_at(own) <= tx.now:
         return None  # it has crashed its worker, and no other message leads to a claim of this shard
     unavailable = {member for member, _ in tx.scores("leases")}
@@ -66,7 +67,7 @@ def next_shard(
         return False
 
     for shard in order_shards(queued, owners, dict(tx.scores("turns")), message):
-        stored = tx.intact_shard(shard.job, shard.index) if is_runnable(shard.job) else None
+        stored = intact(tx.shard, shard.job, shard.index) if is_runnable(shard.job) else None
         if stored is not None and stored.state is State.QUEUED:  # a crashed one waits for its own message
             return shard.job, shard.index
     return None

@@ -1,14 +1,13 @@
 """The rules that span a job and the analyses that wait for it: each function is a part of one atomic step."""
 
 import uuid
-from contextlib import suppress
 from dataclasses import replace
 
 from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
 from service.jobs import fair_order, records, transitions
-from service.jobs.records import ANALYSES, JOBS
+from service.jobs.records import ANALYSES, JOBS, intact
 from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction, waiting_command
 from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, JobSpec, JobStatus, RecordStatus, Shard, Step
 from service.key_value.commands import PREFIX, texts
@@ -34,7 +33,7 @@ def release_request_id(tx: JobTransaction, request_id: str, analysis_id: str) ->
 def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec) -> tuple[JobStatus, bool]:
     """Add an open analysis; return its job, and whether it is new: unless there is an open job with the same inputs."""
     dedupe = f"dedupe:{spec.dedupe_key}"
-    job = None if spec.fresh else _find_job(tx, tx.get(dedupe))
+    job = None if spec.fresh else intact(tx.job, tx.get(dedupe))
     is_new = job is None or not job.can_be_joined or records.is_newer(tx.constant(JOBS, job.id))
     if job is None or is_new:
         new_id = uuid.uuid4().hex
@@ -85,9 +84,11 @@ def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
     analyses = tx.waiting(job.id)
     tx.prefetch(*map(ANALYSES.command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
     for analysis_id in analyses:
-        # The end of the job also ends an analysis whose record is damaged. Otherwise, it would count as open forever.
-        damaged = RecordStatus(analysis_id, before.state, job.id) if job.state.is_final else None
-        if (record := _find(tx, analysis_id, damaged)) is not None:
+        try:
+            record = tx.record(analysis_id)
+        except DamagedRecord:  # also ended by the end of the job: otherwise, it would count as open forever
+            record = RecordStatus(analysis_id, before.state, job.id) if job.state.is_final else None
+        if record is not None:
             _set_state(tx, record, job.state, job.failure)
     if job.state.is_final:
         tx.close_job(job)
@@ -103,7 +104,7 @@ def cancel(tx: JobTransaction, analysis_id: str, reason: str) -> bool:
     tx.check_known(JOBS, record.job)
     tx.remove_waiting(record.job, [analysis_id])
     _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
-    job = _find_job(tx, record.job)
+    job = intact(tx.job, record.job)
     if job is not None and not job.state.is_final and tx.waiting(job.id) == [analysis_id]:
         cancelled = replace(job, state=State.CANCELLED)
         tx.update_job(cancelled)
@@ -126,7 +127,7 @@ def delete_excess(tx: JobTransaction) -> None:
             tx.delete_record(record.id)
             deleted.setdefault(record.job, set()).add(analysis_id)
     for job_id, analyses in deleted.items():
-        job = _find_job(tx, job_id)
+        job = intact(tx.job, job_id)
         if job is None or not job.state.is_final:
             continue
         tx.remove_waiting(job_id, analyses)
@@ -136,27 +137,13 @@ def delete_excess(tx: JobTransaction) -> None:
 
 def _find_ended(tx: JobTransaction, analysis_id: str) -> RecordStatus | None:
     """Return the status of an ended analysis. Remove an expired or open analysis from the index of ended analyses."""
-    record = _find(tx, analysis_id)
+    record = intact(tx.record, analysis_id)
     if record is None:
         tx.delete_record(analysis_id)
     elif not record.state.is_final:  # a version without the key `finished` queued it again
         tx.write("ZREM", f"{PREFIX}finished", analysis_id)
         return None
     return record
-
-
-def _find(tx: JobTransaction, analysis_id: str, damaged: RecordStatus | None = None) -> RecordStatus | None:
-    """Return the status of an analysis, None if it has expired, or `damaged` if its record is damaged."""
-    with suppress(DamagedRecord):
-        return tx.record(analysis_id)
-    return damaged
-
-
-def _find_job(tx: JobTransaction, job_id: str) -> JobStatus | None:
-    """Return the status of a job; None if it does not exist, or if its record is damaged."""
-    with suppress(DamagedRecord):
-        return tx.job(job_id)
-    return None
 
 
 def _set_state(tx: JobTransaction, record: RecordStatus, state: State, failure: Failure | None) -> None:

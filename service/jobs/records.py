@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 from errata.errors import DamagedRecord, NewerRecord
@@ -37,6 +37,8 @@ CONSTANT_FIELDS = "request_digest", "evidence", "created", "owner"  # besides th
 MAX_TIME = 253_000_000_000.0  # seconds since 1970: the year 9987
 MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
 DAMAGE_ERRORS = ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError
+Value = TypeVar("Value")
+Arguments = ParamSpec("Arguments")
 Document = TypeVar("Document", bound=RecordStatus | JobStatus | Shard)
 _ENTRIES, _SPECS, _OFFERS = TypeAdapter(AnalysisRecord), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
 
@@ -140,6 +142,13 @@ def translate_damage(what: str) -> Iterator[None]:
         raise DamagedRecord(f"The job store's record of {what} is damaged. See the service's log.") from error
 
 
+def intact(read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
+    """Return the result of a function; None if it reads a damaged record, so that others are not affected."""
+    with suppress(DamagedRecord):
+        return read(*args, **kwargs)
+    return None
+
+
 ANALYSES = Table(RecordStatus, "analysis", "the open analysis", constant="entry")
 JOBS = Table(JobStatus, "job", "the job", constant="spec")
 SHARDS = Table(Shard, "shard", "the shard")
@@ -192,18 +201,12 @@ def read_spec(job_id: str, content: bytes | None) -> JobSpec:
         return spec
 
 
-def shard_of(member: str) -> tuple[str, int]:
-    """Return the job and the index in a member JOB:INDEX of a sorted set; raise DamagedRecord for another text."""
-    with translate_damage(f"the shard {member:.80}"):
-        job_id, _, index = member.partition(":")
-        return job_id, int(index)
-
-
 def shards_of(members: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Yield the job and the index of each shard. Skip damaged members: other readers report them."""
+    """Yield the job and the index of each member JOB:INDEX of a sorted set. Skip any other member."""
     for member in members:
-        with suppress(DamagedRecord):
-            yield shard_of(member)
+        job_id, _, index = member.partition(":")
+        if index.isdecimal():
+            yield job_id, int(index)
 
 
 def _parse_document(what: str, text: str) -> dict[str, Any]:

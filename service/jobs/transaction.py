@@ -39,10 +39,7 @@ them.
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
-
-from errata.errors import DamagedRecord
 
 from service.domain import State
 from service.jobs import records
@@ -95,12 +92,6 @@ class JobTransaction(Transaction):
     def shard(self, job_id: str, index: int) -> Shard | None:
         """Return a shard."""
         return SHARDS.read(f"{job_id}:{index}", self.read(*shard_command(job_id, index)))
-
-    def intact_shard(self, job_id: str, index: int) -> Shard | None:
-        """Return a shard as `shard` does, but None if it is damaged: the readers of its job report the damage."""
-        with suppress(DamagedRecord):
-            return self.shard(job_id, index)
-        return None
 
     def waiting(self, job_id: str) -> list[str]:
         """Return the ids of the analyses that wait for a job, in order."""
