@@ -11,7 +11,7 @@ from service.domain import LabelSpace
 from service.jobs import records
 from service.jobs.transaction import JobTransaction, scores_command
 from service.jobs.transitions import ShardResult, WorkerOffer
-from service.key_value.commands import PREFIX, Backend, Command, format_time, number, text_of, texts
+from service.key_value.commands import PREFIX, Backend, Command, number, text_of, texts
 from service.key_value.store import KeyValueStore, atomic
 
 HEARTBEAT_SECONDS = 30.0  # the default of ERRATA_HEARTBEAT_SECONDS
@@ -117,8 +117,7 @@ class BaseStore(KeyValueStore[JobTransaction]):
     @atomic
     def heartbeat(self, tx: JobTransaction, worker: str, offer: WorkerOffer | None = None) -> None:
         """Store the heartbeat and the offer of a worker."""
-        tx.write("ZADD", f"{PREFIX}workers", format_time(tx.now), worker)
-        tx.write("ZREMRANGEBYSCORE", f"{PREFIX}workers", "-inf", format_time(tx.now - WORKERS_TTL))
+        tx.note_time("workers", worker, WORKERS_TTL)
         if offer is not None:
             content = records.to_json(asdict(offer))
             tx.write("SET", f"{PREFIX}offers:{worker}", content, "EX", max(1, round(self.heartbeat_timeout)))
@@ -147,8 +146,7 @@ class BaseStore(KeyValueStore[JobTransaction]):
     @atomic
     def count_dead_message(self, tx: JobTransaction, message_id: str) -> None:
         """Count a message that the engine dropped."""
-        tx.write("ZADD", f"{PREFIX}dead", format_time(tx.now), message_id)
-        tx.write("ZREMRANGEBYSCORE", f"{PREFIX}dead", "-inf", format_time(tx.now - DEAD_TTL))
+        tx.note_time("dead", message_id, DEAD_TTL)
 
     @atomic
     def depth(self, tx: JobTransaction) -> Depth:

@@ -5,18 +5,15 @@ whose turn it is. The message of that shard, which arrives later, then leads a w
 """
 
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
-from errata.errors import DamagedRecord, NewerRecord
-
 from service.domain import State
 from service.jobs import records
-from service.jobs.records import intact
+from service.jobs.records import readable
 from service.jobs.transaction import JobTransaction, scores_command, shard_command
-from service.jobs.transitions import JobSpec, JobStatus, available_at
-from service.key_value.commands import PREFIX, Command, format_time, text_of, values
+from service.jobs.transitions import JobSpec, available_at
+from service.key_value.commands import PREFIX, Command, text_of, values
 
 TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
 _NEVER = float("-inf")
@@ -42,7 +39,7 @@ def next_shard(
         can_run: Returns whether the worker can run a job.
     """
     tx.prefetch(shard_command(*message), *map(scores_command, ("open:models", "leases", "retries", "turns")))
-    own = intact(tx.shard, *message)
+    own = readable(tx.shard, *message)
     if own is not None and own.state is State.RUNNING and available_at(own) <= tx.now:
         return None  # it has crashed its worker, and no other message leads to a claim of this shard
     unavailable = {member for member, _ in tx.scores("leases")}
@@ -62,12 +59,11 @@ def next_shard(
 
     @cache
     def is_runnable(job: str) -> bool:
-        with suppress(DamagedRecord, NewerRecord):
-            return can_run(records.read_spec(job, heads[job][1]))
-        return False
+        spec = readable(records.read_spec, job, heads[job][1])
+        return spec is not None and can_run(spec)
 
     for shard in order_shards(queued, owners, dict(tx.scores("turns")), message):
-        stored = intact(tx.shard, shard.job, shard.index) if is_runnable(shard.job) else None
+        stored = readable(tx.shard, shard.job, shard.index) if is_runnable(shard.job) else None
         if stored is not None and stored.state is State.QUEUED:  # a crashed one waits for its own message
             return shard.job, shard.index
     return None
@@ -95,9 +91,3 @@ def order_shards(
         return turns.get(owner, _NEVER), first[owner], owner, shard.created, shard.job, is_other, shard.index
 
     return sorted(queued, key=turn)
-
-
-def note_turn(tx: JobTransaction, job: JobStatus) -> None:
-    """Note the time at which a worker took a shard of a job, as the last turn of the job's owner."""
-    tx.write("ZADD", f"{PREFIX}turns", format_time(tx.now), job.owner)
-    tx.write("ZREMRANGEBYSCORE", f"{PREFIX}turns", "-inf", format_time(tx.now - TURN_SECONDS))

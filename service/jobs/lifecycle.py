@@ -7,7 +7,7 @@ from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
 from service.jobs import fair_order, records, transitions
-from service.jobs.records import ANALYSES, JOBS, intact
+from service.jobs.records import ANALYSES, JOBS, readable
 from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction, waiting_command
 from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, JobSpec, JobStatus, RecordStatus, Shard, Step
 from service.key_value.commands import PREFIX, texts
@@ -33,8 +33,8 @@ def release_request_id(tx: JobTransaction, request_id: str, analysis_id: str) ->
 def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec) -> tuple[JobStatus, bool]:
     """Add an open analysis; return its job, and whether it is new: unless there is an open job with the same inputs."""
     dedupe = f"dedupe:{spec.dedupe_key}"
-    job = None if spec.fresh else intact(tx.job, tx.get(dedupe))
-    is_new = job is None or not job.can_be_joined or records.is_newer(tx.constant(JOBS, job.id))
+    job = None if spec.fresh else readable(tx.job, tx.get(dedupe))
+    is_new = job is None or not job.can_be_joined or not readable(records.read_spec, job.id, tx.constant(JOBS, job.id))
     if job is None or is_new:
         new_id = uuid.uuid4().hex
         job = JobStatus(new_id, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now, owner=record.owner)
@@ -59,7 +59,7 @@ def write_step(tx: JobTransaction, job: JobStatus, index: int, shard: Shard, ste
     if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.JOB_FAILED):
         tx.prefetch(JOBS.constant_command(job.id), *([] if step.job.state is job.state else [waiting_command(job.id)]))
         tx.check_known(JOBS, job.id)
-        fair_order.note_turn(tx, job)
+        tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)
     if step.result is not None:
         tx.write("SET", f"{PREFIX}part:{job.id}:{index}", records.pack_shard_result(step.result))
     if step.counter:
@@ -104,7 +104,7 @@ def cancel(tx: JobTransaction, analysis_id: str, reason: str) -> bool:
     tx.check_known(JOBS, record.job)
     tx.remove_waiting(record.job, [analysis_id])
     _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
-    job = intact(tx.job, record.job)
+    job = readable(tx.job, record.job)
     if job is not None and not job.state.is_final and tx.waiting(job.id) == [analysis_id]:
         cancelled = replace(job, state=State.CANCELLED)
         tx.update_job(cancelled)
@@ -127,7 +127,7 @@ def delete_excess(tx: JobTransaction) -> None:
             tx.delete_record(record.id)
             deleted.setdefault(record.job, set()).add(analysis_id)
     for job_id, analyses in deleted.items():
-        job = intact(tx.job, job_id)
+        job = readable(tx.job, job_id)
         if job is None or not job.state.is_final:
             continue
         tx.remove_waiting(job_id, analyses)
@@ -137,7 +137,7 @@ def delete_excess(tx: JobTransaction) -> None:
 
 def _find_ended(tx: JobTransaction, analysis_id: str) -> RecordStatus | None:
     """Return the status of an ended analysis. Remove an expired or open analysis from the index of ended analyses."""
-    record = intact(tx.record, analysis_id)
+    record = readable(tx.record, analysis_id)
     if record is None:
         tx.delete_record(analysis_id)
     elif not record.state.is_final:  # a version without the key `finished` queued it again

@@ -33,7 +33,6 @@ from service.storage import read_arrays
 
 FIRST_SCHEMA = 1  # schema number of records, and of specs of jobs on ImageNet-1k
 SCHEMA = 2  # schema number of the specs of all other jobs: versions that know only ImageNet-1k refuse it
-CONSTANT_FIELDS = "request_digest", "evidence", "created", "owner"  # besides the id and the request of a record
 MAX_TIME = 253_000_000_000.0  # seconds since 1970: the year 9987
 MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
 DAMAGE_ERRORS = ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError
@@ -117,13 +116,9 @@ class Table(Generic[Document]):
 
 def record_json(record: AnalysisRecord) -> str:
     """Return the constant fields of a record as JSON."""
-    return to_json(
-        {
-            "schema": FIRST_SCHEMA,
-            "request": asdict(record.request) | {"row_order": record.request.row_order.name},
-        }
-        | {name: getattr(record, name) for name in (*CONSTANT_FIELDS, "trace")}
-    )
+    request = asdict(record.request) | {"row_order": record.request.row_order.name}
+    names = "request_digest", "evidence", "created", "owner", "trace"
+    return to_json({"schema": FIRST_SCHEMA, "request": request} | {name: getattr(record, name) for name in names})
 
 
 def spec_json(spec: JobSpec) -> str:
@@ -138,13 +133,13 @@ def translate_damage(what: str) -> Iterator[None]:
     """Convert the errors of reading an invalid record to DamagedRecord."""
     try:
         yield
-    except DAMAGE_ERRORS as error:
+    except (*DAMAGE_ERRORS, zlib.error) as error:
         raise DamagedRecord(f"The job store's record of {what} is damaged. See the service's log.") from error
 
 
-def intact(read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
-    """Return the result of a function; None if it reads a damaged record, so that others are not affected."""
-    with suppress(DamagedRecord):
+def readable(read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
+    """Return the result of a function; None if a record that it reads is damaged, or if a newer version wrote it."""
+    with suppress(DamagedRecord, NewerRecord):
         return read(*args, **kwargs)
     return None
 
@@ -164,8 +159,8 @@ def read_record(analysis_id: str, reply: Reply) -> AnalysisRecord | None:
     status = ANALYSES.read(analysis_id, reply)
     if status is None:
         return None
+    document = parse_document(f"the open analysis {analysis_id}", values(reply)[-1])
     with translate_damage(f"the open analysis {analysis_id}"):
-        document = _parse_document(f"the open analysis {analysis_id}", (values(reply)[-1] or b"").decode())
         request = document["request"]
         record: AnalysisRecord = _ENTRIES.validate_python(
             document | vars(status) | {"request": request | {"row_order": RowOrder[request["row_order"]]}}
@@ -194,8 +189,8 @@ def read_head(job_id: str, reply: Reply) -> Job | None:
 
 def read_spec(job_id: str, content: bytes | None) -> JobSpec:
     """Return the specification of a job from its JSON; raise the errors of `read_head`."""
+    document = parse_document(f"the job {job_id}", content)
     with translate_damage(f"the job {job_id}"):
-        document = _parse_document(f"the job {job_id}", (content or b"").decode())
         document["call_id"] = document.pop("asked", "")  # the stored name
         spec: JobSpec = _SPECS.validate_python(document)
         return spec
@@ -209,31 +204,15 @@ def shards_of(members: Iterable[str]) -> Iterator[tuple[str, int]]:
             yield job_id, int(index)
 
 
-def _parse_document(what: str, text: str) -> dict[str, Any]:
-    """Return a JSON document; raise NewerRecord if a newer version wrote it."""
-    document: dict[str, Any] = json.loads(text)
-    if "\\ud" in text.lower():  # raises for a lone surrogate, which JSON can escape but UTF-8 cannot encode
-        json.dumps(document, ensure_ascii=False).encode()
-    check_schema(what, document.get("schema", FIRST_SCHEMA), SCHEMA)  # the first versions did not write a schema
-    return document
-
-
-def check_known(what: str, content: bytes) -> None:
-    """Raise NewerRecord if a newer version wrote a JSON document.
-
-    A damaged document counts as known, because its reader reports the damage.
-    """
-    with suppress(*DAMAGE_ERRORS):
-        _parse_document(what, content.decode())
-
-
-def is_newer(content: bytes) -> bool:
-    """Return whether a newer version wrote a JSON document."""
-    try:
-        check_known("the job", content)
-    except NewerRecord:
-        return True
-    return False
+def parse_document(what: str, content: bytes | None) -> dict[str, Any]:
+    """Return a JSON document; raise NewerRecord if a newer version wrote it, and DamagedRecord if it is invalid."""
+    with translate_damage(what):
+        text = (content or b"").decode()
+        document: dict[str, Any] = json.loads(text)
+        if "\\ud" in text.lower():  # raises for a lone surrogate, which JSON can escape but UTF-8 cannot encode
+            json.dumps(document, ensure_ascii=False).encode()
+        check_schema(what, document.get("schema", FIRST_SCHEMA), SCHEMA)  # the first versions did not write a schema
+        return document
 
 
 def to_json(document: object) -> str:
@@ -263,10 +242,7 @@ def unpack_names(digest: str, content: bytes) -> Sequence[str]:
     """Return the image names of compressed text; raise DamagedRecord if it is truncated, too large, or not text."""
     with translate_damage(f"the image names {digest[:12]}"):
         decompressor = zlib.decompressobj()
-        try:
-            text = decompressor.decompress(content, MAX_NAMES_BYTES)
-        except zlib.error as error:
-            raise ValueError("expected zlib data") from error
+        text = decompressor.decompress(content, MAX_NAMES_BYTES)
         if not decompressor.eof:
             raise ValueError(f"expected at most {MAX_NAMES_BYTES} bytes of names, complete")
         return tuple(text.decode().split("\n")) if text else ()

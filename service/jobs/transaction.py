@@ -39,7 +39,10 @@ them.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
+
+from errata.errors import DamagedRecord
 
 from service.domain import State
 from service.jobs import records
@@ -105,6 +108,11 @@ class JobTransaction(Transaction):
         """Return the members of a sorted set with their scores, lowest first."""
         return pairs(self.read(*scores_command(name)))
 
+    def note_time(self, name: str, member: str, ttl: float) -> None:
+        """Set the score of a member of a sorted set to the time; remove the members that are older than the TTL."""
+        self.write("ZADD", PREFIX + name, format_time(self.now), member)
+        self.write("ZREMRANGEBYSCORE", PREFIX + name, "-inf", format_time(self.now - ttl))
+
     def live_workers(self, timeout: float) -> list[str]:
         """Return the workers that have sent a heartbeat during the last `timeout` seconds."""
         return [worker for worker, heartbeat in self.scores("workers") if heartbeat > self.now - timeout]
@@ -122,8 +130,9 @@ class JobTransaction(Transaction):
         return content or b""
 
     def check_known(self, table: Table[Any], id: str) -> None:
-        """Raise NewerRecord if a newer version of Errata wrote a document."""
-        records.check_known(f"{table.name} {id}", self.constant(table, id))
+        """Raise NewerRecord if a newer version of Errata wrote a document. Its reader reports a damaged one."""
+        with suppress(DamagedRecord):
+            records.parse_document(f"{table.name} {id}", self.constant(table, id))
 
     def add_record(self, record: AnalysisRecord, job: JobStatus) -> None:
         """Add an open analysis that waits for a job, or replace one that has failed."""
