@@ -66,11 +66,18 @@ def make_folder(folder: Path) -> None:
 
 
 def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
-    """Write the classes, the verdicts, the report, and finally the summary of an analysis into a folder."""
+    """Write the classes, the verdicts, the report, and finally the summary of an analysis into a folder.
+
+    The summary of another analysis is removed first, so that an incomplete folder has none.
+    """
     try:
         classes = client.classes(analysis.dataset, analysis.evidence)
     except UnknownMethod:  # of a service that only has the classes of ImageNet-1k
         classes = []
+    try:
+        (folder / SUMMARY).unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"Cannot replace {folder / SUMMARY}: {error.strerror}.", field="output") from error
     write_output(folder / CLASSES, "".join(f"{json.dumps(to_dict(item))}\n" for item in classes).encode())
     write_output(folder / VERDICTS, b"".join(client.export(analysis.name)))
     write_output(folder / REPORT, client.report(analysis.name))

@@ -19,7 +19,7 @@ from errata.files import read_file, write_file
 
 STDOUT = Path("-")
 PIPE_WIDTH = 1 << 16  # columns of output that is not shown in a terminal, so that no line is wrapped
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def print_json(text: str) -> None:
