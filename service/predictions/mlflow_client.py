@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -54,26 +55,34 @@ class MlflowClient:
 
     def model_version(self, name: str, version: str) -> ModelVersion:
         """Return a version."""
-        return _to_version(self._get("model-versions/get", "model_version", {"name": name, "version": version}))
+        with self._parsing():
+            return _to_version(self._get("model-versions/get", "model_version", {"name": name, "version": version}))
 
     def version_of_alias(self, name: str, alias: str) -> str:
         """Return the number of the version that an alias refers to."""
         parameters = {"name": name, "alias": alias}
-        return _to_version(self._get("registered-models/alias", "model_version", parameters, ALIAS_NOT_FOUND)).version
+        with self._parsing():
+            fields = self._get("registered-models/alias", "model_version", parameters, ALIAS_NOT_FOUND)
+            return _to_version(fields).version
 
     def versions(self) -> Iterator[ModelVersion]:
         """Yield the versions of all models, newest first."""
-        return map(_to_version, self._pages("model-versions/search", "model_versions", "creation_timestamp DESC"))
+        with self._parsing():
+            yield from map(
+                _to_version, self._pages("model-versions/search", "model_versions", "creation_timestamp DESC")
+            )
 
     def aliases(self) -> Iterator[tuple[str, str, str]]:
         """Yield the model, alias, and version of each alias."""
-        for model in self._pages("registered-models/search", "registered_models"):
-            for alias, version in _to_aliases(model).items():
-                yield _text(model, "name"), alias, version
+        with self._parsing():
+            for model in self._pages("registered-models/search", "registered_models"):
+                for alias, version in _to_aliases(model).items():
+                    yield _text(model, "name"), alias, version
 
     def aliases_of(self, name: str) -> Mapping[str, str]:
         """Return the version of each alias of a model."""
-        return _to_aliases(self._get("registered-models/get", "registered_model", {"name": name}))
+        with self._parsing():
+            return _to_aliases(self._get("registered-models/get", "registered_model", {"name": name}))
 
     def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         """Set a tag of a version."""
@@ -111,22 +120,24 @@ class MlflowClient:
 
     def list_files(self, folder: str) -> Sequence[StoredFile]:
         """Return the files and folders in a folder."""
-        entries = self._http.request("GET", _FILES, parameters={"path": folder}).get("files", ())
-        return [
-            StoredFile(
-                name=PurePosixPath(_text(entry, "path")).name,
-                is_folder=bool(entry.get("is_dir")),
-                size=self._size(entry.get("file_size")),
-            )
-            for entry in entries
-        ]
+        with self._parsing():
+            entries = self._http.request("GET", _FILES, parameters={"path": folder}).get("files", ())
+            return [
+                StoredFile(
+                    name=PurePosixPath(_text(entry, "path")).name,
+                    is_folder=bool(entry.get("is_dir")),
+                    size=None if (size := entry.get("file_size")) is None else int(size),
+                )
+                for entry in entries
+            ]
 
-    def _size(self, value: Any) -> int | None:
-        """Return the size of a file; None if it is unknown."""
+    @contextmanager
+    def _parsing(self) -> Iterator[None]:
+        """Convert the errors of reading a response with values of wrong types."""
         try:
-            return None if value is None else int(value)
-        except (ValueError, TypeError, OverflowError) as error:  # OverflowError: infinity
-            raise self._http.unavailable("answered with an invalid size of a file", repr(error)) from error
+            yield
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:  # OverflowError: infinity
+            raise self._http.unavailable("answered with values of wrong types", repr(error)) from error
 
     def download(self, path: str, target: Path, limit: int) -> bool:
         """Write a stored file to a local path.
@@ -154,16 +165,21 @@ class MlflowClient:
 
     def _resolve(self, uri: str, steps: int = MAX_URI_STEPS) -> str:
         """Return the path in the registry's own storage for a URI that it returned."""
-        parsed = urlparse(uri)
+        with self._parsing():
+            parsed = urlparse(uri)
+            parsed.path.encode()  # raises for a lone surrogate, which cannot be sent
         first, _, rest = parsed.path.lstrip("/").partition("/")
         if steps and (parsed.scheme == "runs" or (parsed.scheme == "models" and first.startswith("m-"))):
             if parsed.scheme == "runs":
                 owner = self._get("runs/get", "run", {"run_id": first}, ALIAS_NOT_FOUND)
             else:
                 owner = self._get(f"logged-models/{quote(first, safe='')}", "model")
-            root = self._resolve(_text(owner.get("info", {}), "artifact_uri"), steps - 1)
+            with self._parsing():
+                root_uri = _text(owner.get("info", {}), "artifact_uri")
+            root = self._resolve(root_uri, steps - 1)
             return f"{root}/{rest}" if rest else root
-        if parsed.scheme != "mlflow-artifacts" or parsed.netloc not in ("", urlparse(self._address.url).netloc):
+        is_own = parsed.scheme == "mlflow-artifacts" and parsed.netloc in ("", urlparse(self._address.url).netloc)
+        if not is_own or ".." in parsed.path.split("/"):  # urllib3 would resolve "..", and leave the storage
             raise UnsupportedFormat(
                 f"Registry {self._address.id} does not serve the files at {uri!r:.80} itself. Configure it to serve "
                 "artifacts (mlflow-artifacts:)."
@@ -197,6 +213,8 @@ class MlflowClient:
 
 
 def _to_version(fields: Mapping[str, Any]) -> ModelVersion:
+    if not _text(fields, "version"):
+        raise ValueError("a version without its number")
     return ModelVersion(
         name=_text(fields, "name"),
         version=_text(fields, "version"),

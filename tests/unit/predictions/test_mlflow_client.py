@@ -132,6 +132,39 @@ def test_unexpected_responses_are_errors(
         client.model_version("net", "1")
 
 
+@pytest.mark.parametrize(
+    "version", ["x", {"version": None}, {"version": "1", "tags": 1}, {"version": "1", "tags": ["x"]}]
+)
+def test_values_of_wrong_types_are_errors(server: RegistryServer, client: MlflowClient, version: object) -> None:
+    server.responses[f"{API}model-versions/get"] = {"model_version": version}
+    server.responses[f"{API}registered-models/alias"] = {"model_version": version}
+    server.responses[f"{API}model-versions/search"] = {"model_versions": version}
+
+    for call in (
+        lambda: client.model_version("net", "1"),
+        lambda: client.version_of_alias("net", "champion"),
+        lambda: list(client.versions()),
+    ):
+        with pytest.raises(Unavailable, match="wrong types"):
+            call()
+
+
+@pytest.mark.parametrize("uri", ["mlflow-artifacts:/../../mlflow/x", "mlflow-artifacts:/a/../b", "s3://bucket/x"])
+def test_files_outside_of_the_storage_are_refused(server: RegistryServer, client: MlflowClient, uri: str) -> None:
+    server.responses[f"{API}model-versions/get-download-uri"] = {"artifact_uri": uri}
+
+    with pytest.raises(UnsupportedFormat):
+        client.folder_of_version("net", "1")
+
+
+@pytest.mark.parametrize("uri", ["http://[x/", "mlflow-artifacts:/\ud800"])
+def test_invalid_uris_are_errors(server: RegistryServer, client: MlflowClient, uri: str) -> None:
+    server.responses[f"{API}model-versions/get-download-uri"] = {"artifact_uri": uri}
+
+    with pytest.raises(Unavailable, match="wrong types"):
+        client.folder_of_version("net", "1")
+
+
 def test_a_missing_alias_is_not_found(server: RegistryServer, client: MlflowClient) -> None:
     server.responses[f"{API}registered-models/alias"] = (400, {"error_code": "INVALID_PARAMETER_VALUE"})
 

@@ -84,5 +84,5 @@ def test_all_files_together_are_within_the_limit(server: RegistryServer) -> None
 def test_an_invalid_size_is_reported(server: RegistryServer, size: object) -> None:
     server.responses[FILES] = {"files": [{"path": "predictions.csv", "is_dir": False, "file_size": size}]}
 
-    with pytest.raises(Unavailable, match="invalid size"):
+    with pytest.raises(Unavailable, match="wrong types"):
         load(server, "READY")
