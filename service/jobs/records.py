@@ -34,16 +34,31 @@ from service.storage import read_arrays
 FIRST_SCHEMA = 1  # schema number of records, and of specs of jobs on ImageNet-1k
 SCHEMA = 2  # schema number of the specs of all other jobs: versions that know only ImageNet-1k refuse it
 MAX_TIME = 253_000_000_000.0  # seconds since 1970: the year 9987
+MAX_COUNT = (1 << 31) - 1
 MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
 DAMAGE_ERRORS = ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
 Document = TypeVar("Document", bound=RecordStatus | JobStatus | Shard)
 _ENTRIES, _SPECS, _OFFERS = TypeAdapter(AnalysisRecord), TypeAdapter(JobSpec), TypeAdapter(WorkerOffer)
+_FAILURES = TypeAdapter(Failure)
+
+
+def _parse_count(text: str) -> int:
+    if not 0 <= (count := int(text)) <= MAX_COUNT:
+        raise ValueError(f"expected a number up to {MAX_COUNT}, got {count}")
+    return count
+
+
+def _parse_time(text: str) -> float:
+    if not 0 <= (time := float(text or 0)) < MAX_TIME:  # the first versions did not write all times
+        raise ValueError(f"expected a time between 1970 and 9987, got {time}")
+    return time
 
 
 def _parse_failure(text: str) -> Failure | None:
-    return Failure(**known_fields(Failure, json.loads(text))) if text else None
+    failure: Failure | None = _FAILURES.validate_json(text) if text else None
+    return failure
 
 
 STORED_NAMES = {  # stored names of the attributes that the hash stores under another name
@@ -58,9 +73,12 @@ STORED_NAMES = {  # stored names of the attributes that the hash stores under an
 # For each type: how its text is read, and how it is written.
 CODECS: dict[object, tuple[Callable[[str], Any], Callable[[Any], str]]] = {
     str: (str, str),
-    int: (int, str),
-    float: (lambda text: float(text or 0), format_time),  # the first versions did not write all times
-    float | None: (lambda text: float(text) if text else None, lambda time: "" if time is None else format_time(time)),
+    int: (_parse_count, str),
+    float: (_parse_time, format_time),
+    float | None: (
+        lambda text: _parse_time(text) if text else None,
+        lambda time: "" if time is None else format_time(time),
+    ),
     State: (State.__getitem__, lambda state: state.name),
     Failure | None: (_parse_failure, lambda failure: to_json(asdict(failure)) if failure else ""),
 }

@@ -1531,6 +1531,8 @@ BROKEN = ["{", "[]", "null", "5", "[" * 50_000, "{}"]
         {"state": "NOPE"},
         {"ended": "inf"},
         {"failure": "[]"},
+        {"failure": '{"reason": 5, "message": "x"}'},
+        {"failure": '{"reason": "x", "message": "\\ud800"}'},
         *({"created": created} for created in ("soon", float("nan"), 1e300, -1)),
         {"display_name": 5},
         {"display_name": "\ud800"},
@@ -1583,6 +1585,19 @@ def test_a_damaged_number_of_shards_does_not_block_redis(server: RedisServer) ->
     with pytest.raises(DamagedRecord):
         store.job(job)
     assert store.ping()
+
+
+@pytest.mark.parametrize(("name", "value"), [("started", "nan"), ("started", "1e400"), ("left", "9" * 400)])
+def test_a_job_with_numbers_that_nothing_can_represent_is_damaged(server: RedisServer, name: str, value: str) -> None:
+    client = server.client()
+    client.flushall()
+    store = RedisJobStore(connect(server.url, 2.0))
+    job = submit(store, "a").job
+    client.hset(f"errata:job:{job}", name, value)
+
+    with pytest.raises(DamagedRecord):
+        store.job(job)
+    assert list(store.snapshots()) == []
 
 
 DAMAGED_JOBS = {"created": "soon", "failure": "[]", "state": "NOPE", "shards": "100000000000", "left": b"\xff"}
