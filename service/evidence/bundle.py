@@ -71,6 +71,7 @@ from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, check
 from service.evidence.manifest import LABEL_SPACE, MANIFEST, REMEDY, Manifest, damage_error, read_manifest
 from service.evidence.proposals import proposals_from_json, proposals_of
 from service.image_names import MAX_CANDIDATES, NameIndex
+from service.rules import find_abstained_types
 from service.rules.decide import decide_each
 from service.rules.table import judge
 from service.storage import sha256_of
@@ -380,7 +381,7 @@ def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> L
 
 
 def verify(bundle: Bundle, digest: str) -> list[str]:
-    """Compare the content of a bundle with its digests.
+    """Compare the content of a bundle with its digests, and the rules that abstain with the manifest.
 
     Args:
         bundle: The bundle.
@@ -392,6 +393,8 @@ def verify(bundle: Bundle, digest: str) -> list[str]:
     differences = file_differences(bundle)
     if digest != bundle.digest:
         differences.append(f"digest: expected {bundle.digest}, got {digest}")
+    if (abstained := find_abstained_types(bundle.evidence)) != bundle.manifest.abstained:
+        differences.append(f"abstained: expected {[error_type.name for error_type in abstained]}")
     return differences
 
 

@@ -174,6 +174,15 @@ def test_valid_label_space_of_another_bundle_is_found_by_verify(tmp_path: Path) 
     assert verify_evidence(tmp_path / "bundle")[0].startswith("digest:")
 
 
+def test_a_manifest_with_other_rules_that_abstain_is_found_by_verify(tmp_path: Path) -> None:
+    own_bundle(tmp_path / "bundle")
+    assert verify_evidence(tmp_path / "bundle") == []
+    change_manifest(tmp_path / "bundle", lambda raw: raw.update(abstained=[]))
+
+    (difference,) = verify_evidence(tmp_path / "bundle")
+    assert difference.startswith("abstained: expected ['FINE_GRAINED_OOV'")
+
+
 @pytest.mark.parametrize("change", [{"label_space": "theirs"}, {"superclasses": ["birds"]}], ids=str)
 def test_manifest_that_differs_from_the_label_space_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     own_bundle(tmp_path / "bundle")
