@@ -30,11 +30,10 @@ from service.domain import (
     Subset,
     Summary,
 )
-from service.domain.schema_version import check_schema, known_fields
+from service.domain.schema_version import check_schema, check_time, known_fields
 
 SCHEMA = 1
 MAX_COUNT = (1 << 31) - 1
-FIRST_YEAR, LAST_YEAR = 1970, 9998
 _BY_TYPE = (
     "counts",
     "portions_of_top1_errors",
@@ -78,9 +77,10 @@ def from_document(document: dict[str, Any]) -> Analysis:
     """
     analysis = parse_document(document)
     _check_text(json.dumps(document, ensure_ascii=False))
-    analysis = _VALIDATOR.validate_python(_to_values(analysis))
+    values = _to_values(analysis)
+    analysis = _VALIDATOR.validate_python(values)
+    _check_not_converted(values, _to_values(analysis))  # parse_document, which others use, does not convert
     _check_numbers(document)
-    _check_numbers(_to_values(analysis))  # the validator also converts text such as "NaN" to numbers
     _check_complete(analysis)
     return analysis
 
@@ -125,6 +125,18 @@ def _check_text(text: str) -> None:
     text.encode()
 
 
+def _check_not_converted(value: Any, validated: Any) -> None:
+    """Raise ValueError if the validator has converted a value, except integers to floats."""
+    if isinstance(value, dict):
+        for name, nested in value.items():
+            _check_not_converted(nested, validated[name])
+    elif isinstance(value, tuple):
+        for nested, validated_nested in zip(value, validated, strict=True):
+            _check_not_converted(nested, validated_nested)
+    elif type(value) is not type(validated) and (type(value), type(validated)) != (int, float):
+        raise ValueError(f"expected {type(validated).__name__}, got {value!r:.80}")
+
+
 def _check_numbers(value: object) -> None:
     """Raise ValueError for an integer that no field of the API can represent, and for NaN and infinity."""
     if isinstance(value, dict | list | tuple):
@@ -141,8 +153,8 @@ def _check_complete(analysis: Analysis) -> None:
     if not analysis.state.is_final:
         raise ValueError(f"the analysis is not finished: its state is {analysis.state.name}")
     for time in (analysis.create_time, analysis.start_time, analysis.end_time):
-        if time is not None and (time.tzinfo is None or not FIRST_YEAR <= time.year <= LAST_YEAR):
-            raise ValueError(f"expected a time from {FIRST_YEAR} to {LAST_YEAR} with a time zone, got {time}")
+        if time is not None:
+            check_time(time)
     summary = analysis.summary
     if (summary is None) == (analysis.state is State.SUCCEEDED):
         raise ValueError("expected a summary if and only if the analysis has succeeded")

@@ -1,5 +1,6 @@
 """The files of an archive: in a local folder, or in an object store through fsspec."""
 
+import errno
 import os
 import stat
 import time
@@ -17,6 +18,7 @@ from service.storage import create_file, read_regular_file
 MAX_FILE_BYTES = 256 << 20  # a hundred times the usual size of an analysis
 SETTLED_NS = 1_000_000_000  # nanoseconds since the last change of a folder after which its listing is cached
 READERS = 16  # concurrent reads of objects; the round trip makes each read slow
+UNREADABLE = errno.EACCES, errno.EPERM, errno.ELOOP  # errors of a file without permissions, or of a link to itself
 RETRY_AFTER = 10.0  # seconds, in the error that the files are unavailable
 
 
@@ -67,12 +69,14 @@ class FolderFiles:
         self._cached_names: tuple[int, frozenset[str]] | None = None  # modification time of the folder, names
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a file, at most MAX_FILE_BYTES."""
+        """Return the content of a file, at most MAX_FILE_BYTES; empty if only this file of the folder is unreadable."""
         try:
             return read_regular_file(self._folder / name, MAX_FILE_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if error.errno in UNREADABLE and os.access(self._folder, os.R_OK | os.X_OK):
+                return b""  # a damaged record, which readers log and skip
             raise _unavailable("read", error) from error
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:

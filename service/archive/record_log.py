@@ -14,7 +14,7 @@ from errata.json_input import parse_json
 from pydantic import TypeAdapter
 
 from service.archive.files import Files
-from service.domain.schema_version import check_schema
+from service.domain.schema_version import check_schema, check_time
 
 SCHEMA = 1
 MAX_RECORD = 1 << 20  # bytes
@@ -181,8 +181,7 @@ class RecordLog(Generic[T]):
             record = self._adapter.validate_python(document)
             if f"{record.id}.json" != name:
                 raise ValueError(f"the record has the ID {record.id!r:.80}")
-            if record.time.tzinfo is None:
-                raise ValueError("the time has no zone")
+            check_time(record.time)
         except (NewerRecord, ValueError, TypeError) as error:
             _log.error("record unreadable", kind=self._kind, name=name, error=repr(error)[:500])
             return None

@@ -7,6 +7,7 @@ so that older versions refuse the record.
 
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from errata.errors import NewerRecord
 from service.domain.answers import NO_CLASS
 from service.domain.evidence import Predictions
 from service.domain.label_space import MAX_CLASSES
+
+FIRST_YEAR, LAST_YEAR = 1970, 9998
 
 
 def known_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +44,12 @@ def check_schema(record: str, schema: object, newest: int) -> None:
             f"{record}: a newer version of Errata wrote this record (schema {schema}; this version reads up to "
             f"{newest}). Upgrade Errata to read it."
         )
+
+
+def check_time(time: datetime) -> None:
+    """Raise ValueError for a time without a zone, or in a year in which it cannot be converted to all zones."""
+    if time.tzinfo is None or not FIRST_YEAR <= time.year <= LAST_YEAR:
+        raise ValueError(f"expected a time from {FIRST_YEAR} to {LAST_YEAR} with a time zone, got {time}")
 
 
 def checked_predictions(predictions: Predictions) -> Predictions:

@@ -199,6 +199,10 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "a success without a summary": lambda document: document.update(summary=None),
     "a state that isn't final": lambda document: document.update(state="QUEUED"),
     "the id of another": lambda document: document.update(id="other"),
+    "a number as text": lambda document: document["summary"].update(num_images="5"),
+    "a count that is a Boolean": lambda document: document["summary"]["groups"]["all"].update(num_samples=True),
+    "a count that is a float": lambda document: document["progress"].update(total=1.0),
+    "a Boolean that is a number": lambda document: document.update(implausible=1),
     "evidence that is no text": lambda document: document.update(evidence=5),
 }
 

@@ -1,5 +1,6 @@
 """Published files and the audit log of an archive, in a folder and in an object store."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -76,5 +77,9 @@ def test_an_unreadable_event_hides_only_itself(tmp_path: Path) -> None:
     publications.append(event(1))
     (tmp_path / "audit" / f"{2:032x}.json").write_text('{"schema": 1, "action": "of a newer version"}')
     (tmp_path / "audit" / f"{3:032x}.json").write_bytes(b"\x80\x04")
+    (tmp_path / "audit" / f"{4:032x}.json").symlink_to(f"{4:032x}.json")
+    for number, time in enumerate(("0001-01-01T00:00:00+10:00", "9999-12-31T23:59:59-10:00", "2026-01-01"), start=5):
+        record = json.loads((tmp_path / "audit" / f"{1:032x}.json").read_text()) | {"id": f"{number:032x}"}
+        (tmp_path / "audit" / f"{number:032x}.json").write_text(json.dumps(record | {"time": time}))
 
     assert [*publications.events()] == [event(1)]

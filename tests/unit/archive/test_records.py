@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pytest
 import structlog
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -42,9 +43,14 @@ def test_objects_are_read_concurrently() -> None:
     assert {record.analysis.id for record in archive.records(ids)} == ids
 
 
-def test_a_damaged_document_is_reported_once_and_hides_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_damaged_document_is_reported_once_and_hides_no_other(tmp_path: Path, is_link: bool) -> None:
     ids = fill(FileArchive(FolderFiles(tmp_path)))
-    (tmp_path / "a7.json").write_bytes(b"{")
+    (tmp_path / "a7.json").unlink()
+    if is_link:
+        (tmp_path / "a7.json").symlink_to("a7.json")
+    else:
+        (tmp_path / "a7.json").write_bytes(b"{")
     archive = FileArchive(FolderFiles(tmp_path))
 
     with structlog.testing.capture_logs() as log:
