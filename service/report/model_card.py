@@ -6,6 +6,7 @@ https://huggingface.co/docs/hub/model-cards describes the metadata: YAML at the 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import yaml
@@ -14,7 +15,7 @@ from errata.errors import InvalidInput
 MAX_METADATA = 256 << 10  # characters
 KEY = "model-index"
 SOURCE = "Errata"
-_BLOCK = re.compile(r"\A\s*---[ \t]*\r?\n(?P<metadata>.*?)(?:(?<=\n)|(?<=\A))---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_BLOCK = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(?P<metadata>.*?)(?:(?<=\n)|(?<=\A))---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Evaluation:
 def add_evaluation(card: str, evaluation: Evaluation) -> str:
     """Add an evaluation to a model card, or replace the evaluation of an earlier analysis on the same data set.
 
-    Only `model-index` changes; the rest of the card stays as it is.
+    Only `model-index` changes; the rest of the card stays as it is. In `model-index`, other values keep their text,
+    because Python's YAML would change values such as `no` and `12:30:45`; comments are lost.
 
     Args:
         card: The text of README.md; empty if there is none.
@@ -47,8 +49,9 @@ def add_evaluation(card: str, evaluation: Evaluation) -> str:
     block = _BLOCK.match(card)
     metadata = block["metadata"] if block else ""
     pair = _find(metadata)
-    models = _construct(pair[1]) if pair else []
-    if not _merge(models, evaluation):
+    values = _construct(pair[1]) if pair else []
+    models: Any = pair[1] if pair and values else _to_node([])
+    if not _merge(models, values, evaluation):
         return card
     newline = "\r\n" if "\r\n" in card else "\n"
     text = _dump(models).replace("\n", newline)
@@ -57,12 +60,14 @@ def add_evaluation(card: str, evaluation: Evaluation) -> str:
     start = end = len(metadata)
     if pair:
         start, end = pair[0].start_mark.index, pair[1].end_mark.index
-        if not _is_block(pair[1]):
+        if _is_block(pair[1]):
+            end = start + len(_without_last_comments(metadata[start:end]))
+        else:
             end = metadata.find("\n", end) + 1  # a flow collection ends within its line
     changed = metadata[:start] + text + metadata[end:]
     pair = _find(changed)
     # The texts are compared, because with YAML aliases, a comparison of the values can take exponentially long.
-    if pair is None or _dump(_construct(pair[1])) != _dump(models):
+    if pair is None or _dump(pair[1]) != _dump(models):
         raise InvalidInput(f"Invalid model card: {KEY} can't be added to its metadata. Simplify README.md.", field=KEY)
     return card[: block.start("metadata")] + changed + card[block.end("metadata") :]
 
@@ -110,30 +115,60 @@ def _construct(node: yaml.Node) -> list[dict[str, Any]]:
     return models
 
 
-def _dump(models: list[dict[str, Any]]) -> str:
+def _without_last_comments(text: str) -> str:
+    """Return YAML without the comments and blank lines at its end, which belong to the next key."""
+    lines = text.splitlines(keepends=True)
+    while lines and lines[-1].lstrip()[:1] in ("", "#"):
+        lines.pop()
+    return "".join(lines)
+
+
+def _to_node(value: Any) -> Any:
+    """Return the syntax tree of a value."""
+    return yaml.SafeDumper(StringIO(), sort_keys=False).represent_data(value)
+
+
+def _dump(models: yaml.Node) -> str:
     """Return `model-index` as YAML."""
+    root = yaml.MappingNode("tag:yaml.org,2002:map", [(_to_node(KEY), models)])
     try:
-        return yaml.safe_dump({KEY: models}, sort_keys=False, allow_unicode=True)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an integer of thousands of digits
+        _set_block_style(root, set())
+        return str(yaml.serialize(root, Dumper=yaml.SafeDumper, allow_unicode=True))
+    except (yaml.YAMLError, RecursionError) as error:
         raise InvalidInput(f"Invalid model card: {KEY}: {error!s:.200}. Correct README.md.", field=KEY) from error
 
 
-def _merge(models: list[dict[str, Any]], evaluation: Evaluation) -> bool:
-    """Add an evaluation to the models; return whether the models changed."""
-    if not models:
-        models.append({"name": evaluation.model.rpartition("/")[2], "results": []})
-    results = models[0].setdefault("results", [])
+def _set_block_style(node: yaml.Node, seen: set[int]) -> None:
+    """Write all collections in block style, in which a value such as 12:30:45 needs no quotes."""
+    if isinstance(node, yaml.CollectionNode) and id(node) not in seen:
+        seen.add(id(node))
+        node.flow_style = False
+        for part in node.value:
+            for child in part if isinstance(part, tuple) else (part,):
+                _set_block_style(child, seen)
+
+
+def _merge(models: yaml.SequenceNode, values: list[dict[str, Any]], evaluation: Evaluation) -> bool:
+    """Add an evaluation to the models, a syntax tree with these values; return whether the tree changed."""
+    if not values:
+        values = [{"name": evaluation.model.rpartition("/")[2], "results": []}]
+        models.value = [_to_node(values[0])]
+    results, fields = values[0].get("results") or [], models.value[0].value
     if not isinstance(results, list):
         raise InvalidInput(f"Invalid model card: {KEY}.results must be a list. Correct README.md.", field=KEY)
+    if not results:
+        fields[:] = [(key, value) for key, value in fields if key.value != "results"]
+        fields.append((_to_node("results"), _to_node([])))
+    node = next(value for key, value in reversed(fields) if key.value == "results")
     entry = _to_entry(evaluation)
     for index, result in enumerate(results):
         analysis = _analysis_of(result, entry["dataset"])
         if analysis:
             if analysis > evaluation.analysis or result == entry:  # ids sort by time
                 return False
-            results[index] = entry
+            node.value[index] = _to_node(entry)
             return True
-    results.append(entry)
+    node.value.append(_to_node(entry))
     return True
 
 

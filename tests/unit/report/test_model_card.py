@@ -130,9 +130,10 @@ def test_an_analysis_that_is_no_text_is_not_expanded() -> None:
 
 
 @pytest.mark.parametrize("value", ["0x" + "f" * 40_000, "1" + ":1" * 5_000])
-def test_a_number_that_is_too_long_to_write_is_refused(value: str) -> None:
-    with pytest.raises(InvalidInput, match="Invalid model card"):
-        add_evaluation(f"---\nmodel-index:\n- name: my-net\n  results: []\n  a: {value}\n---\n", EVALUATION)
+def test_a_number_that_is_too_long_to_convert_keeps_its_text(value: str) -> None:
+    changed = add_evaluation(f"---\nmodel-index:\n- name: my-net\n  results: []\n  a: {value}\n---\n", EVALUATION)
+
+    assert f"  a: {value}\n" in changed
 
 
 def test_merge_keys_are_not_expanded() -> None:
@@ -161,3 +162,23 @@ def test_other_metadata_and_text_keep_their_values(metadata: dict[str, object], 
     values = yaml.safe_load(front)
     assert values.pop("model-index")[0]["results"][0]["metrics"][0]["value"] == 0.75
     assert values == (yaml.safe_load(block) or {})
+
+
+def test_values_of_other_results_keep_their_text() -> None:
+    others = """\
+model-index:
+- name: my-asr
+  results:
+  - task: {type: automatic-speech-recognition}
+    dataset: {name: CV, type: cv, config: no, args: 12:30:45, revision: "1e5", split: 012, on: 1_000}
+    metrics: [{type: wer, value: 0.1000000000000000055}]
+"""
+    after = "\n# SPDX-License-Identifier: MIT\nlicense: mit\n"
+
+    changed = add_evaluation(f"\ufeff---\n{others}{after}---\n", EVALUATION)
+
+    assert changed.startswith("\ufeff---\nmodel-index:\n- name: my-asr\n")
+    assert changed.endswith(f"{after}---\n")
+    for text in ("config: no", "args: 12:30:45", 'revision: "1e5"', "split: 012", "on: 1_000", "0.1000000000000000055"):
+        assert text in changed
+    assert changed.count("metrics:") == 2
