@@ -104,12 +104,21 @@ def cancel(tx: JobTransaction, analysis_id: str, reason: str) -> bool:
     tx.check_known(JOBS, record.job)
     tx.remove_waiting(record.job, [analysis_id])
     _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
-    job = readable(tx.job, record.job)
+    job = _find_job(tx, record.job)
     if job is not None and not job.state.is_final and tx.waiting(job.id) == [analysis_id]:
         cancelled = replace(job, state=State.CANCELLED)
         tx.update_job(cancelled)
         tx.close_job(cancelled)
     return True
+
+
+def _find_job(tx: JobTransaction, job_id: str) -> JobStatus | None:
+    """Return the status of a job; if its record is damaged, a status with which its open shards can be ended."""
+    try:
+        return tx.job(job_id)
+    except DamagedRecord:
+        indices = [index for job, index in records.shards_of(tx.members("open:models")) if job == job_id]
+        return JobStatus(job_id, max(indices, default=-1) + 1, 0, "", tx.now)
 
 
 def delete_excess(tx: JobTransaction) -> None:

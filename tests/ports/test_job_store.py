@@ -1614,6 +1614,9 @@ def test_an_analysis_of_a_damaged_job_is_canceled_and_computed_again(server: Red
     assert submit(store, "b").outcome is Outcome.NEW
     assert store.cancel("a", "not needed")
     assert client.zrange("errata:open:analyses", 0, -1) == [b"b"]
+    for name in ("open:models", "open:jobs"):
+        assert not [member for member in client.zrange(f"errata:{name}", 0, -1) if member.startswith(job.encode())]
+    assert store.claim_shard(job, 0, "w", 10.0).kind is ClaimOutcome.SKIP
 
 
 def test_a_damaged_record_ends_with_its_job(server: RedisServer) -> None:
