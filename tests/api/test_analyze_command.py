@@ -39,7 +39,7 @@ def test_the_gate_of_an_upload_is_evaluated_because_it_has_finished(
     result = analyze(running, "--predictions", tmp_path / "p.csv", "--gate", policy, wait)
 
     assert result.exit_code == GATE_FAILED
-    assert "FAIL" in result.stderr and "not evaluated" not in result.stderr
+    assert "FAIL" in result.stdout and "not evaluated" not in result.stdout
 
 
 @pytest.mark.parametrize("models", [[MODEL], [MODEL, "demo:efficientnet_lite1"]], ids=["one", "several"])

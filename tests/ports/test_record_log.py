@@ -134,7 +134,7 @@ def document(**changes: object) -> bytes:
         (document(schema=True), "expected schema 1"),
         (document(schema=None), "expected schema 1"),
         (document(id="0" * 32), "has the ID"),
-        (document(time="2026-01-01T00:00:00"), "no zone"),
+        (document(time="2026-01-01T00:00:00"), "with a time zone"),
         (document(time="soon"), "time"),
         (document(reviewer=None), "reviewer"),
         (document(rejected="cat"), "rejected"),

@@ -37,8 +37,8 @@ def test_a_partial_upload_shows_its_coverage_and_fails_a_gate(errata: Errata, pa
     done = errata(*command, "--output", str(tmp_path / "out"), "--gate", str(policy))
 
     assert done.returncode == 1, done.stderr  # the gate fails
-    assert "Coverage: 15 of 20 images (75.0 %)" in done.stderr
-    assert "Warning: The predictions cover 15 of 20 images (75.0 %)." in " ".join(done.stderr.split())
+    assert "Coverage: 15 of 20 images (75.0 %)" in done.stdout
+    assert "Warning: The predictions cover 15 of 20 images (75.0 %)." in " ".join(done.stdout.split())
     assert "Coverage: 15 of 20 images (75.0 %)" in errata("show", str(tmp_path / "out")).stdout
     report = " ".join((tmp_path / "out" / "report.html").read_text().split())  # also at no-break spaces
     assert "15 of 20 images (75.0 %)" in report
@@ -85,7 +85,7 @@ def test_a_subset_is_stored_with_the_analysis(errata: Errata, partial: Path, sub
     whole = errata(*command, str(tmp_path / "whole"))
 
     assert done.returncode == whole.returncode == 0, done.stderr
-    assert "10 of 10 images of a subset (100.0 %)" in " ".join(done.stderr.split())
+    assert "10 of 10 images of a subset (100.0 %)" in " ".join(done.stdout.split())
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["subset"]["num_images"], summary["subset"]["num_judged"]) == (10, 10)
     compared = errata("compare", str(tmp_path / "out"), str(tmp_path / "whole"))
