@@ -10,7 +10,7 @@ from functools import cache
 
 from service.domain import State
 from service.jobs import records
-from service.jobs.records import readable
+from service.jobs.records import read_or_none
 from service.jobs.transaction import JobTransaction, scores_command, shard_command
 from service.jobs.transitions import JobSpec, available_at
 from service.key_value.commands import PREFIX, Command, text_of, values
@@ -39,7 +39,7 @@ def next_shard(
         can_run: Returns whether the worker can run a job.
     """
     tx.prefetch(shard_command(*message), *map(scores_command, ("open:models", "leases", "retries", "turns")))
-    own = readable(tx.shard, *message)
+    own = read_or_none(tx.shard, *message)
     if own is not None and own.state is State.RUNNING and available_at(own) <= tx.now:
         return None  # it has crashed its worker, and no other message leads to a claim of this shard
     unavailable = {member for member, _ in tx.scores("leases")}
@@ -59,11 +59,11 @@ def next_shard(
 
     @cache
     def is_runnable(job: str) -> bool:
-        spec = readable(records.read_spec, job, heads[job][1])
+        spec = read_or_none(records.read_spec, job, heads[job][1])
         return spec is not None and can_run(spec)
 
     for shard in order_shards(queued, owners, dict(tx.scores("turns")), message):
-        stored = readable(tx.shard, shard.job, shard.index) if is_runnable(shard.job) else None
+        stored = read_or_none(tx.shard, shard.job, shard.index) if is_runnable(shard.job) else None
         if stored is not None and stored.state is State.QUEUED:  # a crashed one waits for its own message
             return shard.job, shard.index
     return None

@@ -7,7 +7,7 @@ from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
 from service.jobs import fair_order, records, transitions
-from service.jobs.records import ANALYSES, JOBS, readable
+from service.jobs.records import ANALYSES, JOBS, read_or_none
 from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction, waiting_command
 from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, JobSpec, JobStatus, RecordStatus, Shard, Step
 from service.key_value.commands import PREFIX, texts
@@ -31,20 +31,27 @@ def release_request_id(tx: JobTransaction, request_id: str, analysis_id: str) ->
 
 
 def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec) -> tuple[JobStatus, bool]:
-    """Add an open analysis; return its job, and whether it is new: unless there is an open job with the same inputs."""
-    dedupe = f"dedupe:{spec.dedupe_key}"
-    job = None if spec.fresh else readable(tx.job, tx.get(dedupe))
-    is_new = job is None or not job.can_be_joined or not readable(records.read_spec, job.id, tx.constant(JOBS, job.id))
-    if job is None or is_new:
+    """Add an open analysis to an open job with the same inputs or a new job; return the job, and whether it is new."""
+    job = None if spec.fresh else _find_joinable(tx, spec)
+    is_new = job is None
+    if job is None:
         new_id = uuid.uuid4().hex
         job = JobStatus(new_id, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now, owner=record.owner)
         tx.add_job(job, spec)
         if not spec.fresh:
-            tx.write("SET", PREFIX + dedupe, new_id)
+            tx.write("SET", f"{PREFIX}dedupe:{spec.dedupe_key}", new_id)
     tx.add_record(record, job)
     if record.needs_write_back:
         tx.add_to_outbox(record.id)
     return job, is_new
+
+
+def _find_joinable(tx: JobTransaction, spec: JobSpec) -> JobStatus | None:
+    """Return the open job with the same inputs; None if there is none, or if this version cannot read it."""
+    job = read_or_none(tx.job, tx.get(f"dedupe:{spec.dedupe_key}"))
+    if job is None or not job.can_be_joined:
+        return None
+    return job if read_or_none(records.read_spec, job.id, tx.constant(JOBS, job.id)) else None
 
 
 def count_open(tx: JobTransaction, owner: str) -> int:
@@ -136,7 +143,7 @@ def delete_excess(tx: JobTransaction) -> None:
             tx.delete_record(record.id)
             deleted.setdefault(record.job, set()).add(analysis_id)
     for job_id, analyses in deleted.items():
-        job = readable(tx.job, job_id)
+        job = read_or_none(tx.job, job_id)
         if job is None or not job.state.is_final:
             continue
         tx.remove_waiting(job_id, analyses)
@@ -146,7 +153,7 @@ def delete_excess(tx: JobTransaction) -> None:
 
 def _find_ended(tx: JobTransaction, analysis_id: str) -> RecordStatus | None:
     """Return the status of an ended analysis. Remove an expired or open analysis from the index of ended analyses."""
-    record = readable(tx.record, analysis_id)
+    record = read_or_none(tx.record, analysis_id)
     if record is None:
         tx.delete_record(analysis_id)
     elif not record.state.is_final:  # a version without the key `finished` queued it again

@@ -155,7 +155,7 @@ def translate_damage(what: str) -> Iterator[None]:
         raise DamagedRecord(f"The job store's record of {what} is damaged. See the service's log.") from error
 
 
-def readable(read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
+def read_or_none(read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
     """Return the result of a function; None if a record that it reads is damaged, or if a newer version wrote it."""
     with suppress(DamagedRecord, NewerRecord):
         return read(*args, **kwargs)

@@ -16,7 +16,7 @@ from errata.errors import Unavailable
 from service.domain import Failure, State
 from service.jobs import fair_order, lifecycle, lost_messages, records, transitions
 from service.jobs.reader import JobReader
-from service.jobs.records import JOBS, readable
+from service.jobs.records import JOBS, read_or_none
 from service.jobs.transaction import (
     JobTransaction,
     members_command,
@@ -321,9 +321,9 @@ class JobStore(JobReader):
 
         mark_judging = partial(lost_messages.mark_judging_lost, heartbeat=heartbeat)
         shards, jobs = self._find_lost(is_empty)
-        lost: list[tuple[str, int | None]] = [at for at in shards if readable(mark_shard, *at)]
+        lost: list[tuple[str, int | None]] = [at for at in shards if read_or_none(mark_shard, *at)]
         if JUDGING in empty_queues:
-            lost += [(job_id, None) for job_id in jobs if readable(self._change_job, job_id, mark_judging)]
+            lost += [(job_id, None) for job_id in jobs if read_or_none(self._change_job, job_id, mark_judging)]
         return lost
 
     @atomic
@@ -335,7 +335,7 @@ class JobStore(JobReader):
         tx.prefetch(members_command("open:models"), members_command("open:jobs"))
         shards = list(records.shards_of(tx.members("open:models")))
         tx.prefetch(*(shard_command(*at) for at in shards))
-        known = [(at, shard) for at in shards if (shard := readable(tx.shard, *at)) is not None]
+        known = [(at, shard) for at in shards if (shard := read_or_none(tx.shard, *at)) is not None]
         timeout = self.heartbeat_timeout
         lost = [at for at, shard in known if lost_messages.is_shard_lost(shard, tx.now, is_empty, timeout)]
         return lost, tx.members("open:jobs")
@@ -352,7 +352,7 @@ class JobStore(JobReader):
         tx.prefetch(*(shard_command(*at) for at in shards))
         expired = []
         for job_id, index in shards:
-            shard = readable(tx.shard, job_id, index)
+            shard = read_or_none(tx.shard, job_id, index)
             if shard is None or shard.state is not State.RUNNING or (shard.crashes and shard.lease <= tx.now):
                 tx.write("ZREM", f"{PREFIX}leases", f"{job_id}:{index}")
             elif shard.lease > tx.now:
