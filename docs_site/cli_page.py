@@ -1,5 +1,6 @@
 """The reference of the command line, through mkdocs-click."""
 
+import copy
 import importlib
 import inspect
 import tomllib
@@ -31,10 +32,13 @@ This page is generated from the commands' own help.
 """
 
 
+errata: click.Command  # a copy of the command, which mkdocs-click reads
+
+
 def render() -> str:
     """Return the page as Markdown."""
-    module = find_command().partition(":")[0]
-    prepare(importlib.import_module(module).errata)
+    global errata
+    errata = prepare(importlib.import_module(find_command().partition(":")[0]).errata)
     codes = format_table(("exit code", "meaning"), [(str(code), meaning) for code, meaning in MEANINGS.items()])
     return (
         INTRODUCTION
@@ -43,7 +47,7 @@ def render() -> str:
         + "\n".join(
             (
                 "::: mkdocs-click",
-                f"    :module: {module}",
+                f"    :module: {__name__}",
                 "    :command: errata",
                 "    :prog_name: errata",
                 "    :style: table",
@@ -64,17 +68,18 @@ def find_command() -> str:
     raise ValueError("No distribution installs the command 'errata'. Add it to [project.scripts] of a pyproject.toml.")
 
 
-def prepare(command: click.Command) -> None:
-    """Adapt a command and its subcommands to mkdocs-click, which omits examples and prints unset defaults."""
-    for option in command.get_params(click.Context(command)):
-        option.default = option.to_info_dict().get("default")
+def prepare(command: click.Command) -> click.Command:
+    """Return a copy of a command for mkdocs-click, which omits examples and prints unset defaults."""
+    prepared = copy.deepcopy(command)
     examples = getattr(command, "examples", "").strip()
-    if examples and EXAMPLES not in (command.help or ""):
+    if examples:
         lines = "\n".join(f"$ {line.strip()}" for line in examples.splitlines())
-        command.help = f"{inspect.cleandoc(command.help or '')}\n\n{EXAMPLES}\n\n```console\n{lines}\n```"
+        prepared.help = f"{inspect.cleandoc(command.help or '')}\n\n{EXAMPLES}\n\n```console\n{lines}\n```"
     if isinstance(command, click.Group):
         context = click.Context(command)
-        for name in command.list_commands(context):
-            subcommand = command.get_command(context, name)
-            if subcommand is not None:
-                prepare(subcommand)
+        found = {name: command.get_command(context, name) for name in command.list_commands(context)}
+        subcommands = {name: prepare(subcommand) for name, subcommand in found.items() if subcommand is not None}
+        prepared = click.Group(command.name, subcommands, params=prepared.params, help=prepared.help)
+    for option in prepared.get_params(click.Context(prepared)):
+        option.default = option.to_info_dict().get("default")
+    return prepared
