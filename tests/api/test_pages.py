@@ -220,7 +220,8 @@ def test_the_list_has_filters_for_model_label_and_owner(start: Start, tmp_path: 
         assert names("search=family%3Dnet") == {"of ann", "of bob"}
         identifier = model.name.removeprefix("analyses/")
         assert names("search=" + identifier) == names("search=" + identifier[:12].upper()) == {"of a model"}
-        assert names("search=" + identifier[:12] + "0") == set()
+        other = "1" if identifier[12] == "0" else "0"
+        assert names("search=" + identifier[:12] + other) == set()
         assert names("owner=eve") == set()
         assert "owner: ann" in _text(service, f"/{model.name}", tokens["bob"])
 
