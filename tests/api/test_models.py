@@ -26,10 +26,13 @@ def until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
     return False
 
 
-def test_a_model_is_queued_then_runs_then_succeeds(client: Client, demo: Bundle) -> None:
-    queued = client.analyze(MODEL, "demo", labels={"team": "vision"}, fresh=True)
+def test_a_model_is_queued_then_runs_then_succeeds(start, demo: Bundle) -> None:
+    with start(open_gate=False) as service:
+        queued = service.client.analyze(MODEL, "demo", labels={"team": "vision"}, fresh=True)
+        assert until(lambda: service.client.get(queued.name).state == pb.Analysis.STATE_RUNNING)
+        service.gate.set()
 
-    final = wait_for_end(client, queued.name)
+        final = wait_for_end(service.client, queued.name)
 
     right = sum(hashed_class(name) == target for name, target in zip(demo.judged_names, demo.all_targets, strict=True))
     assert queued.state in (pb.Analysis.STATE_QUEUED, pb.Analysis.STATE_RUNNING)
