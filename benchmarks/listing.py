@@ -8,6 +8,7 @@ from errata import Client
 from benchmarks.harness import Case, Result, at_most, medians, timed
 from benchmarks.processes import redis_server, running
 from service.domain import AnalysisRequest, Failure
+from service.jobs import transitions
 from service.jobs.store import JobStore
 from service.jobs.transitions import AnalysisRecord, JobSpec
 from service.key_value.redis_backend import RedisBackend, connect
@@ -51,5 +52,7 @@ def _fail(store: JobStore, count: int) -> None:
         record = AnalysisRecord(f"a{number:08}", request, "d" * 64, "e" * 64, CREATED + number)
         spec = JobSpec(request.model, "demo", "e" * 64, "i" * 64, 20 * SHARDS, 20)
         job = store.submit(record, spec, limit=10).job
-        fencing_token = store.claim_shard(job, 0, "benchmark", 20.0).fencing_token
-        store.fail_job(job, 0, fencing_token, Failure("MODEL_REFUSED", "the model has 10 outputs"))
+        fencing_token = store.change_shard(transitions.claim, job, 0, "benchmark", 20.0).fencing_token
+        store.change_shard(
+            transitions.fail, job, 0, fencing_token, Failure("MODEL_REFUSED", "the model has 10 outputs")
+        )

@@ -32,14 +32,9 @@ from service.domain import (
     build_strata,
 )
 from service.evidence.bundle import Bundle
-from service.jobs.lost_messages import judging_delay
+from service.jobs import transitions
 from service.jobs.store import JobStore
-from service.jobs.transitions import (
-    AnalysisRecord,
-    Job,
-    ShardResult,
-    failure_of,
-)
+from service.jobs.transitions import AnalysisRecord, Job, ShardResult, failure_of, judging_delay
 from service.jobs.worker import RetryLater
 from service.rules.table import error_types
 from service.summary.summarize import SampleResults, summarize
@@ -133,30 +128,29 @@ def judge_job(ports: Ports, job_id: str) -> None:
     Raises:
         RetryLater: The archive is unavailable, or only a newer version of Errata can judge the job.
     """
+    jobs, job = ports.stores.jobs, None
     try:
-        fencing_token = ports.stores.jobs.claim_judging(job_id)
+        claimed = jobs.change_job(transitions.claim_judging, job_id)
     except NewerRecord as error:
         delay = judging_delay(1)
-        ports.stores.jobs.postpone_judging(job_id, delay)
+        jobs.change_job(transitions.postpone_judging, job_id, delay)
         raise RetryLater(delay) from error
-    if fencing_token is None:
+    if claimed is None:
         return
-    job = None
     try:
-        job = ports.stores.jobs.job(job_id)
+        job = jobs.job(job_id)
     except Unavailable as error:
-        _retry_later(ports, job_id, fencing_token, error)
-    if job is None:
-        return
-    with tracing.span("judging", tracing.Kind.CONSUMER, job.spec.trace, job.trace_attributes):
-        _judge_claimed(ports, job, fencing_token)
+        _retry_later(ports, job_id, claimed.judging_token, error)
+    if job is not None:
+        with tracing.span("judging", tracing.Kind.CONSUMER, job.spec.trace, job.trace_attributes):
+            _judge_claimed(ports, job, claimed.judging_token)
 
 
 def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
     job_id = job.id
     try:
         analyses = _archive_results(ports, job)
-        finished = ports.stores.jobs.finish_job(job_id, fencing_token)
+        finished = ports.stores.jobs.change_job(transitions.finish_judging, job_id, fencing_token)
     except Unavailable as error:
         _retry_later(ports, job_id, fencing_token, error)
     except PermanentError as error:
@@ -207,7 +201,7 @@ def _wait_for_store(stores: Stores) -> None:
 
 def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> None:
     tracing.set_error(error)
-    if ports.stores.jobs.finish_job(job_id, fencing_token, failure_of(error)):
+    if ports.stores.jobs.change_job(transitions.finish_judging, job_id, fencing_token, failure_of(error)):
         notify_job_failed(ports, job_id)
 
 

@@ -4,90 +4,95 @@ A message of the engine says only that some shard is available. The worker that 
 whose turn it is. The message of that shard, which arrives later, then leads a worker to another shard.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 
 from service.domain import State
 from service.jobs import records
-from service.jobs.records import read_or_none
-from service.jobs.transaction import JobTransaction, scores_command, shard_command
-from service.jobs.transitions import JobSpec, available_at
-from service.key_value.commands import PREFIX, Command, text_of, values
+from service.jobs.records import JOBS, read_or_none
+from service.jobs.transaction import JobTransaction, scores_command, shard_command, waiting_command
+from service.jobs.transitions import Job, JobSpec, available_at
+from service.key_value.commands import PREFIX, Command, texts
 
 TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
 _NEVER = float("-inf")
+_SHARD_TIMES = "open:models", "leases", "retries"  # the sorted sets with times of shards
+ShardKey = tuple[str, int]  # the id of a job, and the index of a shard
 
 
-@dataclass(frozen=True)
-class QueuedShard:
-    """A shard that no worker has claimed."""
+def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec], bool]) -> tuple[Job, int] | None:
+    """Return the job and the index of the shard that a worker should claim; None if no shard is available.
 
-    created: float
-    job: str
-    index: int
-
-
-def next_shard(
-    tx: JobTransaction, message: tuple[str, int], can_run: Callable[[JobSpec], bool]
-) -> tuple[str, int] | None:
-    """Return the job and the index of the shard that a worker should claim; None: the shard of its message.
+    The job has neither its shards nor its analyses.
 
     Args:
         tx: A transaction.
-        message: The job and the index of the shard whose message the worker received.
+        message: The shard whose message the worker received.
         can_run: Returns whether the worker can run a job.
     """
-    tx.prefetch(shard_command(*message), *map(scores_command, ("open:models", "leases", "retries", "turns")))
-    own = read_or_none(tx.shard, *message)
-    if own is not None and own.state is State.RUNNING and available_at(own) <= tx.now:
-        return None  # it has crashed its worker, and no other message leads to a claim of this shard
-    unavailable = {member for member, _ in tx.scores("leases")}
-    unavailable |= {member for member, due in tx.scores("retries") if due > tx.now}
-    queued = [
-        QueuedShard(created, *shard)
-        for member, created in tx.scores("open:models")
-        if member not in unavailable
-        for shard in records.shards_of([member])
-    ]
-    commands: dict[str, Command] = {
-        shard.job: ("HMGET", f"{PREFIX}job:{shard.job}", "owner", "spec") for shard in queued
-    }
-    tx.prefetch(*commands.values())
-    heads = {job: values(tx.read(*command)) for job, command in commands.items()}
-    owners = {job: text_of(owner) for job, (owner, _) in heads.items()}
+    tx.prefetch(*_claim_commands(message), *map(scores_command, (*_SHARD_TIMES, "turns")))
+    created, leases, retries = (
+        {shard: time for member, time in tx.scores(name, check=False) for shard in records.shards_of([member])}
+        for name in _SHARD_TIMES
+    )
+    since = {at: time for at, time in created.items() if max(leases.get(at, 0), retries.get(at, 0)) <= tx.now}
+    owner_commands: dict[str, Command] = {job: ("HMGET", f"{PREFIX}job:{job}", "owner") for job, _ in since}
+    tx.prefetch(*owner_commands.values(), *(shard_command(*at) for at in since.keys() & leases.keys()))
+    owners = {job: texts(tx.read(*command, check=False))[0] for job, command in owner_commands.items()}
+    dead = set()  # the shards whose worker has died
+    for at in since.keys() & leases.keys():
+        shard = read_or_none(tx.shard, *at)
+        if shard is not None and shard.crashes:
+            since[at] = leases[at]
+        elif shard is not None and shard.state is State.RUNNING:
+            dead.add(at)
 
     @cache
-    def is_runnable(job: str) -> bool:
-        spec = read_or_none(records.read_spec, job, heads[job][1])
-        return spec is not None and can_run(spec)
+    def runnable_job(id: str) -> Job | None:
+        job = read_or_none(records.read_head, id, tx.read(*JOBS.full_command(id), check=False))
+        return job if job is not None and can_run(job.spec) else None
 
-    for shard in order_shards(queued, owners, dict(tx.scores("turns")), message):
-        stored = read_or_none(tx.shard, shard.job, shard.index) if is_runnable(shard.job) else None
-        if stored is not None and stored.state is State.QUEUED:  # a crashed one waits for its own message
-            return shard.job, shard.index
+    for at in order_shards(since, dead, owners, dict(tx.scores("turns", check=False)), message):
+        if (job := runnable_job(at[0])) is not None:
+            tx.prefetch(*_claim_commands(at))
+            shard = read_or_none(tx.shard, *at)
+            if shard is not None and not shard.state.is_final and available_at(shard) <= tx.now:
+                return job, at[1]
     return None
 
 
+def _claim_commands(at: ShardKey) -> Iterator[Command]:
+    """Yield the commands whose replies a claim of a shard needs."""
+    yield shard_command(*at)
+    for command in (JOBS.command, JOBS.full_command, JOBS.constant_command, waiting_command):
+        yield command(at[0])
+
+
 def order_shards(
-    queued: Collection[QueuedShard], owners: Mapping[str, str], turns: Mapping[str, float], message: tuple[str, int]
-) -> list[QueuedShard]:
+    since: Mapping[ShardKey, float],
+    dead: Collection[ShardKey],
+    owners: Mapping[str, str],
+    turns: Mapping[str, float],
+    message: ShardKey,
+) -> list[ShardKey]:
     """Return shards in the order of their turns: the owner who waited longest first, then the oldest job first.
 
     The shard of the message comes first among those of its job, so that workers do not compete for one shard.
 
     Args:
-        queued: The shards.
+        since: The shards, each with the creation of its job, or with the end of its lease if it crashes repeatedly.
+        dead: Shards that precede all others, because their worker has died.
         owners: The owner of each job.
         turns: The time of the last turn of each owner.
-        message: The job and the index of the shard of the message.
+        message: The shard of the message.
     """
     first: dict[str, float] = {}
-    for shard in queued:
-        first[owners[shard.job]] = min(shard.created, first.get(owners[shard.job], shard.created))
+    for (job, _), time in since.items():
+        first[owners[job]] = min(time, first.get(owners[job], time))
 
-    def turn(shard: QueuedShard) -> tuple[float, float, str, float, str, bool, int]:
-        owner, is_other = owners[shard.job], (shard.job, shard.index) != message
-        return turns.get(owner, _NEVER), first[owner], owner, shard.created, shard.job, is_other, shard.index
+    def turn(at: ShardKey) -> tuple[bool, float, float, str, float, str, bool, int]:
+        job, index = at
+        owner = owners[job]
+        return at not in dead, turns.get(owner, _NEVER), first[owner], owner, since[at], job, at != message, index
 
-    return sorted(queued, key=turn)
+    return sorted(since, key=turn)

@@ -13,32 +13,16 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from errata.errors import Unavailable
 
-from service.domain import Failure, State
-from service.jobs import fair_order, lifecycle, lost_messages, records, transitions
+from service.domain import State
+from service.jobs import fair_order, lifecycle, records, transitions
 from service.jobs.reader import JobReader
-from service.jobs.records import JOBS, read_or_none
-from service.jobs.transaction import (
-    JobTransaction,
-    members_command,
-    shard_command,
-    waiting_command,
-)
-from service.jobs.transitions import (
-    AnalysisRecord,
-    Claim,
-    JobSpec,
-    JobStatus,
-    LeaseReply,
-    OutboxItem,
-    Shard,
-    ShardResult,
-    Step,
-)
-from service.key_value.commands import PREFIX, format_time, number, pairs, texts
+from service.jobs.records import read_or_none
+from service.jobs.transaction import JobTransaction, shard_command
+from service.jobs.transitions import AnalysisRecord, Claim, Job, JobSpec, JobStatus, OutboxItem, Shard, Step
+from service.key_value.commands import PREFIX, format_time, number, texts
 from service.key_value.store import atomic
 
 MODELS, JUDGING = "models", "errands"  # the queues of the engine; `errands` is the stored name of the second
-MAX_EXPIRED = 10  # shards with an expired lease that a worker considers before each message
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
 
@@ -147,17 +131,16 @@ class JobStore(JobReader):
         """Release the request ID of a deleted analysis, if the ID is bound to it."""
         lifecycle.release_request_id(tx, request_id, analysis_id)
 
-    def cancel(self, analysis_id: str, reason: str) -> bool:
+    @atomic
+    def cancel(self, tx: JobTransaction, analysis_id: str, reason: str) -> bool:
         """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open."""
-        was_open = self.run(lambda tx: lifecycle.cancel(tx, analysis_id, reason))
-        if was_open:
-            self._delete_excess()
-        return was_open
+        return lifecycle.cancel(tx, analysis_id, reason)
 
-    def _delete_excess(self) -> None:
-        """Delete the oldest ended analyses. An error does not hide the change before; the next call deletes them."""
-        with suppress(Unavailable):
-            self.run(lifecycle.delete_excess)
+    def _after_step(self, tx: JobTransaction) -> None:
+        """Delete the oldest ended analyses. An error does not hide the change before; the next step deletes them."""
+        if tx.ends_analyses:
+            with suppress(Unavailable):
+                self.run(lifecycle.delete_excess)
 
     @atomic
     def delete(self, tx: JobTransaction, analysis_id: str) -> bool:
@@ -169,104 +152,52 @@ class JobStore(JobReader):
         return True
 
     @atomic
-    def next_shard(
-        self, tx: JobTransaction, job_id: str, shard: int, can_run: Callable[[JobSpec], bool]
-    ) -> tuple[str, int] | None:
-        """Return the job and the index of the shard that a worker should claim; None: the shard of its message."""
-        return fair_order.next_shard(tx, (job_id, shard), can_run)
+    def claim_next(
+        self,
+        tx: JobTransaction,
+        message: tuple[str, int],
+        worker: str,
+        lease: float,
+        can_run: Callable[[JobSpec], bool] = lambda _: True,
+    ) -> tuple[Claim, Job | None, int]:
+        """Claim the shard whose turn it is for a lease of `lease` seconds.
 
-    def claim_shard(self, job_id: str, shard: int, worker: str, lease: float) -> Claim:
-        """Claim a shard for a lease of `lease` seconds."""
-        return self._change_shard(job_id, shard, transitions.claim, shard, worker, lease)
-
-    def renew_lease(self, job_id: str, shard: int, fencing_token: int, lease: float) -> LeaseReply:
-        """Renew the lease of a shard for `lease` seconds from now."""
-        return self._change_shard(job_id, shard, transitions.renew, fencing_token, lease)
-
-    def report_progress(self, job_id: str, shard: int, fencing_token: int, done: int) -> LeaseReply:
-        """Store the number of predicted images of a shard."""
-        return self._change_shard(job_id, shard, transitions.progress, fencing_token, done)
-
-    def finish_shard(self, job_id: str, shard: int, fencing_token: int, result: ShardResult) -> int | None:
-        """Store a shard's predictions; return how many shards are left, None if the fencing token is not current."""
-        return self._change_shard(job_id, shard, transitions.finish, fencing_token, result)
-
-    def release_shard(self, job_id: str, shard: int, fencing_token: int) -> bool:
-        """Queue a shard again without counting a retry; return whether the fencing token was current."""
-        return self._change_shard(job_id, shard, transitions.release, fencing_token)
-
-    def retry_shard(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> float | None:
-        """Queue a shard again after a transient error; fail its job after too many errors.
+        Args:
+            message: The job and the index of the shard whose message the worker received.
+            worker: The name of the worker.
+            lease: Duration of the lease, in seconds.
+            can_run: Returns whether the worker can run a job.
 
         Returns:
-            Seconds until the retry; NO_RETRY if the job has failed now, None if the fencing token is not current.
+            The reply with the shard's job, without its shards, and the index of the shard. If no shard is available,
+            the job is None, and the reply is for the shard of the message.
         """
-        return self._change_shard(job_id, shard, transitions.retry, fencing_token, failure)
+        job, index = fair_order.next_shard(tx, message, can_run) or (None, message[1])
+        if job is None:
+            return lifecycle.change_shard(tx, transitions.claim, *message, worker, lease, can_run=False), None, index
+        claim = lifecycle.change_shard(tx, transitions.claim, job.id, index, worker, lease)
+        return claim, replace(job, analyses=frozenset(tx.waiting(job.id))), index
 
-    def fail_job(self, job_id: str, shard: int, fencing_token: int, failure: Failure) -> bool:
-        """End a job as failed; return whether the fencing token was current."""
-        return self._change_shard(job_id, shard, transitions.fail, fencing_token, failure)
-
-    def postpone_shard(self, job_id: str, shard: int, delay: float) -> None:
-        """Note that the message of a shard is sent again in `delay` seconds. Until then, the message is not lost."""
-        self._change_shard(job_id, shard, transitions.postpone, delay)
-
-    def _change_shard(
+    def change_shard(
         self,
+        transition: Callable[Concatenate[JobStatus, Shard, float, Arguments], Step[Value]],
         job_id: str,
         index: int,
-        transition: Callable[Concatenate[JobStatus, Shard, float, Arguments], Step[Value]],
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Value:
-        """Apply a transition to a shard and its job, and return the reply of the transition."""
+        """Apply a transition to a shard and its job, and return its reply. Its other arguments follow the shard."""
+        return self.run(lambda tx: lifecycle.change_shard(tx, transition, job_id, index, *args, **kwargs))
 
-        def step(tx: JobTransaction) -> tuple[Value, bool]:
-            tx.prefetch(JOBS.command(job_id), shard_command(job_id, index))
-            # The record of a job that has succeeded is deleted.
-            job = tx.job(job_id) or JobStatus(job_id, 0, 0, "", 0.0, State.SUCCEEDED)
-            shard = tx.shard(job_id, index) or Shard(State.SUCCEEDED)
-            result = transition(job, shard, tx.now, *args, **kwargs)
-            lifecycle.write_step(tx, job, index, shard, result)
-            return result.reply, result.job.state.is_final and not job.state.is_final
-
-        reply, has_ended = self.run(step)
-        if has_ended:
-            self._delete_excess()
-        return reply
-
-    def claim_judging(self, job_id: str) -> int | None:
-        """Claim the judging of a job whose shards are all done; return its fencing token, None if the job has ended."""
-        job = self._change_job(job_id, transitions.claim_judging)
-        return None if job is None else job.judging_token
-
-    def postpone_judging(self, job_id: str, delay: float) -> None:
-        """Note that the message for the judging of a job is sent again in `delay` seconds."""
-        self._change_job(job_id, partial(transitions.postpone_judging, delay=delay))
-
-    def finish_job(self, job_id: str, fencing_token: int, failure: Failure | None = None) -> bool:
-        """End a judged job, as failed if `failure` is set; return whether the fencing token was current.
-
-        The records of a job that succeeds are deleted, because the archive has its analyses.
-        """
-        finish = partial(transitions.finish_judging, fencing_token=fencing_token, failure=failure)
-        return self._change_job(job_id, finish) is not None
-
-    def _change_job(self, job_id: str, transition: Callable[[JobStatus, float], JobStatus | None]) -> JobStatus | None:
+    def change_job(
+        self,
+        transition: Callable[Concatenate[JobStatus, float, Arguments], JobStatus | None],
+        job_id: str,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> JobStatus | None:
         """Apply a transition to a job; return the changed job, None if the transition changes nothing."""
-
-        def step(tx: JobTransaction) -> JobStatus | None:
-            tx.prefetch(JOBS.command(job_id), JOBS.constant_command(job_id), waiting_command(job_id))
-            before = tx.job(job_id)
-            job = None if before is None else transition(before, tx.now)
-            if before is not None and job is not None:
-                lifecycle.write_job(tx, before, job)
-            return job
-
-        job = self.run(step)
-        if job is not None and job.state is State.FAILED:
-            self._delete_excess()
-        return job
+        return self.run(lambda tx: lifecycle.change_job(tx, transition, job_id, *args, **kwargs))
 
     @atomic
     def due_outbox_items(self, tx: JobTransaction, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
@@ -314,52 +245,23 @@ class JobStore(JobReader):
         Returns:
             Pairs of a job and a shard. The shard is None if the message for the judging of the job is lost.
         """
-        is_empty, heartbeat = MODELS in empty_queues, self.heartbeat_timeout
-
-        def mark_shard(job_id: str, index: int) -> bool:
-            return self._change_shard(job_id, index, lost_messages.mark_lost, is_empty, heartbeat)
-
-        mark_judging = partial(lost_messages.mark_judging_lost, heartbeat=heartbeat)
-        shards, jobs = self._find_lost(is_empty)
-        lost: list[tuple[str, int | None]] = [at for at in shards if read_or_none(mark_shard, *at)]
+        heartbeat, lost = self.heartbeat_timeout, list[tuple[str, int | None]]()
+        if MODELS in empty_queues:
+            mark_shard = partial(self.change_shard, partial(transitions.mark_lost, heartbeat=heartbeat))
+            lost += [at for at in self._find_lost_shards() if read_or_none(mark_shard, *at)]
         if JUDGING in empty_queues:
-            lost += [(job_id, None) for job_id in jobs if read_or_none(self._change_job, job_id, mark_judging)]
+            mark = partial(self.change_job, partial(transitions.mark_judging_lost, heartbeat=heartbeat))
+            jobs = self.run(lambda tx: tx.members("open:jobs"))
+            lost += [(job_id, None) for job_id in jobs if read_or_none(mark, job_id)]
         return lost
 
     @atomic
-    def _find_lost(self, tx: JobTransaction, is_empty: bool) -> tuple[list[tuple[str, int]], list[str]]:
-        """Return the shards whose message is lost, and the open jobs.
-
-        The step needs two round trips, because there can be thousands of shards.
-        """
-        tx.prefetch(members_command("open:models"), members_command("open:jobs"))
+    def _find_lost_shards(self, tx: JobTransaction) -> list[tuple[str, int]]:
         shards = list(records.shards_of(tx.members("open:models")))
-        tx.prefetch(*(shard_command(*at) for at in shards))
-        known = [(at, shard) for at in shards if (shard := read_or_none(tx.shard, *at)) is not None]
-        timeout = self.heartbeat_timeout
-        lost = [at for at, shard in known if lost_messages.is_shard_lost(shard, tx.now, is_empty, timeout)]
-        return lost, tx.members("open:jobs")
-
-    @atomic
-    def expired_shards(self, tx: JobTransaction) -> Sequence[tuple[str, int]]:
-        """Return at most MAX_EXPIRED shards whose first lease has expired; the lease that expired first comes first.
-
-        A shard that has crashed a worker before is not included. It waits for its own message, at the end of the queue.
-        The step also corrects `leases`, which older versions do not update.
-        """
-        leases = tx.read("ZRANGE", f"{PREFIX}leases", 0, MAX_EXPIRED - 1, "WITHSCORES", check=False)
-        shards = list(records.shards_of(member for member, lease in pairs(leases) if lease <= tx.now))
-        tx.prefetch(*(shard_command(*at) for at in shards))
-        expired = []
-        for job_id, index in shards:
-            shard = read_or_none(tx.shard, job_id, index)
-            if shard is None or shard.state is not State.RUNNING or (shard.crashes and shard.lease <= tx.now):
-                tx.write("ZREM", f"{PREFIX}leases", f"{job_id}:{index}")
-            elif shard.lease > tx.now:
-                tx.write("ZADD", f"{PREFIX}leases", format_time(shard.lease), f"{job_id}:{index}")
-            else:
-                expired.append((job_id, index))
-        return expired
+        tx.prefetch(*(shard_command(*shard) for shard in shards))
+        stored = {shard: read_or_none(tx.shard, *shard) for shard in shards}
+        is_lost = partial(transitions.is_lost, now=tx.now, heartbeat=self.heartbeat_timeout)
+        return [at for at, shard in stored.items() if shard is not None and is_lost(shard)]
 
 
 def _find_before(tx: JobTransaction, request_id: str, digest: str, delivery: str) -> Submission | None:

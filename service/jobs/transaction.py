@@ -79,6 +79,8 @@ def waiting_command(job_id: str) -> Command:
 class JobTransaction(Transaction):
     """An atomic step that reads and changes the records of jobs and analyses."""
 
+    ends_analyses = False  # whether analyses fail or are canceled in this step
+
     def remove_waiting(self, job_id: str, analyses: Iterable[str]) -> None:
         """Remove analyses from the set of analyses that wait for a job."""
         for members in _chunks(sorted(analyses)):
@@ -104,9 +106,9 @@ class JobTransaction(Transaction):
         """Return the members of a sorted set, the member with the lowest score first."""
         return texts(self.read(*members_command(name)))
 
-    def scores(self, name: str) -> list[tuple[str, float]]:
+    def scores(self, name: str, *, check: bool = True) -> list[tuple[str, float]]:
         """Return the members of a sorted set with their scores, lowest first."""
-        return pairs(self.read(*scores_command(name)))
+        return pairs(self.read(*scores_command(name), check=check))
 
     def note_time(self, name: str, member: str, ttl: float) -> None:
         """Set the score of a member of a sorted set to the time; remove the members that are older than the TTL."""
@@ -150,6 +152,7 @@ class JobTransaction(Transaction):
         key = f"{PREFIX}analysis:{record.id}"
         self.write("HSET", key, *ANALYSES.format(record))
         if record.ended is not None:
+            self.ends_analyses |= record.state is not State.SUCCEEDED
             self.write("EXPIRE", key, FINISHED_TTL)
             self.write("ZREM", f"{PREFIX}open:analyses", record.id)
             self.write("ZADD", f"{PREFIX}finished", format_time(record.ended), record.id)

@@ -25,6 +25,7 @@ CRASH_DELAYS = 0.0, 10.0  # seconds until a shard runs again after its first and
 MAX_CRASHES = len(CRASH_DELAYS) + 1
 MAX_RETRIES = 3
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 60.0
+INCAPABLE_SECONDS = 5.0  # delay before a shard that a worker cannot run is delivered again
 NO_RETRY = math.inf  # seconds
 CRASHES, REFUSED = "crashes", "refused"  # counters: expired leases, and writes of workers whose lease was lost
 Reply = TypeVar("Reply", covariant=True)
@@ -231,7 +232,7 @@ class ClaimOutcome(Enum):
 
     CLAIMED = "claimed"
     SKIP = "skip"  # the shard or its job has ended: acknowledge the message
-    WAIT = "wait"  # another worker has a lease, or a retry is not due: deliver the message later
+    WAIT = "wait"  # the worker cannot run the shard, or not yet: deliver the message later
     JOB_FAILED = "job failed"  # the shard crashed too many workers
 
 
@@ -242,6 +243,7 @@ class Claim:
     kind: ClaimOutcome
     fencing_token: int = 0
     delay: float = 0.0  # seconds, for WAIT
+    waiting_since: float = 0.0  # time from which the claimed shard could have been claimed
 
 
 @dataclass(frozen=True)
@@ -255,17 +257,20 @@ class Step(Generic[Reply]):
     result: ShardResult | None = None  # the predictions to store
 
 
-def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lease: float) -> Step[Claim]:
-    """Claim the shard with this index for a lease of `lease` seconds."""
+def claim(job: JobStatus, shard: Shard, now: float, worker: str, lease: float, *, can_run: bool = True) -> Step[Claim]:
+    """Claim a shard for a lease of `lease` seconds, or postpone its message if the worker cannot run it."""
     if job.state.is_final or shard.state.is_final:
         return Step(Claim(ClaimOutcome.SKIP), job, shard)
     if (delay := available_at(shard) - now) > 0:
         return Step(Claim(ClaimOutcome.WAIT, delay=delay), job, shard)
+    if not can_run:
+        reply = Claim(ClaimOutcome.WAIT, delay=INCAPABLE_SECONDS)
+        return Step(reply, job, replace(shard, sent=now + INCAPABLE_SECONDS))
     has_crashed = shard.state is State.RUNNING
     crashes = shard.crashes + has_crashed
     counter = CRASHES if has_crashed else ""
     if crashes >= MAX_CRASHES:
-        message = f"Shard {index} crashed its worker {crashes} times. The model may need more memory than a worker has."
+        message = f"A shard crashed its worker {crashes} times. The model may need more memory than a worker has."
         return Step(Claim(ClaimOutcome.JOB_FAILED), _fail(job, Failure("WORKER_LOST", message)), shard, counter)
     claimed = replace(
         shard,
@@ -278,7 +283,8 @@ def claim(job: JobStatus, shard: Shard, now: float, index: int, worker: str, lea
         done=0,
     )
     job = replace(job, state=State.RUNNING, started=job.started or now)
-    reply = Claim(ClaimOutcome.CLAIMED, claimed.fencing_token)
+    waiting_since = shard.lease if has_crashed else shard.sent or job.created
+    reply = Claim(ClaimOutcome.CLAIMED, claimed.fencing_token, waiting_since=min(waiting_since, now))
     return Step(reply, job, claimed, counter)
 
 
@@ -358,9 +364,22 @@ def fail(job: JobStatus, shard: Shard, now: float, fencing_token: int, failure: 
     return Step(True, _fail(job, failure), shard)
 
 
-def postpone(job: JobStatus, shard: Shard, now: float, delay: float) -> Step[None]:
-    """Note that the message of a shard is sent again after a delay."""
-    return Step(None, job, shard if shard.state.is_final else replace(shard, sent=now + delay))
+def is_lost(shard: Shard, now: float, heartbeat: float) -> bool:
+    """Return whether a shard can be claimed for so long that its message is lost.
+
+    The caller has checked that the queue is empty: until then, any message can make a worker take the shard. The
+    engine redelivers the messages of dead workers within a heartbeat. Other messages were never sent, were sent to a
+    worker that did not receive them, or were deleted.
+    """
+    timeout = heartbeat / 3 if shard.state is State.QUEUED else heartbeat * 4 / 3
+    return not shard.state.is_final and now - max(available_at(shard), shard.sent) > timeout
+
+
+def mark_lost(job: JobStatus, shard: Shard, now: float, heartbeat: float) -> Step[bool]:
+    """Reply whether the message of a shard is lost; if so, note that it is sent again now."""
+    if job.state.is_final or not is_lost(shard, now, heartbeat):
+        return Step(False, job, shard)
+    return Step(True, job, replace(shard, sent=now))
 
 
 def claim_judging(job: JobStatus, now: float) -> JobStatus | None:
@@ -375,7 +394,24 @@ def postpone_judging(job: JobStatus, now: float, delay: float) -> JobStatus | No
     return None if job.state.is_final else replace(job, judging_sent=now + delay)
 
 
-def finish_judging(job: JobStatus, now: float, fencing_token: int, failure: Failure | None) -> JobStatus | None:
+def judging_delay(attempts: int) -> float:
+    """Return the delay in seconds before a job is judged again after a number of failed attempts."""
+    return min(FIRST_RETRY_SECONDS * attempts, LAST_RETRY_SECONDS)
+
+
+def mark_judging_lost(job: JobStatus, now: float, heartbeat: float) -> JobStatus | None:
+    """Note that the message for the judging of a job is sent again now; None if the message is not lost.
+
+    The caller has checked that the queue is empty. A judge that waits for the archive sends its own message again,
+    after a delay that grows with each attempt.
+    """
+    timeout = heartbeat / 3 if not job.judging_token else judging_delay(job.judging_token) + heartbeat * 2 / 3
+    if job.state.is_final or job.num_shards_left or now - job.judging_sent <= timeout:
+        return None
+    return replace(job, judging_sent=now)
+
+
+def finish_judging(job: JobStatus, now: float, fencing_token: int, failure: Failure | None = None) -> JobStatus | None:
     """Return a job in its final state, failed if `failure` is set; None if the fencing token is not current."""
     if job.state.is_final or job.judging_token != fencing_token:
         return None

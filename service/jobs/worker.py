@@ -4,26 +4,39 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
 from dramatiq.errors import Retry
 from errata.errors import DamagedRecord, InvalidInput, NewerRecord, NotFound, PermanentError, Unavailable
 
 from service import tracing
-from service.domain import LabelSpace, ModelInfo, Observer, Predictions, Stage, State
+from service.domain import LabelSpace, ModelInfo, Observer, Predictions, Stage
+from service.jobs import transitions
 from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.store import JobStore
-from service.jobs.transitions import NO_RETRY, ClaimOutcome, Job, JobSpec, LeaseReply, ShardResult, failure_of
+from service.jobs.transitions import (
+    INCAPABLE_SECONDS,
+    NO_RETRY,
+    Claim,
+    ClaimOutcome,
+    Job,
+    JobSpec,
+    JobStatus,
+    LeaseReply,
+    Shard,
+    ShardResult,
+    Step,
+    failure_of,
+)
 from service.periodic_task import PeriodicTask
 
 LEASE_SECONDS = HEARTBEAT_SECONDS * 2 / 3  # default duration of a lease
 RENEW_SECONDS = 1.0  # interval between two renewals of a lease; each renewal can notice a cancellation
 INTERRUPT_SECONDS = 2.0  # time for a lost shard to stop after its batch; an interruption unloads the model
 STORE_WAIT_SECONDS = 3600.0  # maximum wait of a finished shard for an unavailable store
-INCAPABLE_SECONDS = 5.0  # delay before a shard that this worker cannot run is delivered again
-MAX_COMPETITORS = 16  # attempts, for one message, to claim a shard that another worker may claim first
 RETRY_SECONDS = 1.0  # interval between two calls of an unavailable store
 _log = structlog.get_logger()
 Reply = TypeVar("Reply")
@@ -94,41 +107,33 @@ class Worker:
     leases: "list[ShardLease]" = field(default_factory=list)  # lease of the running shard; empty if there is none
 
     def run(self, job_id: str, shard: int) -> None:
-        """Handle a message: predict the shards of dead workers first, then the shard whose turn it is.
-
-        The engine also redelivers the messages of dead workers, but puts them at the end of the queue. A shard that
-        has crashed a worker before waits there for its message.
+        """Handle a message: claim the shard whose turn it is, and predict it.
 
         Raises:
             RetryLater: The message must be delivered again.
         """
+        if self.drain.is_set():
+            raise RetryLater(RETRY_SECONDS)
         try:
-            for other in self.store.expired_shards():
-                if other != (job_id, shard):
-                    with suppress(RetryLater):  # the message of the other shard is delivered again anyway
-                        self._run_claimed(self._claim(*other))
-            self._run_claimed(self._claim_turn(job_id, shard))
+            claim_next = partial(self.store.claim_next, (job_id, shard), self.name, self.lease, self.can_run)
+            claim, job, index = claim_next()
+            while job is not None and claim.kind is ClaimOutcome.JOB_FAILED:
+                self.on_job_failed(job.id)
+                claim, job, index = claim_next()
+            if claim.kind is ClaimOutcome.WAIT:
+                raise RetryLater(claim.delay)
+            if job is not None:
+                self._run_claimed(ShardLease(self, job, index, claim))
+        except (DamagedRecord, NewerRecord) as error:
+            raise RetryLater(INCAPABLE_SECONDS) from error
         except Unavailable as error:
             raise RetryLater(RETRY_SECONDS) from error
 
-    def _claim_turn(self, job_id: str, shard: int) -> "ShardLease | None":
-        """Claim the shard whose turn it is, or the shard of the message if no other shard is available."""
-        for _ in range(MAX_COMPETITORS):
-            turn = self.store.next_shard(job_id, shard, self.can_run)
-            if turn in (None, (job_id, shard)):
-                break
-            with suppress(RetryLater):  # another worker was faster
-                if (lease := self._claim(*turn)) is not None:
-                    return lease
-        return self._claim(job_id, shard)
-
-    def _run_claimed(self, lease: "ShardLease | None") -> None:
-        if lease is None:
-            return
-        job, shard, spec = lease.job, lease.shard, lease.job.spec
-        attributes = job.trace_attributes | {"errata.shard": shard}
-        tracing.record_wait("queue wait", spec.trace, _waiting_since(job, shard), attributes)
-        context = {"job": job.id, "shard": shard, "fence": lease.key[-1], "model": spec.model}
+    def _run_claimed(self, lease: "ShardLease") -> None:
+        job, spec = lease.job, lease.job.spec
+        attributes = job.trace_attributes | {"errata.shard": lease.shard}
+        tracing.record_wait("queue wait", spec.trace, lease.claim.waiting_since, attributes)
+        context = {"job": job.id, "shard": lease.shard, "fence": lease.claim.fencing_token, "model": spec.model}
         context |= {"analyses": sorted(job.analyses), "request": spec.call_id}
         with (
             tracing.span("shard", tracing.Kind.CONSUMER, spec.trace, attributes),
@@ -146,7 +151,7 @@ class Worker:
                 if result is None:
                     _log.info("shard stopped")
                     return
-                left = self.retry_while_unavailable(self.store.finish_shard, *lease.key, result)
+                left = lease.change(transitions.finish, result)
             _log.info("shard done", left=left, seconds=round(time.monotonic() - lease.start_time, 3))
             if left is None:
                 _log.warning("late shard result refused", cause="another worker has the shard")
@@ -166,14 +171,14 @@ class Worker:
         """End the job as failed, because a retry would fail too."""
         _log.warning("shard failed", error=str(error))
         tracing.set_error(error)
-        if self.retry_while_unavailable(self.store.fail_job, *lease.key, failure_of(error)):
+        if lease.change(transitions.fail, failure_of(error)):
             self.on_job_failed(lease.job.id)
 
     def _retry(self, lease: "ShardLease", error: Exception) -> None:
         """Queue the shard again and raise RetryLater, unless the retries are exhausted or the lease is lost."""
         failure = failure_of(error)
         tracing.set_error(error)
-        delay = self.retry_while_unavailable(self.store.retry_shard, *lease.key, failure)
+        delay = lease.change(transitions.retry, failure)
         _log.exception("shard failed with a transient error", retry_in=delay)
         if delay == NO_RETRY:
             self.on_job_failed(lease.job.id)
@@ -186,26 +191,6 @@ class Worker:
         for lease in list(self.leases):
             with suppress(Unavailable):
                 lease.release_shard()
-
-    def _claim(self, job_id: str, shard: int) -> "ShardLease | None":
-        """Claim a shard, unless it has ended; raise RetryLater if it is not available to this worker."""
-        if self.drain.is_set():
-            raise RetryLater(RETRY_SECONDS)
-        try:
-            job = self.store.job(job_id)
-            if job is None or job.state.is_final or self.can_run(job.spec):
-                claim = self.store.claim_shard(job_id, shard, self.name, self.lease)
-                if claim.kind is ClaimOutcome.WAIT:
-                    raise RetryLater(claim.delay)
-                if claim.kind is ClaimOutcome.JOB_FAILED:
-                    self.on_job_failed(job_id)
-                is_claimed = claim.kind is ClaimOutcome.CLAIMED
-                return ShardLease(self, job, shard, claim.fencing_token) if job and is_claimed else None
-        except (NewerRecord, DamagedRecord):  # this version cannot run the job, like a job of other workers
-            pass
-        with suppress(Unavailable):
-            self.store.postpone_shard(job_id, shard, INCAPABLE_SECONDS)
-        raise RetryLater(INCAPABLE_SECONDS)
 
     def retry_while_unavailable(
         self, call: Callable[Arguments, Reply], *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -230,14 +215,25 @@ class Worker:
 class ShardLease:
     """The lease of a shard that this worker has claimed."""
 
-    def __init__(self, worker: Worker, job: Job, shard: int, fencing_token: int) -> None:
+    def __init__(self, worker: Worker, job: Job, shard: int, claim: Claim) -> None:
         self._worker = worker
         self.job = job
         self.shard = shard
-        self.key = job.id, shard, fencing_token  # the arguments that identify the lease in the store
+        self.claim = claim
+        self._key = job.id, shard, claim.fencing_token  # the arguments that identify the lease in the store
         self.start_time = time.monotonic()
         self.lost = False  # the job was canceled, or another worker has the shard
         self._last_progress: float | None = None  # end of the last batch; None while the model is loaded
+
+    def change(
+        self,
+        transition: Callable[Concatenate[JobStatus, Shard, float, int, Arguments], Step[Reply]],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Reply:
+        """Apply a transition to the shard, and return its reply. Repeat the call while the store is unavailable."""
+        change = partial(self._worker.store.change_shard, transition, *self._key)
+        return self._worker.retry_while_unavailable(change, *args, **kwargs)
 
     def predict(self) -> ShardResult | None:
         """Return the shard's predictions; None if the shard was canceled, lost, or released meanwhile."""
@@ -295,27 +291,20 @@ class ShardLease:
         """Report the progress; return OK if the store is unavailable, because the next batch reports again."""
         self._last_progress = time.monotonic()
         try:
-            return self._worker.store.report_progress(*self.key, done)
+            return self._worker.store.change_shard(transitions.progress, *self._key, done)
         except Unavailable:
             return LeaseReply.OK
 
     def release_shard(self) -> None:
         """Queue the shard again for another worker, without counting a retry."""
         worker = self._worker
-        if worker.retry_while_unavailable(worker.store.release_shard, *self.key):
+        if self.change(transitions.release):
             worker.retry_while_unavailable(worker.requeue, self.job.id, self.shard)
 
     def renew(self) -> None:
         """Renew the lease; if it is lost and the current batch or load takes too long, interrupt the predictor."""
-        reply = self._worker.store.renew_lease(*self.key, self._worker.lease)
+        reply = self._worker.store.change_shard(transitions.renew, *self._key, self._worker.lease)
         self.lost = reply is not LeaseReply.OK
         is_stuck = self._last_progress is None or time.monotonic() - self._last_progress > INTERRUPT_SECONDS
         if self.lost and is_stuck:
             self._worker.interrupt()
-
-
-def _waiting_since(job: Job, shard: int) -> float:
-    """Return when a shard began to wait: when its message was sent, or when the lease of its dead worker ended."""
-    waiting = job.shards[shard]
-    since = waiting.lease if waiting.state is State.RUNNING else waiting.sent or job.created
-    return min(since, time.time())  # the message of a postponed shard may be sent later

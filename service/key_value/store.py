@@ -42,7 +42,7 @@ class KeyValueStore(Generic[Tx]):
     def __init__(self, backend: Backend, transaction: Callable[[Backend], Tx]) -> None:
         self._backend = backend
         self._transaction = transaction
-        self._conflict_lock = threading.Lock()
+        self._conflict_lock = threading.RLock()
 
     def run(self, step: Callable[[Tx], Value]) -> Value:
         """Run a function as one atomic step. Run it again if other clients change the values meanwhile."""
@@ -60,7 +60,13 @@ class KeyValueStore(Generic[Tx]):
     def _attempt(self, step: Callable[[Tx], Value]) -> tuple[Value, bool]:
         tx = self._transaction(self._backend)
         reply = step(tx)
-        return reply, not tx.commands or self._backend.commit(tx.checks, tx.commands)
+        is_done = not tx.commands or self._backend.commit(tx.checks, tx.commands)
+        if is_done:
+            self._after_step(tx)
+        return reply, is_done
+
+    def _after_step(self, tx: Tx) -> None:
+        """Do nothing. A subclass can act after each step."""
 
     def memory_usage(self) -> MemoryUsage:
         """Return the memory that the store uses."""

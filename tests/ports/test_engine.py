@@ -18,6 +18,7 @@ from redis_job_store import RedisJobStore
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, LabelSpace, ModelInfo, Predictions, State
+from service.jobs import transitions
 from service.jobs.engine import Engine, NotifyingBroker, local_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.store import JobStore
@@ -293,10 +294,10 @@ def test_the_last_shard_of_a_job_sends_the_judging(engine: Engine, store: JobSto
     judged: Queue[list[int]] = Queue()
 
     def judge(job: str) -> None:
-        fencing_token = store.claim_judging(job)
-        assert fencing_token is not None
+        claimed = store.change_job(transitions.claim_judging, job)
+        assert claimed is not None
         parts = store.shard_results(job)
-        store.finish_job(job, fencing_token)
+        store.change_job(transitions.finish_judging, job, claimed.judging_token)
         judged.put([top1 for part in parts for top1 in part.predictions.top1.tolist()])
 
     job = submit(store, "a", total=5, shard_size=2)
@@ -349,7 +350,7 @@ def test_stopping_releases_a_long_shard_without_counting_a_retry(engine: Engine,
     assert record is not None
     shard = record.shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 0, 0)
-    assert store.claim_shard(job, 0, "w2", 20.0).kind is ClaimOutcome.CLAIMED
+    assert store.change_shard(transitions.claim, job, 0, "w2", 20.0).kind is ClaimOutcome.CLAIMED
 
 
 def test_stopping_lets_a_shard_finish_its_last_batch(engine: Engine, store: JobStore) -> None:

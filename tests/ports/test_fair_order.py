@@ -9,9 +9,10 @@ import pytest
 from manual_clock import Clock
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions
-from service.jobs.fair_order import QueuedShard, order_shards
+from service.jobs import transitions
+from service.jobs.fair_order import order_shards
 from service.jobs.store import JobStore
-from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec, ShardResult
+from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, Job, JobSpec, ShardResult
 
 LEASE_SECONDS = 20.0
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
@@ -38,13 +39,15 @@ class Queue:
     def deliver(self, models: Sequence[str] = ("demo:m",)) -> None:
         """Deliver the oldest message, and finish the shard that the worker takes."""
         self.clock.now += 1
-        message = self.messages.popleft()
-        job, shard = self.store.next_shard(*message, lambda spec: spec.model in models) or message
-        claim = self.store.claim_shard(job, shard, "w", LEASE_SECONDS)
-        if claim.kind is ClaimOutcome.CLAIMED:
+        claim, job, shard = self.claim(self.messages.popleft(), models)
+        if job is not None:
             result = ShardResult(Predictions(np.zeros(1, dtype=np.int16)), INFO)
-            self.store.finish_shard(job, shard, claim.fencing_token, result)
-            self.taken.append((job, shard))
+            self.store.change_shard(transitions.finish, job.id, shard, claim.fencing_token, result)
+            self.taken.append((job.id, shard))
+
+    def claim(self, message: tuple[str, int], models: Sequence[str] = ("demo:m",)) -> tuple[Claim, Job | None, int]:
+        """Claim the shard whose turn it is when the message is delivered."""
+        return self.store.claim_next(message, "w", LEASE_SECONDS, lambda spec: spec.model in models)
 
     def turns(self) -> str:
         """Return the owners of the shards in the order in which they were taken."""
@@ -101,37 +104,41 @@ def test_shards_without_owners_are_taken_in_the_order_of_their_messages(queue: Q
 
 def test_a_worker_takes_only_shards_that_it_can_run(queue: Queue) -> None:
     queue.submit("a", "A", 2, model="demo:other")
-    queue.submit("b", "B", 1)
+    job = queue.submit("b", "B", 1)
 
-    assert queue.store.next_shard(*queue.messages[0], lambda spec: spec.model == "demo:m") == queue.messages[2]
-    assert queue.store.next_shard(*queue.messages[0], lambda _: False) is None
+    assert queue.claim(queue.messages[0], []) == (Claim(ClaimOutcome.WAIT, delay=5.0), None, 0)
+    claim, claimed_job, _ = queue.claim(queue.messages[0])
+    assert claim.kind is ClaimOutcome.CLAIMED
+    assert claimed_job is not None
+    assert claimed_job.id == job
 
 
 def test_running_and_delayed_shards_are_not_taken(queue: Queue, clock: Clock) -> None:
+    """Each claim is made for a message of the first shard."""
     job = queue.submit("a", "A", 3)
-    queue.store.claim_shard(job, 0, "w", LEASE_SECONDS)
+    assert queue.claim((job, 0))[2] == 0
+    claim, _, index = queue.claim((job, 0))
+    assert index == 1
+    assert queue.store.change_shard(transitions.retry, job, 1, claim.fencing_token, Failure("OOPS", "it broke")) == 5.0
+    assert queue.claim((job, 0))[2] == 2
 
-    assert queue.store.next_shard(job, 0, lambda _: True) == (job, 1)
-
-    claim = queue.store.claim_shard(job, 1, "w", LEASE_SECONDS)
-    failure = queue.store.retry_shard(job, 1, claim.fencing_token, Failure("OOPS", "it broke"))
-    assert failure == 5.0
-    assert queue.store.next_shard(job, 0, lambda _: True) == (job, 2)
-
-    queue.store.claim_shard(job, 2, "w", LEASE_SECONDS)
-    assert queue.store.next_shard(job, 2, lambda _: True) is None
+    assert queue.claim((job, 0)) == (Claim(ClaimOutcome.WAIT, delay=LEASE_SECONDS), None, 0)
+    assert queue.claim((job, 1)) == (Claim(ClaimOutcome.WAIT, delay=5.0), None, 1)
     clock.now += 5
-    assert queue.store.next_shard(job, 2, lambda _: True) == (job, 1)
+    assert queue.claim((job, 2))[2] == 1
 
 
-def test_the_message_of_a_shard_that_crashed_its_worker_runs_this_shard(queue: Queue, clock: Clock) -> None:
+@pytest.mark.parametrize("message", [0, 1])
+def test_any_message_runs_the_shard_of_a_dead_worker_first(queue: Queue, clock: Clock, message: int) -> None:
     job = queue.submit("a", "A", 2)
-    queue.store.claim_shard(job, 1, "w", LEASE_SECONDS)
-
+    queue.claim((job, 1))
+    queue.submit("b", "B", 1)  # it is the turn of B
     clock.now += LEASE_SECONDS + 1
 
-    assert queue.store.next_shard(job, 1, lambda _: True) is None
-    assert queue.store.next_shard(job, 0, lambda _: True) == (job, 0)  # and no other message
+    claim, claimed_job, index = queue.claim((job, message))
+
+    assert claimed_job is not None
+    assert (claimed_job.id, index, claim.fencing_token) == (job, 1, 2)
 
 
 def test_a_turn_that_is_a_day_old_is_forgotten(queue: Queue, clock: Clock) -> None:
@@ -167,13 +174,12 @@ def test_no_owner_with_work_takes_fewer_shards_than_another(seed: int) -> None:
     """The reference is an owner's share while all owners have work: their counts differ by one at most."""
     choose, turns = random.Random(seed), dict[str, float]()
     owners = {f"j{number}": choose.choice("ABCD") for number in range(40)}
-    queued = [QueuedShard(float(number), job, 0) for number, job in enumerate(owners)]
+    queued = {(job, 0): float(number) for number, job in enumerate(owners)}
     taken: Counter[str] = Counter()
     for time in range(40):
-        shard = order_shards(queued, owners, turns, ("", 0))[0]
-        queued.remove(shard)
-        turns[owners[shard.job]] = float(time)
-        taken[owners[shard.job]] += 1
-        left = {owners[shard.job] for shard in queued}
-        waiting = [taken[owner] for owner in left]
+        job, _ = shard = order_shards(queued, [], owners, turns, ("", 0))[0]
+        del queued[shard]
+        turns[owners[job]] = float(time)
+        taken[owners[job]] += 1
+        waiting = [taken[owner] for owner in {owners[job] for job, _ in queued}]
         assert not waiting or max(waiting) - min(waiting) <= 1

@@ -112,7 +112,7 @@ def shard_result(size: int, first: int = 0) -> ShardResult:
 
 
 def claim_token(store: JobStore, job: str, shard: int = 0, worker: str = "w1") -> int:
-    claim = store.claim_shard(job, shard, worker, LEASE_SECONDS)
+    claim = store.change_shard(transitions.claim, job, shard, worker, LEASE_SECONDS)
     assert claim.kind is ClaimOutcome.CLAIMED
     return claim.fencing_token
 
@@ -123,13 +123,24 @@ def run_all(store: JobStore, job: str) -> None:
     assert result is not None
     for shard in range(result.spec.num_shards):
         start, stop = result.spec.bounds(shard)
-        store.finish_shard(job, shard, claim_token(store, job, shard), shard_result(stop - start, start))
+        store.change_shard(
+            transitions.finish, job, shard, claim_token(store, job, shard), shard_result(stop - start, start)
+        )
 
 
 def get_job(store: JobStore, job: str) -> Job:
     result = store.job(job)
     assert result is not None
     return result
+
+
+def claim_judging(store: JobStore, job: str) -> int | None:
+    claimed = store.change_job(transitions.claim_judging, job)
+    return None if claimed is None else claimed.judging_token
+
+
+def job_spec(store: JobStore, job: str) -> JobSpec:
+    return get_job(store, job).spec
 
 
 def state_of(store: JobStore, analysis: str) -> State | None:
@@ -250,10 +261,10 @@ def test_an_ended_analysis_does_not_count_against_the_limit_and_is_not_joined(st
     if end == "cancelled":
         store.cancel("a", "make room")
     elif end == "failed":
-        store.fail_job(first.job, 0, claim_token(store, first.job), OOPS)
+        store.change_shard(transitions.fail, first.job, 0, claim_token(store, first.job), OOPS)
     else:
         run_all(store, first.job)
-        store.finish_job(first.job, store.claim_judging(first.job) or 0)
+        store.change_job(transitions.finish_judging, first.job, claim_judging(store, first.job) or 0)
 
     second = submit(store, "b", limit=1)
 
@@ -349,7 +360,7 @@ def test_a_claim_sets_the_shard_the_job_and_its_analyses_running(store: JobStore
     submission = submit(store, "a")
     submit(store, "b")
 
-    claim = store.claim_shard(submission.job, 1, "w1", LEASE_SECONDS)
+    claim = store.change_shard(transitions.claim, submission.job, 1, "w1", LEASE_SECONDS)
 
     assert (claim.kind, claim.fencing_token) == (ClaimOutcome.CLAIMED, 1)
     job = get_job(store, submission.job)
@@ -364,7 +375,7 @@ def test_a_shard_of_a_live_worker_cannot_be_claimed(store: JobStore, clock: Cloc
     claim_token(store, job)
     clock.advance(5)
 
-    claim = store.claim_shard(job, 0, "w2", LEASE_SECONDS)
+    claim = store.change_shard(transitions.claim, job, 0, "w2", LEASE_SECONDS)
 
     assert claim.kind is ClaimOutcome.WAIT
     assert claim.delay == pytest.approx(LEASE_SECONDS - 5)
@@ -374,7 +385,9 @@ def test_a_shard_of_a_live_worker_cannot_be_claimed(store: JobStore, clock: Cloc
 def test_one_of_many_concurrent_claims_succeeds(store: JobStore) -> None:
     job = submit(store, "a").job
 
-    claims = call_concurrently(24, lambda number: store.claim_shard(job, 0, f"w{number}", LEASE_SECONDS))
+    claims = call_concurrently(
+        24, lambda number: store.change_shard(transitions.claim, job, 0, f"w{number}", LEASE_SECONDS)
+    )
 
     assert Counter(claim.kind for claim in claims) == {ClaimOutcome.CLAIMED: 1, ClaimOutcome.WAIT: 23}
 
@@ -388,22 +401,22 @@ def test_two_workers_share_one_job(store: JobStore) -> None:
 
 
 def test_an_unknown_job_is_skipped(store: JobStore) -> None:
-    assert store.claim_shard("no-such-job", 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert store.change_shard(transitions.claim, "no-such-job", 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
     assert store.job("no-such-job") is None
     assert store.snapshot("no-such-analysis") is None
 
 
 def test_a_finished_shard_is_skipped(store: JobStore) -> None:
     job = submit(store, "a").job
-    store.finish_shard(job, 0, claim_token(store, job), shard_result(4))
+    store.change_shard(transitions.finish, job, 0, claim_token(store, job), shard_result(4))
 
-    assert store.claim_shard(job, 0, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert store.change_shard(transitions.claim, job, 0, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_an_expired_lease_counts_as_a_crash_and_the_shard_can_be_claimed(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
     fencing_token = claim_token(store, job)
-    store.report_progress(job, 0, fencing_token, 3)
+    store.change_shard(transitions.progress, job, 0, fencing_token, 3)
     clock.advance(LEASE_SECONDS + 0.1)
 
     assert claim_token(store, job, worker="w2") == fencing_token + 1
@@ -415,7 +428,9 @@ def test_a_shard_that_crashes_its_workers_fails_after_three_claims(store: JobSto
     job = submit(store, "a").job
     submit(store, "b")
     starts = 0
-    while (claim := store.claim_shard(job, 0, f"w{starts}", LEASE_SECONDS)).kind is ClaimOutcome.CLAIMED:
+    while (
+        claim := store.change_shard(transitions.claim, job, 0, f"w{starts}", LEASE_SECONDS)
+    ).kind is ClaimOutcome.CLAIMED:
         starts += 1
         clock.advance(LEASE_SECONDS + max(CRASH_DELAYS))
 
@@ -428,25 +443,31 @@ def test_a_shard_that_crashes_its_workers_fails_after_three_claims(store: JobSto
         assert snapshot.record.failure is not None
         assert snapshot.record.failure.reason == "WORKER_LOST"
         assert snapshot.record.ended == clock.now
-    assert store.claim_shard(job, 1, "w9", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert store.change_shard(transitions.claim, job, 1, "w9", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_a_shard_is_first_in_line_after_its_first_crash_and_waits_after_its_second(
     store: JobStore, clock: Clock
 ) -> None:
     job = submit(store, "a").job
-    claim_token(store, job)
-    clock.advance(LEASE_SECONDS)
-    assert store.expired_shards() == [(job, 0)]
-
-    claim_token(store, job, worker="w2")
+    claim_token(store, job, 2)
     clock.advance(LEASE_SECONDS)
 
-    assert store.expired_shards() == []  # it runs when its message is delivered, last in line
-    assert store.claim_shard(job, 0, "w3", LEASE_SECONDS) == Claim(ClaimOutcome.WAIT, delay=10.0)
-    clock.advance(10.0)
+    claim, claimed_job, index = store.claim_next((job, 0), "w2", LEASE_SECONDS)
+    assert (claim.kind, claim.fencing_token, claim.waiting_since) == (ClaimOutcome.CLAIMED, 2, clock.now)
+    assert claimed_job is not None
+    assert (claimed_job.id, claimed_job.spec, claimed_job.analyses, index) == (job, job_spec(store, job), {"a"}, 2)
+
+    clock.advance(LEASE_SECONDS + 1)
+    submit(store, "b", key="later")
+    for expected in (0, 1):
+        assert store.claim_next((job, 2), "w3", DAY)[2] == expected
+    claim, claimed_job, _ = store.claim_next((job, 2), "w3", LEASE_SECONDS, lambda spec: spec.model == "demo:same")
+    assert (claim, claimed_job) == (Claim(ClaimOutcome.WAIT, delay=9.0), None)
+    clock.advance(9.0)
     assert store.depth().crashes == 1
-    assert store.claim_shard(job, 0, "w3", LEASE_SECONDS) == Claim(ClaimOutcome.CLAIMED, fencing_token=3)
+    claim, _, index = store.claim_next((job, 0), "w3", LEASE_SECONDS)
+    assert (claim.fencing_token, index) == (3, 2)  # before the shards of the later job
     assert store.depth().crashes == 2
 
 
@@ -455,8 +476,8 @@ def test_a_renewal_extends_the_lease(store: JobStore, clock: Clock) -> None:
     fencing_token = claim_token(store, job)
     for _ in range(5):
         clock.advance(LEASE_SECONDS - 1)
-        assert store.renew_lease(job, 0, fencing_token, LEASE_SECONDS) is LeaseReply.OK
-        assert store.claim_shard(job, 0, "w2", LEASE_SECONDS).kind is ClaimOutcome.WAIT
+        assert store.change_shard(transitions.renew, job, 0, fencing_token, LEASE_SECONDS) is LeaseReply.OK
+        assert store.change_shard(transitions.claim, job, 0, "w2", LEASE_SECONDS).kind is ClaimOutcome.WAIT
     assert get_job(store, job).shards[0].crashes == 0
 
 
@@ -464,24 +485,38 @@ def test_the_progress_of_a_job_is_the_sum_of_its_shards(store: JobStore) -> None
     job = submit(store, "a").job
     first, second = claim_token(store, job, 0), claim_token(store, job, 1)
 
-    assert store.report_progress(job, 0, first, 3) is LeaseReply.OK
-    assert store.report_progress(job, 1, second, 2) is LeaseReply.OK
+    assert store.change_shard(transitions.progress, job, 0, first, 3) is LeaseReply.OK
+    assert store.change_shard(transitions.progress, job, 1, second, 2) is LeaseReply.OK
     assert get_job(store, job).done == 5
 
 
 LATE_WRITES: dict[str, tuple[Callable[[JobStore, str, int], Any], Any]] = {
     "renew_lease": (
-        lambda store, job, fencing_token: store.renew_lease(job, 0, fencing_token, LEASE_SECONDS),
+        lambda store, job, fencing_token: store.change_shard(transitions.renew, job, 0, fencing_token, LEASE_SECONDS),
         LeaseReply.LOST,
     ),
-    "progress": (lambda store, job, fencing_token: store.report_progress(job, 0, fencing_token, 2), LeaseReply.LOST),
+    "progress": (
+        lambda store, job, fencing_token: store.change_shard(transitions.progress, job, 0, fencing_token, 2),
+        LeaseReply.LOST,
+    ),
     "finish_shard": (
-        lambda store, job, fencing_token: store.finish_shard(job, 0, fencing_token, shard_result(4)),
+        lambda store, job, fencing_token: store.change_shard(
+            transitions.finish, job, 0, fencing_token, shard_result(4)
+        ),
         None,
     ),
-    "release": (lambda store, job, fencing_token: store.release_shard(job, 0, fencing_token), False),
-    "retry": (lambda store, job, fencing_token: store.retry_shard(job, 0, fencing_token, OOPS), None),
-    "fail": (lambda store, job, fencing_token: store.fail_job(job, 0, fencing_token, OOPS), False),
+    "release": (
+        lambda store, job, fencing_token: store.change_shard(transitions.release, job, 0, fencing_token),
+        False,
+    ),
+    "retry": (
+        lambda store, job, fencing_token: store.change_shard(transitions.retry, job, 0, fencing_token, OOPS),
+        None,
+    ),
+    "fail": (
+        lambda store, job, fencing_token: store.change_shard(transitions.fail, job, 0, fencing_token, OOPS),
+        False,
+    ),
 }
 
 
@@ -504,7 +539,7 @@ def test_an_outdated_fencing_token_is_rejected_by_all_calls(store: JobStore, clo
 def test_a_fencing_token_is_invalid_after_a_release(store: JobStore, call: str) -> None:
     job = submit(store, "a").job
     fencing_token = claim_token(store, job)
-    store.release_shard(job, 0, fencing_token)
+    store.change_shard(transitions.release, job, 0, fencing_token)
     before = get_job(store, job)
 
     write, rejection = LATE_WRITES[call]
@@ -518,7 +553,7 @@ def test_a_failed_job_does_not_change(store: JobStore, call: str) -> None:
     job = submit(store, "a").job
     other = claim_token(store, job, 1)
     fencing_token = claim_token(store, job)
-    store.fail_job(job, 1, other, OOPS)
+    store.change_shard(transitions.fail, job, 1, other, OOPS)
     before = get_job(store, job)
 
     write, rejection = LATE_WRITES[call]
@@ -531,9 +566,9 @@ def test_a_late_result_does_not_replace_the_result_of_another_worker(store: JobS
     job = submit(store, "a").job
     late = claim_token(store, job, worker="late")
     clock.advance(LEASE_SECONDS + 1)
-    store.finish_shard(job, 0, claim_token(store, job, worker="other"), shard_result(4, first=100))
+    store.change_shard(transitions.finish, job, 0, claim_token(store, job, worker="other"), shard_result(4, first=100))
 
-    assert store.finish_shard(job, 0, late, shard_result(4, first=900)) is None
+    assert store.change_shard(transitions.finish, job, 0, late, shard_result(4, first=900)) is None
     assert store.shard_results(job)[0].predictions.top1.tolist() == [100, 101, 102, 103]
 
 
@@ -544,13 +579,13 @@ def test_transient_errors_are_retried_with_backoff_and_the_fourth_fails_the_job(
     job = submit(store, "a").job
     for delay in (5.0, 10.0, 20.0):
         fencing_token = claim_token(store, job)
-        assert store.retry_shard(job, 0, fencing_token, OOPS) == pytest.approx(delay)
+        assert store.change_shard(transitions.retry, job, 0, fencing_token, OOPS) == pytest.approx(delay)
         clock.advance(delay / 2)
-        waiting = store.claim_shard(job, 0, "w2", LEASE_SECONDS)
+        waiting = store.change_shard(transitions.claim, job, 0, "w2", LEASE_SECONDS)
         assert (waiting.kind, waiting.delay) == (ClaimOutcome.WAIT, pytest.approx(delay / 2))
         clock.advance(delay / 2)
 
-    assert store.retry_shard(job, 0, claim_token(store, job), OOPS) == NO_RETRY
+    assert store.change_shard(transitions.retry, job, 0, claim_token(store, job), OOPS) == NO_RETRY
     snapshot = store.snapshot("a")
     assert snapshot is not None
     assert (snapshot.record.state, snapshot.record.failure) == (State.FAILED, OOPS)
@@ -559,8 +594,8 @@ def test_transient_errors_are_retried_with_backoff_and_the_fourth_fails_the_job(
 def test_a_retry_is_not_a_crash_and_resets_the_progress(store: JobStore) -> None:
     job = submit(store, "a").job
     fencing_token = claim_token(store, job)
-    store.report_progress(job, 0, fencing_token, 3)
-    store.retry_shard(job, 0, fencing_token, OOPS)
+    store.change_shard(transitions.progress, job, 0, fencing_token, 3)
+    store.change_shard(transitions.retry, job, 0, fencing_token, OOPS)
 
     shard = get_job(store, job).shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 1, 0)
@@ -570,8 +605,8 @@ def test_a_released_shard_counts_nothing_and_can_be_claimed_immediately(store: J
     job = submit(store, "a").job
     for round in range(1, 9):
         fencing_token = claim_token(store, job, worker=f"w{round}")
-        store.report_progress(job, 0, fencing_token, 2)
-        assert store.release_shard(job, 0, fencing_token) is True
+        store.change_shard(transitions.progress, job, 0, fencing_token, 2)
+        assert store.change_shard(transitions.release, job, 0, fencing_token) is True
         shard = get_job(store, job).shards[0]
         assert (shard.state, shard.fencing_token, shard.crashes, shard.retries, shard.done) == (
             State.QUEUED,
@@ -587,21 +622,21 @@ def test_a_failed_shard_fails_the_analyses_and_stops_the_other_shards(store: Job
     submit(store, "b")
     first, second = claim_token(store, job, 0), claim_token(store, job, 1)
 
-    assert store.fail_job(job, 0, first, OOPS) is True
+    assert store.change_shard(transitions.fail, job, 0, first, OOPS) is True
 
     assert {state_of(store, "a"), state_of(store, "b")} == {State.FAILED}
-    assert store.report_progress(job, 1, second, 1) is not LeaseReply.OK
-    assert store.claim_shard(job, 2, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert store.change_shard(transitions.progress, job, 1, second, 1) is not LeaseReply.OK
+    assert store.change_shard(transitions.claim, job, 2, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_a_message_of_an_ended_job_changes_nothing(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    store.fail_job(job, 0, claim_token(store, job), OOPS)
+    store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
     before = store.snapshot("a")
     assert before is not None
     clock.advance(100)
 
-    assert store.claim_shard(job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert store.change_shard(transitions.claim, job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
     after = store.snapshot("a")
     assert after is not None
@@ -610,10 +645,10 @@ def test_a_message_of_an_ended_job_changes_nothing(store: JobStore, clock: Clock
 
 def test_a_message_of_a_deleted_analysis_is_skipped(store: JobStore) -> None:
     job = submit(store, "a").job
-    store.fail_job(job, 0, claim_token(store, job), OOPS)
+    store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
     store.delete("a")
 
-    assert store.claim_shard(job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert store.change_shard(transitions.claim, job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 # cancel
@@ -632,7 +667,7 @@ def test_cancelling_one_of_two_analyses_does_not_stop_the_job(store: JobStore, c
     assert snapshot.record.failure is not None
     assert snapshot.record.failure.message == "not needed"
     assert state_of(store, "b") is State.RUNNING
-    assert store.report_progress(job, 0, fencing_token, 1) is LeaseReply.OK
+    assert store.change_shard(transitions.progress, job, 0, fencing_token, 1) is LeaseReply.OK
     assert state_of(store, "a") is State.CANCELLED
 
 
@@ -640,16 +675,16 @@ def test_cancelling_the_last_analysis_stops_the_job(store: JobStore) -> None:
     job = submit(store, "a").job
     submit(store, "b")
     fencing_token = claim_token(store, job)
-    store.finish_shard(job, 1, claim_token(store, job, 1), shard_result(4))
+    store.change_shard(transitions.finish, job, 1, claim_token(store, job, 1), shard_result(4))
 
     store.cancel("a", "")
     store.cancel("b", "")
 
-    assert store.report_progress(job, 0, fencing_token, 1) is LeaseReply.CANCEL
-    assert store.renew_lease(job, 0, fencing_token, LEASE_SECONDS) is LeaseReply.CANCEL
-    assert store.finish_shard(job, 0, fencing_token, shard_result(4)) is None
-    assert store.claim_shard(job, 2, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
-    assert store.claim_judging(job) is None
+    assert store.change_shard(transitions.progress, job, 0, fencing_token, 1) is LeaseReply.CANCEL
+    assert store.change_shard(transitions.renew, job, 0, fencing_token, LEASE_SECONDS) is LeaseReply.CANCEL
+    assert store.change_shard(transitions.finish, job, 0, fencing_token, shard_result(4)) is None
+    assert store.change_shard(transitions.claim, job, 2, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert claim_judging(store, job) is None
     assert store.shard_results(job) == []
 
 
@@ -658,21 +693,21 @@ def test_a_queued_analysis_is_cancelled_immediately_and_its_message_skipped(stor
     store.cancel("a", "")
 
     assert state_of(store, "a") is State.CANCELLED
-    assert store.claim_shard(job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert store.change_shard(transitions.claim, job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_an_analysis_in_backoff_is_cancelled_immediately(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    store.retry_shard(job, 0, claim_token(store, job), OOPS)
+    store.change_shard(transitions.retry, job, 0, claim_token(store, job), OOPS)
     store.cancel("a", "")
     clock.advance(60)
 
-    assert store.claim_shard(job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert store.change_shard(transitions.claim, job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_only_open_analyses_can_be_cancelled(store: JobStore) -> None:
     job = submit(store, "a").job
-    store.fail_job(job, 0, claim_token(store, job), OOPS)
+    store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
 
     assert store.cancel("a", "") is False
     assert store.cancel("no-such-analysis", "") is False
@@ -692,7 +727,9 @@ def test_the_last_shard_is_reported_once(store: JobStore) -> None:
     job = submit(store, "a", of=spec(total=24, shard_size=1)).job
     fences = [claim_token(store, job, shard) for shard in range(24)]
 
-    left = call_concurrently(24, lambda shard: store.finish_shard(job, shard, fences[shard], shard_result(1, shard)))
+    left = call_concurrently(
+        24, lambda shard: store.change_shard(transitions.finish, job, shard, fences[shard], shard_result(1, shard))
+    )
 
     assert sorted(left) == list(range(24))
     assert get_job(store, job).done == 24
@@ -702,19 +739,21 @@ def test_a_repeated_result_has_the_reply_of_the_first(store: JobStore) -> None:
     """A worker repeats a call whose reply was lost."""
     job = submit(store, "a", of=spec(total=8, shard_size=4)).job
     token = claim_token(store, job, 0)
-    assert [store.finish_shard(job, 0, token, shard_result(4)) for _ in range(2)] == [1, 1]
+    assert [store.change_shard(transitions.finish, job, 0, token, shard_result(4)) for _ in range(2)] == [1, 1]
     assert get_job(store, job).num_shards_left == 1
     assert store.depth().refused == 0
 
-    assert store.finish_shard(job, 0, token - 1, shard_result(4)) is None
+    assert store.change_shard(transitions.finish, job, 0, token - 1, shard_result(4)) is None
     store.cancel("a", "")
-    assert store.finish_shard(job, 0, token, shard_result(4)) is None
+    assert store.change_shard(transitions.finish, job, 0, token, shard_result(4)) is None
 
 
 def test_shard_results_are_in_the_order_of_the_shards(store: JobStore) -> None:
     job = submit(store, "a", of=spec(total=10, shard_size=4)).job
     for shard, (start, stop) in ((2, (8, 10)), (0, (0, 4)), (1, (4, 8))):
-        store.finish_shard(job, shard, claim_token(store, job, shard), shard_result(stop - start, start))
+        store.change_shard(
+            transitions.finish, job, shard, claim_token(store, job, shard), shard_result(stop - start, start)
+        )
 
     top1s = [top1 for result in store.shard_results(job) for top1 in result.predictions.top1.tolist()]
     assert top1s == list(range(10))
@@ -722,45 +761,45 @@ def test_shard_results_are_in_the_order_of_the_shards(store: JobStore) -> None:
 
 def test_judging_can_be_claimed_only_when_all_shards_are_done(store: JobStore) -> None:
     job = submit(store, "a", of=spec(total=8, shard_size=4)).job
-    assert store.claim_judging(job) is None
-    store.finish_shard(job, 0, claim_token(store, job, 0), shard_result(4))
-    assert store.claim_judging(job) is None
-    store.finish_shard(job, 1, claim_token(store, job, 1), shard_result(4, 4))
+    assert claim_judging(store, job) is None
+    store.change_shard(transitions.finish, job, 0, claim_token(store, job, 0), shard_result(4))
+    assert claim_judging(store, job) is None
+    store.change_shard(transitions.finish, job, 1, claim_token(store, job, 1), shard_result(4, 4))
 
-    assert store.claim_judging(job) is not None
-    assert store.claim_judging("no-such-job") is None
+    assert claim_judging(store, job) is not None
+    assert claim_judging(store, "no-such-job") is None
 
 
 def test_a_second_claim_of_the_judging_invalidates_the_first(store: JobStore) -> None:
     job = submit(store, "a").job
     run_all(store, job)
-    early, late = store.claim_judging(job), store.claim_judging(job)
+    early, late = claim_judging(store, job), claim_judging(store, job)
     assert early is not None
     assert late is not None
 
     assert late > early
-    assert store.finish_job(job, early) is False
+    assert store.change_job(transitions.finish_judging, job, early) is None
     assert state_of(store, "a") is State.RUNNING
-    assert store.finish_job(job, late) is True
-    assert store.finish_job(job, late) is False
+    assert store.change_job(transitions.finish_judging, job, late) is not None
+    assert store.change_job(transitions.finish_judging, job, late) is None
 
 
 def test_a_succeeded_job_leaves_no_record(store: JobStore) -> None:
     job = submit(store, "a").job
     submit(store, "b")
     run_all(store, job)
-    store.finish_job(job, store.claim_judging(job) or 0)
+    store.change_job(transitions.finish_judging, job, claim_judging(store, job) or 0)
 
     assert (store.snapshot("a"), store.snapshot("b"), store.snapshots()) == (None, None, [])
     assert store.shard_results(job) == []
-    assert store.claim_judging(job) is None
-    assert store.claim_shard(job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert claim_judging(store, job) is None
+    assert store.change_shard(transitions.claim, job, 0, "w1", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 def test_failed_judging_fails_the_analyses(store: JobStore) -> None:
     job = submit(store, "a").job
     run_all(store, job)
-    store.finish_job(job, store.claim_judging(job) or 0, OOPS)
+    store.change_job(transitions.finish_judging, job, claim_judging(store, job) or 0, OOPS)
 
     snapshot = store.snapshot("a")
     assert snapshot is not None
@@ -771,10 +810,10 @@ def test_failed_judging_fails_the_analyses(store: JobStore) -> None:
 def test_an_analysis_cancelled_while_it_is_judged_stays_cancelled(store: JobStore) -> None:
     job = submit(store, "a").job
     run_all(store, job)
-    fencing_token = store.claim_judging(job) or 0
+    fencing_token = claim_judging(store, job) or 0
     store.cancel("a", "")
 
-    assert store.finish_job(job, fencing_token) is False
+    assert store.change_job(transitions.finish_judging, job, fencing_token) is None
     assert state_of(store, "a") is State.CANCELLED
 
 
@@ -782,12 +821,12 @@ def test_an_analysis_submitted_while_an_equal_one_is_judged_is_not_lost(store: J
     """The judge archives the analyses that waited when it began; a later one must not be deleted with them."""
     job = submit(store, "early").job
     run_all(store, job)
-    fencing_token = store.claim_judging(job) or 0
+    fencing_token = claim_judging(store, job) or 0
     archived = get_job(store, job).analyses
     submit(store, "late")
     assert "late" not in archived
 
-    store.finish_job(job, fencing_token)
+    store.change_job(transitions.finish_judging, job, fencing_token)
 
     late = store.snapshot("late")
     assert late is not None
@@ -815,7 +854,7 @@ def test_analyses_that_ended_a_week_ago_are_deleted_by_the_next_submission(
     if end == "cancelled":
         store.cancel("old", "")
     else:
-        store.fail_job(job, 0, claim_token(store, job), OOPS)
+        store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
     pass_time(store, clock, 7 * DAY + 60)
 
     submit(store, "new", key="new", created=clock.now)
@@ -847,7 +886,7 @@ def finish_many(store: JobStore, clock: Clock, count: int, first: int = 0) -> No
         if number % 2:
             store.cancel(f"m{number}", "")
         else:
-            store.fail_job(job, 0, claim_token(store, job), OOPS)
+            store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
 
 
 def record_ids(store: JobStore) -> set[str]:
@@ -881,7 +920,7 @@ def test_the_end_time_decides_and_not_the_time_of_submission(five: JobStore, clo
 def test_an_analysis_deleted_beyond_the_limit_leaves_no_keys(five: JobStore, clock: Clock) -> None:
     clock.advance(1)
     job = submit(five, "first", key="first", request_id="r", body="one").job
-    five.fail_job(job, 0, claim_token(five, job), OOPS)
+    five.change_shard(transitions.fail, job, 0, claim_token(five, job), OOPS)
     finish_many(five, clock, 5)
 
     assert record_ids(five) == {"m0", "m1", "m2", "m3", "m4"}
@@ -897,7 +936,7 @@ def test_a_job_exists_as_long_as_one_of_its_analyses(five: JobStore, clock: Cloc
     clock.advance(1)
     five.cancel("a", "")
     finish_many(five, clock, 4)
-    five.fail_job(job, 0, claim_token(five, job), OOPS)
+    five.change_shard(transitions.fail, job, 0, claim_token(five, job), OOPS)
 
     assert record_ids(five) == {"m0", "m1", "m2", "m3", "b"}
     assert get_job(five, job).analyses == {"b"}
@@ -908,7 +947,7 @@ def test_the_limit_applies_to_analyses_of_one_job(five: JobStore, clock: Clock) 
         job = submit(five, f"a{number}").job
     fencing_token = claim_token(five, job)
 
-    assert five.fail_job(job, 0, fencing_token, OOPS) is True
+    assert five.change_shard(transitions.fail, job, 0, fencing_token, OOPS) is True
 
     assert len(record_ids(five)) == 5
     assert get_job(five, job).analyses == record_ids(five)
@@ -984,7 +1023,9 @@ def test_a_list_shows_retried_analyses_that_end_or_run_again(store: JobStore, cl
     assert submission is not None
     assert listed() == (State.QUEUED, None, None, clock.now)
     clock.advance(5)
-    store.fail_job(submission.job, 0, claim_token(store, submission.job), Failure("OTHER", "it broke resubmit"))
+    store.change_shard(
+        transitions.fail, submission.job, 0, claim_token(store, submission.job), Failure("OTHER", "it broke resubmit")
+    )
 
     assert listed() == (State.FAILED, Failure("OTHER", "it broke resubmit"), clock.now, clock.now)
 
@@ -998,7 +1039,7 @@ def test_a_list_shows_the_progress_of_the_job_of_a_cancelled_analysis(store: Job
         return {snapshot.job.done for snapshot in store.snapshots() if snapshot.job is not None}
 
     assert done() == {0}
-    store.report_progress(job, 0, claim_token(store, job), 3)
+    store.change_shard(transitions.progress, job, 0, claim_token(store, job), 3)
 
     assert done() == {3}
 
@@ -1114,6 +1155,13 @@ class JobStoreMachine(RuleBasedStateMachine):
         self.states: dict[str, State] = {}  # of each analysis after the last call; deleted: succeeded
         self.deleted: set[str] = set()
 
+    def is_available(self, job: Job) -> bool:
+        """Return whether a worker can claim a shard of a job."""
+        delays = (*CRASH_DELAYS, 0.0)
+        times = {State.QUEUED: lambda at: at.retry_at, State.RUNNING: lambda at: at.lease + delays[at.crashes]}
+        is_open = not job.state.is_final
+        return is_open and any(times[at.state](at) <= self.clock.now for at in job.shards if at.state in times)
+
     def count_open(self) -> int:
         return sum(not snapshot.record.state.is_final for snapshot in self.store.snapshots())
 
@@ -1135,11 +1183,16 @@ class JobStoreMachine(RuleBasedStateMachine):
             self.states[submission.analysis] = State.QUEUED
 
     @precondition(lambda self: self.jobs)
-    @rule(data=st.data())
-    def claim(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), takes_turn=st.booleans())
+    def claim(self, data: st.DataObject, takes_turn: bool) -> None:
         id = data.draw(st.sampled_from(list(self.jobs)))
         shard = data.draw(st.integers(0, self.jobs[id].spec.num_shards - 1))
-        claim = self.store.claim_shard(id, shard, "w", LEASE_SECONDS)
+        if takes_turn:
+            claim, job, shard = self.store.claim_next((id, shard), "w", LEASE_SECONDS)
+            assert (job is not None) == any(map(self.is_available, self.jobs.values()))
+            id = id if job is None else job.id
+        else:
+            claim = self.store.change_shard(transitions.claim, id, shard, "w", LEASE_SECONDS)
         if claim.kind is ClaimOutcome.CLAIMED:
             assert claim.fencing_token == self.jobs[id].shards[shard].fencing_token + 1
             self.fences.append((id, shard, claim.fencing_token))
@@ -1156,14 +1209,18 @@ class JobStoreMachine(RuleBasedStateMachine):
         start, stop = self.jobs[id].spec.bounds(shard)
         match call:
             case "renew_lease":
-                accepted = self.store.renew_lease(id, shard, fencing_token, LEASE_SECONDS) is LeaseReply.OK
+                accepted = (
+                    self.store.change_shard(transitions.renew, id, shard, fencing_token, LEASE_SECONDS) is LeaseReply.OK
+                )
             case "progress":
                 accepted = (
-                    self.store.report_progress(id, shard, fencing_token, data.draw(st.integers(0, stop - start)))
+                    self.store.change_shard(
+                        transitions.progress, id, shard, fencing_token, data.draw(st.integers(0, stop - start))
+                    )
                     is LeaseReply.OK
                 )
             case "finish_shard":
-                left = self.store.finish_shard(id, shard, fencing_token, shard_result(stop - start))
+                left = self.store.change_shard(transitions.finish, id, shard, fencing_token, shard_result(stop - start))
                 if (id, shard, fencing_token) in self.finished and not self.jobs[id].state.is_final:
                     assert before is not None
                     assert (left, self.store.job(id)) == (before.num_shards_left, before)
@@ -1174,11 +1231,11 @@ class JobStoreMachine(RuleBasedStateMachine):
                     assert left == before.num_shards_left - 1
                     self.finished.add((id, shard, fencing_token))
             case "release":
-                accepted = self.store.release_shard(id, shard, fencing_token)
+                accepted = self.store.change_shard(transitions.release, id, shard, fencing_token)
             case "retry":
-                accepted = self.store.retry_shard(id, shard, fencing_token, OOPS) is not None
+                accepted = self.store.change_shard(transitions.retry, id, shard, fencing_token, OOPS) is not None
             case _:
-                accepted = self.store.fail_job(id, shard, fencing_token, OOPS)
+                accepted = self.store.change_shard(transitions.fail, id, shard, fencing_token, OOPS)
         assert accepted == is_current
         if not accepted:
             assert self.store.job(id) == before
@@ -1204,7 +1261,7 @@ class JobStoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def claim_judging(self, data: st.DataObject) -> None:
         id = data.draw(st.sampled_from(list(self.jobs)))
-        fencing_token = self.store.claim_judging(id)
+        fencing_token = claim_judging(self.store, id)
         job = self.jobs[id]
         assert (fencing_token is not None) == (not job.state.is_final and job.num_shards_left == 0)
         if fencing_token is not None:
@@ -1217,7 +1274,7 @@ class JobStoreMachine(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, failure: Failure | None) -> None:
         id, fencing_token = data.draw(st.sampled_from(self.judges))
         is_current = self.judge[id] == fencing_token and not self.jobs[id].state.is_final
-        assert self.store.finish_job(id, fencing_token, failure) == is_current
+        assert (self.store.change_job(transitions.finish_judging, id, fencing_token, failure) is not None) == is_current
         if is_current and failure is None:
             self.jobs[id] = replace(self.jobs[id], state=State.SUCCEEDED)
 
@@ -1297,7 +1354,7 @@ def test_only_legal_transitions_happen_for_any_order_of_calls(
 
 def submit_failed(store: JobStore, request_id: str = "") -> None:
     job = submit(store, "a", request_id=request_id).job
-    store.fail_job(job, 0, claim_token(store, job), OOPS)
+    store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
 
 
 def resubmit(store: JobStore, limit: int = 10, request_id: str = "") -> Submission | None:
@@ -1316,9 +1373,9 @@ def test_a_failed_analysis_is_queued_again_under_the_same_id(store: JobStore) ->
     assert snapshot is not None
     assert (snapshot.record.state, snapshot.record.failure) == (State.QUEUED, None)
     run_all(store, submission.job)
-    fencing_token = store.claim_judging(submission.job)
+    fencing_token = claim_judging(store, submission.job)
     assert fencing_token is not None
-    assert store.finish_job(submission.job, fencing_token) is True
+    assert store.change_job(transitions.finish_judging, submission.job, fencing_token) is not None
     assert store.snapshot("a") is None
 
 
@@ -1396,11 +1453,11 @@ def test_open_jobs_of_earlier_versions_are_continued(server: RedisServer, file: 
     job = open_one.job.id
     for shard in range(4):
         fencing_token = claim_token(store, job, shard, worker="newer")
-        left = store.finish_shard(job, shard, fencing_token, shard_result(5))
+        left = store.change_shard(transitions.finish, job, shard, fencing_token, shard_result(5))
     assert left == 0
-    judging = store.claim_judging(job)
+    judging = claim_judging(store, job)
     assert judging is not None
-    assert store.finish_job(job, judging)
+    assert store.change_job(transitions.finish_judging, job, judging)
     assert list(store.snapshots()) == []
 
 
@@ -1438,9 +1495,9 @@ def read_all_keys(client: Any) -> dict[bytes, Any]:
 
 
 NEWER: dict[str, Callable[[RedisJobStore, str], object]] = {
-    "claim": lambda store, job: store.claim_shard(job, 0, "older", LEASE_SECONDS),
+    "claim": lambda store, job: store.change_shard(transitions.claim, job, 0, "older", LEASE_SECONDS),
     "cancel": lambda store, _: store.cancel("a", "not needed"),
-    "claim_judging": lambda store, job: store.claim_judging(job),
+    "claim_judging": lambda store, job: claim_judging(store, job),
 }
 
 
@@ -1616,7 +1673,7 @@ def test_an_analysis_of_a_damaged_job_is_canceled_and_computed_again(server: Red
     assert client.zrange("errata:open:analyses", 0, -1) == [b"b"]
     for name in ("open:models", "open:jobs"):
         assert not [member for member in client.zrange(f"errata:{name}", 0, -1) if member.startswith(job.encode())]
-    assert store.claim_shard(job, 0, "w", 10.0).kind is ClaimOutcome.SKIP
+    assert store.change_shard(transitions.claim, job, 0, "w", 10.0).kind is ClaimOutcome.SKIP
 
 
 def test_a_damaged_record_ends_with_its_job(server: RedisServer) -> None:
@@ -1626,7 +1683,7 @@ def test_a_damaged_record_ends_with_its_job(server: RedisServer) -> None:
     job = submit(store, "a").job
     client.hset("errata:analysis:a", "state", "NOPE")
 
-    assert store.fail_job(job, 0, claim_token(store, job), OOPS)
+    assert store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
 
     assert client.zcard("errata:open:analyses") == 0
     snapshot = store.snapshot("a")
@@ -1674,8 +1731,9 @@ def test_unknown_names_among_the_shards_do_not_keep_others_from_being_sent_again
     claim_token(store, job)
     clock.advance(DAY)
 
-    assert store.expired_shards() == [(job, 0)]
     assert store.mark_lost_messages(["models"]) == [(job, 0)]
+    claim, _, index = store.claim_next(("unknown", 1), "w2", LEASE_SECONDS)
+    assert (claim.kind, index) == (ClaimOutcome.CLAIMED, 0)
 
 
 def test_a_damaged_job_does_not_keep_others_from_being_sent_again(server: RedisServer) -> None:
@@ -1692,8 +1750,8 @@ def test_a_damaged_job_does_not_keep_others_from_being_sent_again(server: RedisS
 
 def test_a_postponed_judging_is_not_lost_until_its_message_is_due(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a", of=spec(total=4)).job
-    store.finish_shard(job, 0, claim_token(store, job), shard_result(4))
-    store.postpone_judging(job, DAY)
+    store.change_shard(transitions.finish, job, 0, claim_token(store, job), shard_result(4))
+    store.change_job(transitions.postpone_judging, job, DAY)
     clock.advance(DAY)
     assert store.mark_lost_messages([JUDGING]) == []
 
@@ -1717,12 +1775,12 @@ def test_an_error_while_old_records_are_deleted_does_not_hide_the_end_of_a_job(
         case "cancel":
             assert store.cancel("a", "")
         case "fail":
-            assert store.fail_job(job, 0, token, OOPS)
+            assert store.change_shard(transitions.fail, job, 0, token, OOPS)
         case _:
-            assert store.finish_shard(job, 0, token, shard_result(4)) == 0
-            judging = store.claim_judging(job)
+            assert store.change_shard(transitions.finish, job, 0, token, shard_result(4)) == 0
+            judging = claim_judging(store, job)
             assert judging is not None
-            assert store.finish_job(job, judging, OOPS)
+            assert store.change_job(transitions.finish_judging, job, judging, OOPS)
 
 
 def test_thousands_of_analyses_of_one_job_are_deleted_in_one_step(
@@ -1812,8 +1870,8 @@ def test_depth_counts_open_jobs_and_shards(store: JobStore, clock: Clock) -> Non
     store.heartbeat("w9")
 
     assert store.depth() == depth(running_analyses=2, running_shards=1, queued_shards=2, oldest_running=7.0)
-    store.finish_shard(job, 0, fencing_token, shard_result(4))
-    store.finish_shard(job, 0, fencing_token + 5, shard_result(4))
+    store.change_shard(transitions.finish, job, 0, fencing_token, shard_result(4))
+    store.change_shard(transitions.finish, job, 0, fencing_token + 5, shard_result(4))
     assert store.depth() == depth(running_analyses=2, queued_shards=2, oldest_running=7.0, refused=1)
     store.cancel("a", "")
     store.cancel("b", "")
@@ -2029,11 +2087,11 @@ def test_an_ended_analysis_is_due_immediately(store: JobStore, clock: Clock, end
         clock.advance(LEASE_SECONDS)
         run_all(store, job)
         assert lease_due_items(store) == {}  # it must be judged and archived first
-        store.finish_job(job, store.claim_judging(job) or 0)
+        store.change_job(transitions.finish_judging, job, claim_judging(store, job) or 0)
     elif end == "cancelled":
         store.cancel("a", "")
     else:
-        store.fail_job(job, 0, claim_token(store, job), OOPS)
+        store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
 
     assert lease_due_items(store) == {"a": 0}
 
@@ -2066,7 +2124,7 @@ def test_a_retried_analysis_gets_a_new_outbox_item_without_attempts(store: JobSt
     job = submit_for(store, "a", "registry:x").job
     store.postpone_outbox_item(outbox_item(store, "a"), 1, failed=True)
     store.delete_outbox_item(outbox_item(store, "a"))
-    store.fail_job(job, 0, claim_token(store, job), OOPS)
+    store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
     record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
 
     assert store.resubmit(record, replace(spec(), model="demo:a"), limit=10) is not None
@@ -2082,16 +2140,16 @@ def test_an_item_of_a_retried_analysis_outlives_the_lease_before_the_retry(
 ) -> None:
     """Given a retry while the failed result is written, the end of that write changes no item."""
     job = submit_for(store, "a", "registry:x").job
-    store.fail_job(job, 0, claim_token(store, job), OOPS)
+    store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
     (item,) = store.due_outbox_items(LEASE_SECONDS)
     record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "body", "e" * 64, 0.0, owner="registry:x")
     submission = store.resubmit(record, replace(spec(), model="demo:a"), limit=10)
     assert submission is not None
     if end == "failed":
-        store.fail_job(submission.job, 0, claim_token(store, submission.job), OOPS)
+        store.change_shard(transitions.fail, submission.job, 0, claim_token(store, submission.job), OOPS)
     elif end == "succeeded":
         run_all(store, submission.job)
-        store.finish_job(submission.job, store.claim_judging(submission.job) or 0)
+        store.change_job(transitions.finish_judging, submission.job, claim_judging(store, submission.job) or 0)
 
     store.postpone_outbox_item(item, DAY, failed=True)
     store.delete_outbox_item(item)

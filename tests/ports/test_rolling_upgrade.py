@@ -17,7 +17,7 @@ from redis_job_store import RedisJobStore
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
-from service.jobs import records
+from service.jobs import records, transitions
 from service.jobs.store import MODELS, Outcome
 from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec, LeaseReply, ShardResult
 from service.key_value.redis_backend import connect
@@ -84,9 +84,9 @@ def submit(store: RedisJobStore, id: str, spec: JobSpec = SPEC) -> str:
 
 
 def finish(store: RedisJobStore, job: str, shard: int) -> int | None:
-    claim = store.claim_shard(job, shard, "newer", LEASE_SECONDS)
+    claim = store.change_shard(transitions.claim, job, shard, "newer", LEASE_SECONDS)
     assert claim.kind is ClaimOutcome.CLAIMED
-    return store.finish_shard(job, shard, claim.fencing_token, RESULT)
+    return store.change_shard(transitions.finish, job, shard, claim.fencing_token, RESULT)
 
 
 def open_keys(store: RedisJobStore) -> set[str]:
@@ -101,10 +101,10 @@ def test_this_release_finishes_a_job_that_the_previous_one_queued(
     job = previous.submit("a")
 
     assert [finish(store, job, shard) for shard in range(3)] == [2, 1, 0]
-    token = store.claim_judging(job)
-    assert token is not None
+    claimed = store.change_job(transitions.claim_judging, job)
+    assert claimed is not None
     assert len(store.shard_results(job)) == 3
-    assert store.finish_job(job, token) is True
+    assert store.change_job(transitions.finish_judging, job, claimed.judging_token) is not None
     assert store.snapshots() == []
     assert open_keys(store) == set()
 
@@ -131,7 +131,7 @@ def test_both_releases_share_the_shards_of_a_job(store: RedisJobStore, previous:
 
     kind, fence = previous.claim_shard(job, 0)
     assert (kind, finish(store, job, 1), previous.claim_shard(job, 1)[0]) == ("claimed", 2, "skip")
-    assert store.claim_shard(job, 0, "newer", LEASE_SECONDS).kind is ClaimOutcome.WAIT
+    assert store.change_shard(transitions.claim, job, 0, "newer", LEASE_SECONDS).kind is ClaimOutcome.WAIT
     assert previous.finish_shard(job, 0, fence) == 1
     assert finish(store, job, 2) == 0
     assert previous.judge(job) == 1
@@ -144,7 +144,7 @@ def test_a_shard_moves_between_the_releases_when_its_lease_expires(
     job = previous.submit("a")
     _, older = previous.claim_shard(job, 0)
     clock.now += LEASE_SECONDS + 1
-    newer = store.claim_shard(job, 0, "newer", LEASE_SECONDS)
+    newer = store.change_shard(transitions.claim, job, 0, "newer", LEASE_SECONDS)
     assert (newer.kind, newer.fencing_token) == (ClaimOutcome.CLAIMED, older + 1)
     assert previous.finish_shard(job, 0, older) == -1  # fenced
     clock.now += LEASE_SECONDS + 1
@@ -152,8 +152,9 @@ def test_a_shard_moves_between_the_releases_when_its_lease_expires(
     kind, last = previous.claim_shard(job, 0)
 
     assert (kind, last) == ("claimed", older + 2)
-    assert store.renew_lease(job, 0, newer.fencing_token, LEASE_SECONDS) is LeaseReply.LOST
-    assert store.expired_shards() == []  # the older worker's lease is not in the index, but it is live
+    assert store.change_shard(transitions.renew, job, 0, newer.fencing_token, LEASE_SECONDS) is LeaseReply.LOST
+    _, _, index = store.claim_next((job, 0), "newer", LEASE_SECONDS)
+    assert index == 1  # the older worker's lease is not in the index, but it is live
     assert store.depth().refused == 1  # renewals are not counted
     result = store.job(job)
     assert result is not None
@@ -171,8 +172,8 @@ def test_failures_and_request_ids_are_shared(store: RedisJobStore, previous: Pre
     again = store.resubmit(record("a"), SPEC, limit=10)
 
     assert again is not None
-    claim = store.claim_shard(again.job, 0, "newer", LEASE_SECONDS)
-    assert store.fail_job(again.job, 0, claim.fencing_token, OOPS)
+    claim = store.change_shard(transitions.claim, again.job, 0, "newer", LEASE_SECONDS)
+    assert store.change_shard(transitions.fail, again.job, 0, claim.fencing_token, OOPS)
     member, (fields, *_) = previous.run("list")[0][0], previous.run("snapshot", "a")
     assert (member, dict(zip(fields[::2], fields[1::2], strict=True))[b"state"]) == (b"a", b"FAILED")
 
@@ -192,7 +193,7 @@ def test_a_write_of_the_previous_release_between_read_and_commit_repeats_the_ste
 
     monkeypatch.setattr(store._backend, "commit", commit_late)
 
-    assert store.claim_shard(job, 0, "newer", LEASE_SECONDS).kind is ClaimOutcome.WAIT
+    assert store.change_shard(transitions.claim, job, 0, "newer", LEASE_SECONDS).kind is ClaimOutcome.WAIT
     result = store.job(job)
     assert result is not None
     assert result.shards[0].worker == "older"
@@ -228,11 +229,11 @@ def _step(store: RedisJobStore, previous: PreviousRelease, job: str, choose: ran
         kind, fence = previous.claim_shard(job, shard)
         left = -1 if kind != "claimed" or abandons else previous.finish_shard(job, shard, fence)
         if left == 0:
-            token = store.claim_judging(job)
-            assert token is not None
-            assert store.finish_job(job, token)
+            claimed = store.change_job(transitions.claim_judging, job)
+            assert claimed is not None
+            assert store.change_job(transitions.finish_judging, job, claimed.judging_token)
     else:
-        claim = store.claim_shard(job, shard, "newer", LEASE_SECONDS)
+        claim = store.change_shard(transitions.claim, job, shard, "newer", LEASE_SECONDS)
         is_claimed = claim.kind is ClaimOutcome.CLAIMED and not abandons
-        if is_claimed and store.finish_shard(job, shard, claim.fencing_token, RESULT) == 0:
+        if is_claimed and store.change_shard(transitions.finish, job, shard, claim.fencing_token, RESULT) == 0:
             assert previous.judge(job) == 1

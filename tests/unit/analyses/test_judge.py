@@ -1,10 +1,12 @@
 """Judging a job: the results of its analyses, an unavailable archive, and internal errors."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from errata.errors import AnalysisNotFound, DamagedRecord, NewerRecord, PermanentError, Unavailable
+from errata.errors import AnalysisNotFound, DamagedRecord, PermanentError, Unavailable
 
 from service.analyses import judge, lifecycle
 from service.analyses import submit as submitting
@@ -12,6 +14,7 @@ from service.analyses.judge import MAX_ATTEMPTS, digest_predictions, judge_job
 from service.analyses.queries import get
 from service.analyses.submit import submit
 from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, State
+from service.jobs import transitions
 from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Job, ShardResult
 from service.jobs.worker import RetryLater
 
@@ -28,9 +31,9 @@ def predict_job(backend: Backend, count: int = 1, predicted: int = 7) -> tuple[s
     ((job, shards),) = backend.sent
     for shard in range(shards):
         start, stop = backend.store.job(job).spec.bounds(shard)
-        fencing_token = backend.store.claim_shard(job, shard, "w1", 20.0).fencing_token
+        fencing_token = backend.store.change_shard(transitions.claim, job, shard, "w1", 20.0).fencing_token
         result = ShardResult(Predictions(np.full(stop - start, predicted, dtype=np.int16)), INFO)
-        backend.store.finish_shard(job, shard, fencing_token, result)
+        backend.store.change_shard(transitions.finish, job, shard, fencing_token, result)
     return job, analyses
 
 
@@ -75,17 +78,14 @@ def test_judging_twice_changes_nothing(backend: Backend) -> None:
 def test_a_job_of_a_newer_version_is_retried_later(backend: Backend) -> None:
     job, _ = predict_job(backend)
     before = backend.store.job(job)
-
-    def refuse(job_id: str) -> int | None:
-        raise NewerRecord(f"the job {job_id}: expected schema 1 at most, got 2")
-
-    backend.store.claim_judging = refuse
+    backend.store.run(lambda tx: tx.write("HSET", f"errata:job:{job}", "spec", '{"schema": 999}'))
 
     with pytest.raises(RetryLater) as later:
         judge_job(backend.ports, job)
+
     assert later.value.seconds == FIRST_RETRY_SECONDS
     assert backend.archive.num_writes == 0
-    newer = backend.store.job(job)
+    newer = backend.store.run(lambda tx: tx.job(job))
     assert before is not None
     assert newer is not None
     assert newer.judging_sent >= before.judging_sent + FIRST_RETRY_SECONDS
@@ -200,10 +200,14 @@ def test_shards_of_different_weights_are_never_one_result(backend: Backend) -> N
     ((job, shards),) = backend.sent
     for shard in range(shards):
         start, stop = backend.store.job(job).spec.bounds(shard)
-        fencing_token = backend.store.claim_shard(job, shard, "w1", 20.0).fencing_token
+        fencing_token = backend.store.change_shard(transitions.claim, job, shard, "w1", 20.0).fencing_token
         info = replace(INFO, weights_sha256=f"{shard}" * 64)
-        backend.store.finish_shard(
-            job, shard, fencing_token, ShardResult(Predictions(np.zeros(stop - start, dtype=np.int16)), info)
+        backend.store.change_shard(
+            transitions.finish,
+            job,
+            shard,
+            fencing_token,
+            ShardResult(Predictions(np.zeros(stop - start, dtype=np.int16)), info),
         )
 
     judge_job(backend.ports, job)
@@ -279,8 +283,10 @@ def test_missing_images_are_named_and_too_many_fail_the_analysis(backend: Backen
             top1 = np.full(stop - start, 7, dtype=np.int16)
             top1[: min(missing, len(top1))] = -1
             missing -= min(missing, len(top1))
-            fencing_token = backend.store.claim_shard(job, shard, "w1", 20.0).fencing_token
-            backend.store.finish_shard(job, shard, fencing_token, ShardResult(Predictions(top1), INFO))
+            fencing_token = backend.store.change_shard(transitions.claim, job, shard, "w1", 20.0).fencing_token
+            backend.store.change_shard(
+                transitions.finish, job, shard, fencing_token, ShardResult(Predictions(top1), INFO)
+            )
 
         judge_job(backend.ports, job)
 
@@ -308,18 +314,20 @@ def test_an_unavailable_store_is_awaited_before_the_message_is_retried(
     monkeypatch.setattr(judge, "POLL_SECONDS", 0.001)
     job, (analysis,) = predict_job(backend)
     pings = iter([False, False, True])
-    finish = backend.store.finish_job
+    change_job = backend.store.change_job
 
-    def fail_to_finish(*_: object) -> bool:
-        raise Unavailable("Redis is unavailable")
+    def fail_to_finish(transition: Callable[..., Any], *arguments: Any) -> Any:
+        if transition is transitions.finish_judging:
+            raise Unavailable("Redis is unavailable")
+        return change_job(transition, *arguments)
 
-    backend.store.finish_job = fail_to_finish  # type: ignore[method-assign]
+    backend.store.change_job = fail_to_finish  # type: ignore[method-assign]
     backend.store.ping = lambda: next(pings)  # type: ignore[method-assign]
     with pytest.raises(RetryLater):
         judge_job(backend.ports, job)
     assert next(pings, None) is None  # it waited for the store
 
-    backend.store.finish_job = finish  # type: ignore[method-assign]
+    backend.store.change_job = change_job  # type: ignore[method-assign]
     judge_job(backend.ports, job)
     assert get(backend.ports.stores, analysis.id).state is State.SUCCEEDED
     assert [analysis.id for analysis in backend.finished] == [analysis.id]

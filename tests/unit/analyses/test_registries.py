@@ -24,6 +24,7 @@ from service.domain import (
     RegistryRule,
     State,
 )
+from service.jobs import transitions
 from service.jobs.transitions import ShardResult, WorkerOffer
 
 from .conftest import MODEL, Backend
@@ -109,10 +110,14 @@ def finish(backend: Backend) -> None:
             continue
         for shard in range(shards):
             start, stop = job.spec.bounds(shard)
-            fencing_token = backend.store.claim_shard(job_id, shard, "w", 20.0).fencing_token
+            fencing_token = backend.store.change_shard(transitions.claim, job_id, shard, "w", 20.0).fencing_token
             top1 = np.full(stop - start, 7, dtype=np.int16)
-            backend.store.finish_shard(
-                job_id, shard, fencing_token, ShardResult(Predictions(top1), ModelInfo(MODEL, "n", "0" * 64, "t"))
+            backend.store.change_shard(
+                transitions.finish,
+                job_id,
+                shard,
+                fencing_token,
+                ShardResult(Predictions(top1), ModelInfo(MODEL, "n", "0" * 64, "t")),
             )
         judge_job(backend.ports, job_id)
 
@@ -124,8 +129,10 @@ def test_an_event_is_queued_even_if_its_analysis_ends_and_is_deleted_at_once(bac
     ports = backend.ports
 
     def fail_at_once(job_id: str, count: int) -> None:
-        token = backend.store.claim_shard(job_id, 0, "w", 20.0).fencing_token
-        assert backend.store.fail_job(job_id, 0, token, Failure("MODEL_NOT_FOUND", "the version was deleted"))
+        token = backend.store.change_shard(transitions.claim, job_id, 0, "w", 20.0).fencing_token
+        assert backend.store.change_shard(
+            transitions.fail, job_id, 0, token, Failure("MODEL_NOT_FOUND", "the version was deleted")
+        )
         for item in backend.store.due_outbox_items(60.0):
             write_back(ports, {"prod": registry}, item)
 

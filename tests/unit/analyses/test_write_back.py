@@ -16,6 +16,7 @@ from service.analyses.submit import submit
 from service.analyses.write_back import LEASE_SECONDS, WriteBack, WriteBackResult
 from service.analyses.write_back_queues import MAX_QUEUED, WriteBackQueues
 from service.domain import AnalysisRequest, Failure, GateDecision, ModelInfo, Predictions, State
+from service.jobs import transitions
 from service.jobs.transitions import OutboxItem, ShardResult
 
 from .conftest import MODEL, Backend
@@ -94,17 +95,27 @@ def finish(backend: Backend, analysis: str, predicted: int = 7) -> None:
     assert job is not None
     for shard in range(job.spec.num_shards):
         start, stop = job.spec.bounds(shard)
-        fencing_token = backend.store.claim_shard(job_id, shard, "w", 20.0).fencing_token
+        fencing_token = backend.store.change_shard(transitions.claim, job_id, shard, "w", 20.0).fencing_token
         predictions = Predictions(np.full(stop - start, predicted, dtype=np.int16))
-        backend.store.finish_shard(
-            job_id, shard, fencing_token, ShardResult(predictions, ModelInfo(MODEL, "net", "0" * 64, "none"))
+        backend.store.change_shard(
+            transitions.finish,
+            job_id,
+            shard,
+            fencing_token,
+            ShardResult(predictions, ModelInfo(MODEL, "net", "0" * 64, "none")),
         )
     judge_job(backend.ports, job_id)
 
 
 def fail(backend: Backend, analysis: str, failure: Failure = OOPS) -> None:
     job = job_of(backend, analysis)
-    assert backend.store.fail_job(job, 0, backend.store.claim_shard(job, 0, "w", 20.0).fencing_token, failure)
+    assert backend.store.change_shard(
+        transitions.fail,
+        job,
+        0,
+        backend.store.change_shard(transitions.claim, job, 0, "w", 20.0).fencing_token,
+        failure,
+    )
 
 
 def write_back(backend: Backend, writer: Recorder, after: float = MAX_RETRY_SECONDS) -> dict[WriteBackResult, int]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import Failure, ModelInfo, Predictions, State
-from service.jobs import lost_messages, transitions
+from service.jobs import transitions
 from service.jobs.transitions import (
     CRASHES,
     REFUSED,
@@ -61,13 +61,13 @@ def status(state: State = State.RUNNING, left: int = 2, **fields: Any) -> JobSta
 
 
 def claim(job: JobStatus, shard: Shard, now: float = NOW) -> Step[Claim]:
-    return transitions.claim(job, shard, now, 0, "w2", LEASE_SECONDS)
+    return transitions.claim(job, shard, now, "w2", LEASE_SECONDS)
 
 
 def test_a_queued_shard_is_claimed() -> None:
     step = claim(status(State.QUEUED), Shard(sent=NOW - 9))
 
-    assert step.reply == Claim(ClaimOutcome.CLAIMED, fencing_token=1)
+    assert step.reply == Claim(ClaimOutcome.CLAIMED, fencing_token=1, waiting_since=NOW - 9)
     assert step.shard == Shard(
         State.RUNNING, fencing_token=1, lease=NOW + LEASE_SECONDS, worker="w2", claimed_at=NOW, sent=NOW - 9
     )
@@ -87,7 +87,17 @@ def test_a_shard_in_backoff_is_claimed_after_its_delay() -> None:
     before = Shard(fencing_token=2, retries=1, retry_at=NOW + 3)
 
     assert claim(status(), before) == Step(Claim(ClaimOutcome.WAIT, delay=3.0), status(), before)
-    assert claim(status(), before, NOW + 3).reply == Claim(ClaimOutcome.CLAIMED, fencing_token=3)
+    assert claim(status(), before, NOW + 3).reply == Claim(ClaimOutcome.CLAIMED, 3, waiting_since=status().created)
+
+
+def test_a_shard_that_the_worker_cannot_run_is_postponed() -> None:
+    step = transitions.claim(status(), Shard(sent=NOW - 9), NOW, "w2", LEASE_SECONDS, can_run=False)
+
+    assert step == Step(Claim(ClaimOutcome.WAIT, delay=5.0), status(), Shard(sent=NOW + 5))
+
+
+def test_a_shard_that_was_postponed_did_not_wait_longer_than_until_now() -> None:
+    assert claim(status(), Shard(sent=NOW + 5)).reply.waiting_since == NOW
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED])
@@ -101,7 +111,7 @@ def test_an_ended_job_or_shard_is_skipped_without_a_change(state: State) -> None
 def test_an_expired_lease_counts_as_a_crash_and_gets_a_new_fencing_token() -> None:
     step = claim(status(), RUNNING, NOW + 5.1)
 
-    assert step.reply == Claim(ClaimOutcome.CLAIMED, fencing_token=5)
+    assert step.reply == Claim(ClaimOutcome.CLAIMED, fencing_token=5, waiting_since=RUNNING.lease)
     assert (step.shard.crashes, step.shard.done, step.shard.worker) == (1, 0, "w2")
     assert step.counter == CRASHES
 
@@ -175,7 +185,7 @@ def test_the_fourth_transient_error_fails_the_job() -> None:
 
 @pytest.mark.parametrize(("attempts", "delay"), [(1, 5), (2, 10), (12, 60), (500, 60)])
 def test_the_delay_before_the_next_judging_grows_up_to_a_minute(attempts: int, delay: float) -> None:
-    assert lost_messages.judging_delay(attempts) == delay
+    assert transitions.judging_delay(attempts) == delay
 
 
 # lost messages: the engine redelivers the messages of dead workers within a heartbeat of 30 s
@@ -184,26 +194,28 @@ SENT = Shard(sent=NOW)
 
 
 @pytest.mark.parametrize(
-    ("shard", "seconds", "is_empty", "is_lost"),
+    ("shard", "seconds", "is_lost"),
     [
-        (SENT, 9.0, True, False),
-        (SENT, 11.0, True, True),
-        (SENT, 1e6, False, False),
-        (replace(SENT, retry_at=NOW + 20), 19.0, True, False),
-        (replace(SENT, state=State.RUNNING, lease=NOW + 20), 59.0, True, False),
-        (replace(SENT, state=State.RUNNING, lease=NOW + 20), 61.0, True, True),
-        (replace(SENT, state=State.RUNNING, lease=NOW + 20, crashes=1), 69.0, True, False),
-        (replace(SENT, state=State.RUNNING, lease=NOW + 20, crashes=1), 71.0, True, True),
-        (replace(SENT, state=State.RUNNING, lease=NOW + 20, sent=NOW + 30), 61.0, True, False),
-        (replace(SENT, state=State.RUNNING, lease=NOW + 20), 59.0, False, False),
-        (replace(SENT, state=State.RUNNING, lease=NOW + 20), 61.0, False, True),
-        (replace(SENT, state=State.SUCCEEDED), 1e6, True, False),
+        (SENT, 9.0, False),
+        (SENT, 11.0, True),
+        (replace(SENT, retry_at=NOW + 20), 19.0, False),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20), 59.0, False),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20), 61.0, True),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20, crashes=1), 69.0, False),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20, crashes=1), 71.0, True),
+        (replace(SENT, state=State.RUNNING, lease=NOW + 20, sent=NOW + 30), 61.0, False),
+        (replace(SENT, state=State.SUCCEEDED), 1e6, False),
     ],
 )
-def test_a_message_is_lost_some_time_after_it_was_sent_if_no_other_message_runs_its_shard(
-    shard: Shard, seconds: float, is_empty: bool, is_lost: bool
+def test_a_message_is_lost_if_its_shard_can_be_claimed_for_some_time(
+    shard: Shard, seconds: float, is_lost: bool
 ) -> None:
-    assert lost_messages.is_shard_lost(shard, NOW + seconds, is_empty, HEARTBEAT) == is_lost
+    later = NOW + seconds
+
+    assert transitions.is_lost(shard, later, HEARTBEAT) == is_lost
+    marked = replace(shard, sent=later) if is_lost else shard
+    assert transitions.mark_lost(status(), shard, later, HEARTBEAT) == Step(is_lost, status(), marked)
+    assert transitions.mark_lost(status(State.FAILED), shard, later, HEARTBEAT).reply is False
 
 
 @pytest.mark.parametrize(
@@ -218,7 +230,7 @@ def test_a_message_is_lost_some_time_after_it_was_sent_if_no_other_message_runs_
     ],
 )
 def test_a_judging_is_lost_after_the_delay_of_its_next_attempt(job: JobStatus, seconds: float, is_lost: bool) -> None:
-    marked = lost_messages.mark_judging_lost(job, NOW + seconds, HEARTBEAT)
+    marked = transitions.mark_judging_lost(job, NOW + seconds, HEARTBEAT)
 
     assert marked == (replace(job, judging_sent=NOW + seconds) if is_lost else None)
 

@@ -8,20 +8,18 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from errata.errors import (
-    DamagedRecord,
     ErrataError,
     ImagesMissing,
     InvalidModelId,
     ModelNotFound,
     ModelRefused,
-    NewerRecord,
     PermanentError,
     Unavailable,
     WorkerLost,
 )
 
 from service.domain import AnalysisRequest, Failure, LabelSpace, ModelInfo, Observer, Predictions, State
-from service.jobs import worker
+from service.jobs import transitions, worker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.store import MODELS
 from service.jobs.transitions import (
@@ -29,12 +27,11 @@ from service.jobs.transitions import (
     MAX_CRASHES,
     AnalysisRecord,
     ClaimOutcome,
-    Job,
     JobSpec,
     LeaseReply,
     ShardResult,
 )
-from service.jobs.worker import LEASE_SECONDS, Drain, RetryLater, Worker, _waiting_since
+from service.jobs.worker import LEASE_SECONDS, Drain, RetryLater, Worker
 
 NAMES = [f"{number}.jpg" for number in range(10)]
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
@@ -196,7 +193,7 @@ def test_the_lease_is_renewed_during_slow_batches_and_loads(backend: Backend, mo
         deadline = time.monotonic() + 10
         while lease() < backend.clock.now + LEASE_SECONDS and time.monotonic() < deadline:
             time.sleep(0.001)
-        claims.append(backend.store.claim_shard(backend.job, 0, "w2", LEASE_SECONDS).kind)
+        claims.append(backend.store.change_shard(transitions.claim, backend.job, 0, "w2", LEASE_SECONDS).kind)
 
     backend.run(0, FakePredictor(slow, load=slow, size=1))
 
@@ -226,12 +223,14 @@ def test_the_failure_of_a_job_is_reported_once(backend: Backend, error: Exceptio
 
 def test_the_failure_of_a_job_that_crashed_too_many_workers_is_reported(backend: Backend) -> None:
     for _ in range(MAX_CRASHES):
-        backend.store.claim_shard(backend.job, 0, "dies", LEASE_SECONDS)
+        backend.store.change_shard(transitions.claim, backend.job, 0, "dies", LEASE_SECONDS)
         backend.clock.now += LEASE_SECONDS + max(CRASH_DELAYS)
 
-    backend.run(0, FakePredictor())
+    for shard in range(3):  # the shard that crashes repeatedly comes last
+        backend.run(shard, FakePredictor())
 
     assert backend.finished == [backend.job]
+    assert backend.judged == []
     assert backend.failure is not None
     assert backend.failure.reason == "WORKER_LOST"
 
@@ -248,7 +247,7 @@ def test_a_shard_of_another_worker_is_retried_later(backend: Backend) -> None:
     job = backend.store.job(backend.job)
     assert job is not None
     for index in range(job.num_shards):  # otherwise, the worker takes another shard
-        backend.store.claim_shard(backend.job, index, "w0", LEASE_SECONDS)
+        backend.store.change_shard(transitions.claim, backend.job, index, "w0", LEASE_SECONDS)
     predictor = FakePredictor()
 
     with pytest.raises(RetryLater) as later:
@@ -283,7 +282,7 @@ def test_a_permanent_error_fails_the_job(backend: Backend, error: ErrataError, m
     backend.run(0, FakePredictor(load=raise_error(error)) if moment == "load" else FakePredictor(raise_error(error)))
 
     assert backend.failure == Failure(error.reason, error.message)
-    assert backend.store.claim_shard(backend.job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
+    assert backend.store.change_shard(transitions.claim, backend.job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
 @pytest.mark.slow
@@ -379,8 +378,10 @@ def test_a_worker_that_lost_its_shard_stops_and_the_other_result_stays(backend: 
     def frozen(number: int) -> None:
         if number == 1:
             backend.clock.now += LEASE_SECONDS + 1
-            claim = backend.store.claim_shard(backend.job, 0, "other", LEASE_SECONDS)
-            backend.store.finish_shard(backend.job, 0, claim.fencing_token, ShardResult(Predictions(other), INFO))
+            claim = backend.store.change_shard(transitions.claim, backend.job, 0, "other", LEASE_SECONDS)
+            backend.store.change_shard(
+                transitions.finish, backend.job, 0, claim.fencing_token, ShardResult(Predictions(other), INFO)
+            )
 
     backend.run(0, FakePredictor(frozen))
 
@@ -391,7 +392,7 @@ def test_a_worker_that_lost_its_shard_stops_and_the_other_result_stays(backend: 
 def test_an_error_of_a_worker_that_lost_its_shard_fails_nothing(backend: Backend) -> None:
     def frozen(_: int) -> None:
         backend.clock.now += LEASE_SECONDS + 1
-        backend.store.claim_shard(backend.job, 0, "other", LEASE_SECONDS)
+        backend.store.change_shard(transitions.claim, backend.job, 0, "other", LEASE_SECONDS)
         raise ModelRefused("too late")
 
     backend.run(0, FakePredictor(frozen))
@@ -464,20 +465,10 @@ def test_a_worker_leaves_jobs_that_it_cannot_run_to_others(backend: Backend) -> 
     assert backend.finished == []
 
 
-class UnreadableStore(InMemoryJobStore):
-    """A store whose jobs this version cannot read."""
-
-    error: Unavailable = Unavailable("")
-
-    def job(self, job_id: str) -> Job | None:
-        raise self.error
-
-
-@pytest.mark.parametrize("error", [DamagedRecord("the job is damaged"), NewerRecord("the job is newer")])
-def test_the_message_of_an_unreadable_job_is_not_lost_while_it_is_postponed(error: Unavailable) -> None:
+@pytest.mark.parametrize("spec", ["damaged", '{"schema": 999}'])
+def test_the_message_of_an_unreadable_job_is_not_lost_while_it_is_postponed(backend: Backend, spec: str) -> None:
     """A message that counts as lost is sent again, so that the messages of the shard would multiply."""
-    backend = Backend(UnreadableStore)
-    backend.store.error = error
+    backend.store.run(lambda tx: tx.write("HSET", f"errata:job:{backend.job}", "spec", spec))
     backend.clock.now += 60.0
 
     with pytest.raises(RetryLater) as later:
@@ -489,21 +480,13 @@ def test_the_message_of_an_unreadable_job_is_not_lost_while_it_is_postponed(erro
 
 def test_the_failure_of_a_job_is_reported_only_by_the_worker_that_caused_it(backend: Backend) -> None:
     def fail_elsewhere(_: int) -> None:
-        claim = backend.store.claim_shard(backend.job, 1, "other", LEASE_SECONDS)
-        backend.store.fail_job(backend.job, 1, claim.fencing_token, Failure("OOPS", "failed"))
+        claim = backend.store.change_shard(transitions.claim, backend.job, 1, "other", LEASE_SECONDS)
+        backend.store.change_shard(transitions.fail, backend.job, 1, claim.fencing_token, Failure("OOPS", "failed"))
         raise OSError("the connection was reset")
 
     backend.run(0, FakePredictor(fail_elsewhere))
 
     assert backend.finished == []
-
-
-def test_a_shard_that_was_postponed_did_not_wait_longer_than_until_now(backend: Backend) -> None:
-    backend.store.postpone_shard(backend.job, 0, 1e9)
-    job = backend.store.job(backend.job)
-    assert job is not None
-
-    assert _waiting_since(job, 0) <= time.time()
 
 
 def test_a_draining_worker_claims_no_shard_and_releases_the_one_it_loads(backend: Backend) -> None:
@@ -536,7 +519,10 @@ def wait_for_interrupt(backend: Backend, stop: Callable[[], object]) -> Callable
 def lose_lease(backend: Backend) -> None:
     """Let another worker claim the shard."""
     backend.clock.now += LEASE_SECONDS + 1
-    assert backend.store.claim_shard(backend.job, 0, "other", LEASE_SECONDS).kind is ClaimOutcome.CLAIMED
+    assert (
+        backend.store.change_shard(transitions.claim, backend.job, 0, "other", LEASE_SECONDS).kind
+        is ClaimOutcome.CLAIMED
+    )
 
 
 @pytest.mark.parametrize("moment", ["load", "predict"])
@@ -575,15 +561,15 @@ def test_a_cancelled_batch_can_end_so_that_the_model_stays_loaded(
 ) -> None:
     monkeypatch.setattr(worker, "RENEW_SECONDS", 0.001)
     renewed = threading.Event()
-    renew = backend.store.renew_lease
+    change_shard = backend.store.change_shard
 
-    def renew_lease(*arguments: object) -> object:
-        reply = renew(*arguments)  # type: ignore[arg-type]
+    def record_replies(*arguments: object) -> object:
+        reply = change_shard(*arguments)  # type: ignore[arg-type]
         if reply is not LeaseReply.OK:
             renewed.set()
         return reply
 
-    monkeypatch.setattr(backend.store, "renew_lease", renew_lease)
+    monkeypatch.setattr(backend.store, "change_shard", record_replies)
 
     def cancel(_: int) -> None:
         backend.store.cancel("a", "")
