@@ -1,17 +1,16 @@
 """The rules that span a job and the analyses that wait for it: each function is a part of one atomic step."""
 
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
-from service.jobs import fair_order, records, transitions
+from service.jobs import records, transitions
 from service.jobs.records import ANALYSES, JOBS, read_or_none
-from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction, shard_command, waiting_command
-from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, JobSpec, JobStatus, RecordStatus, Shard, Step
+from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction, waiting_command
+from service.jobs.transitions import AnalysisRecord, JobSpec, JobStatus, RecordStatus
 from service.key_value.commands import PREFIX, texts
 
 Reply = TypeVar("Reply")
@@ -66,63 +65,7 @@ def count_open(tx: JobTransaction, owner: str) -> int:
     return sum(records.owner_of(tx.constant(ANALYSES, analysis_id)) == owner for analysis_id in ids)
 
 
-def change_shard(
-    tx: JobTransaction,
-    transition: Callable[Concatenate[JobStatus, Shard, float, Arguments], Step[Reply]],
-    job_id: str,
-    index: int,
-    *args: Arguments.args,
-    **kwargs: Arguments.kwargs,
-) -> Reply:
-    """Apply a transition to a shard and its job, and return its reply.
-
-    Raises:
-        NewerRecord: This version claims a shard of a job that a newer version of Errata wrote.
-    """
-    tx.prefetch(JOBS.command(job_id), shard_command(job_id, index))
-    # The record of a job that has succeeded is deleted.
-    job = tx.job(job_id) or JobStatus(job_id, 0, 0, "", 0.0, State.SUCCEEDED)
-    shard = tx.shard(job_id, index) or Shard(State.SUCCEEDED)
-    step = transition(job, shard, tx.now, *args, **kwargs)
-    if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.JOB_FAILED):
-        tx.prefetch(JOBS.constant_command(job_id), waiting_command(job_id))
-        tx.check_known(JOBS, job_id)
-        tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)
-    if step.result is not None:
-        tx.write("SET", f"{PREFIX}part:{job_id}:{index}", records.pack_shard_result(step.result))
-    if step.counter:
-        tx.write("INCR", PREFIX + step.counter)
-    if step.shard != shard:
-        tx.update_shard(job_id, index, step.shard)
-    if step.job != job:
-        _write_job(tx, job, step.job)
-    return step.reply
-
-
-def change_job(
-    tx: JobTransaction,
-    transition: Callable[Concatenate[JobStatus, float, Arguments], JobStatus | None],
-    job_id: str,
-    *args: Arguments.args,
-    **kwargs: Arguments.kwargs,
-) -> JobStatus | None:
-    """Apply a transition to a job; return the changed job, None if the transition changes nothing.
-
-    Raises:
-        NewerRecord: This version claims the judging of a job that a newer version of Errata wrote.
-    """
-    tx.prefetch(JOBS.command(job_id), JOBS.constant_command(job_id), waiting_command(job_id))
-    before = tx.job(job_id)
-    job = before and transition(before, tx.now, *args, **kwargs)
-    if before is None or job is None:
-        return None
-    if job.judging_token != before.judging_token:
-        tx.check_known(JOBS, job_id)
-    _write_job(tx, before, job)
-    return job
-
-
-def _write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
+def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
     """Store the changes of a job, and update the analyses that wait for it."""
     tx.update_job(job)
     if job.state is before.state:

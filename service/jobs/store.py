@@ -16,9 +16,19 @@ from errata.errors import Unavailable
 from service.domain import State
 from service.jobs import fair_order, lifecycle, records, transitions
 from service.jobs.reader import JobReader
-from service.jobs.records import read_or_none
-from service.jobs.transaction import JobTransaction, shard_command
-from service.jobs.transitions import AnalysisRecord, Claim, Job, JobSpec, JobStatus, OutboxItem, Shard, Step
+from service.jobs.records import JOBS, read_or_none
+from service.jobs.transaction import JobTransaction, shard_command, waiting_command
+from service.jobs.transitions import (
+    AnalysisRecord,
+    Claim,
+    ClaimOutcome,
+    Job,
+    JobSpec,
+    JobStatus,
+    OutboxItem,
+    Shard,
+    Step,
+)
 from service.key_value.commands import PREFIX, format_time, number, texts
 from service.key_value.store import atomic
 
@@ -174,30 +184,70 @@ class JobStore(JobReader):
         """
         job, index = fair_order.next_shard(tx, message, can_run) or (None, message[1])
         if job is None:
-            return lifecycle.change_shard(tx, transitions.claim, *message, worker, lease, can_run=False), None, index
-        claim = lifecycle.change_shard(tx, transitions.claim, job.id, index, worker, lease)
+            return self._change_shard(tx, transitions.claim, *message, worker, lease, can_run=False), None, index
+        claim = self._change_shard(tx, transitions.claim, job.id, index, worker, lease)
         return claim, replace(job, analyses=frozenset(tx.waiting(job.id))), index
 
-    def change_shard(
+    def _change_shard(
         self,
+        tx: JobTransaction,
+        /,
         transition: Callable[Concatenate[JobStatus, Shard, float, Arguments], Step[Value]],
         job_id: str,
         index: int,
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Value:
-        """Apply a transition to a shard and its job, and return its reply. Its other arguments follow the shard."""
-        return self.run(lambda tx: lifecycle.change_shard(tx, transition, job_id, index, *args, **kwargs))
+        """Apply a transition to a shard and its job, and return its reply.
 
+        Raises:
+            NewerRecord: This version claims a shard of a job that a newer version of Errata wrote.
+        """
+        tx.prefetch(JOBS.command(job_id), shard_command(job_id, index))
+        # The record of a job that has succeeded is deleted.
+        job = tx.job(job_id) or JobStatus(job_id, 0, 0, "", 0.0, State.SUCCEEDED)
+        shard = tx.shard(job_id, index) or Shard(State.SUCCEEDED)
+        step = transition(job, shard, tx.now, *args, **kwargs)
+        if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.JOB_FAILED):
+            tx.prefetch(JOBS.constant_command(job_id), waiting_command(job_id))
+            tx.check_known(JOBS, job_id)
+            tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)
+        if step.result is not None:
+            tx.write("SET", f"{PREFIX}part:{job_id}:{index}", records.pack_shard_result(step.result))
+        if step.counter:
+            tx.write("INCR", PREFIX + step.counter)
+        if step.shard != shard:
+            tx.update_shard(job_id, index, step.shard)
+        if step.job != job:
+            lifecycle.write_job(tx, job, step.job)
+        return step.reply
+
+    change_shard = atomic(_change_shard)
+
+    @atomic
     def change_job(
         self,
+        tx: JobTransaction,
+        /,
         transition: Callable[Concatenate[JobStatus, float, Arguments], JobStatus | None],
         job_id: str,
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> JobStatus | None:
-        """Apply a transition to a job; return the changed job, None if the transition changes nothing."""
-        return self.run(lambda tx: lifecycle.change_job(tx, transition, job_id, *args, **kwargs))
+        """Apply a transition to a job; return the changed job, None if the transition changes nothing.
+
+        Raises:
+            NewerRecord: This version claims the judging of a job that a newer version of Errata wrote.
+        """
+        tx.prefetch(JOBS.command(job_id), JOBS.constant_command(job_id), waiting_command(job_id))
+        before = tx.job(job_id)
+        job = before and transition(before, tx.now, *args, **kwargs)
+        if before is None or job is None:
+            return None
+        if job.judging_token != before.judging_token:
+            tx.check_known(JOBS, job_id)
+        lifecycle.write_job(tx, before, job)
+        return job
 
     @atomic
     def due_outbox_items(self, tx: JobTransaction, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
