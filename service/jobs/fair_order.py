@@ -5,7 +5,6 @@ whose turn it is. The message of that shard, which arrives later, then leads a w
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cache
 
 from service.domain import State
 from service.jobs import records
@@ -47,17 +46,17 @@ def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec
         elif shard is not None and shard.state is State.RUNNING:
             dead.add(at)
 
-    @cache
-    def runnable_job(id: str) -> Job | None:
-        job = read_or_none(records.read_head, id, tx.read(*JOBS.full_command(id), check=False))
-        return job if job is not None and can_run(job.spec) else None
-
+    jobs: dict[str, Job | None] = {}  # the jobs of the shards so far, None if the worker cannot run the job
     for at in order_shards(since, dead, owners, dict(tx.scores("turns", check=False)), message):
-        if (job := runnable_job(at[0])) is not None:
+        id, index = at
+        if id not in jobs:
             tx.prefetch(*_claim_commands(at))
+            job = read_or_none(records.read_head, id, tx.read(*JOBS.full_command(id), check=False))
+            jobs[id] = job if job is not None and can_run(job.spec) else None
+        if (job := jobs[id]) is not None:
             shard = read_or_none(tx.shard, *at)
             if shard is not None and not shard.state.is_final and available_at(shard) <= tx.now:
-                return job, at[1]
+                return job, index
     return None
 
 
