@@ -34,6 +34,7 @@ def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec
         {shard: time for member, time in tx.scores(name, check=False) for shard in records.shards_of([member])}
         for name in _SHARD_TIMES
     )
+    created.setdefault(message, tx.now)  # the message is proof of a shard that a damaged index does not have
     since = {at: time for at, time in created.items() if max(leases.get(at, 0), retries.get(at, 0)) <= tx.now}
     owner_commands: dict[str, Command] = {job: ("HMGET", f"{PREFIX}job:{job}", "owner") for job, _ in since}
     tx.prefetch(*owner_commands.values(), *(shard_command(*at) for at in since.keys() & leases.keys()))

@@ -128,6 +128,17 @@ def test_running_and_delayed_shards_are_not_taken(queue: Queue, clock: Clock) ->
     assert queue.claim((job, 2))[2] == 1
 
 
+def test_a_shard_that_is_missing_in_the_index_is_found_by_its_message(queue: Queue) -> None:
+    job = queue.submit("a", "A", 2)
+    queue.store.run(lambda tx: tx.write("DEL", "errata:open:models"))
+
+    claim, claimed_job, index = queue.claim((job, 1))
+
+    assert (claim.kind, index) == (ClaimOutcome.CLAIMED, 1)
+    assert claimed_job is not None
+    assert claimed_job.id == job
+
+
 @pytest.mark.parametrize("message", [0, 1])
 def test_any_message_runs_the_shard_of_a_dead_worker_first(queue: Queue, clock: Clock, message: int) -> None:
     job = queue.submit("a", "A", 2)
