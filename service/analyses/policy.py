@@ -379,6 +379,8 @@ def _violation(details: Any, lines: dict[tuple[Hashable, ...], int]) -> Violatio
         message = f"unknown field, with the value {_to_text(details['input'])}; remove it, or correct its name"
     elif details["type"] == "value_error":
         message = details["msg"].removeprefix("Value error, ")
+    elif details["type"] == "too_short":
+        message = "the list is empty; add an entry"
     else:
         message = f"{details['msg'].replace('Input should be', 'expected', 1)}, got {_to_text(details['input'])}"
     return Violation(_dotted_path(path) or "policy", message, lines.get(known_path))

@@ -102,8 +102,8 @@ errata taxonomy check superclasses.json
 def check(file: Path, as_json: bool) -> None:
     """Check custom superclasses: format, unknown lemmas, empty superclasses, and sizes.
 
-    The sizes are compared with those of the paper's authors. Exit code: 2 if a lemma is unknown or a superclass is
-    empty; a bundle can still be built.
+    The sizes are compared with those of the paper's authors. Exit code: 2 if a lemma is unknown, a superclass is empty,
+    or no superclass has two classes; a bundle can still be built.
     """
     findings = check_grouping(read_grouping(file), load_taxonomy())
     if as_json:
@@ -111,9 +111,12 @@ def check(file: Path, as_json: bool) -> None:
     else:
         _show_findings(findings)
     if not findings.is_valid:
-        raise InvalidEvidence(
-            f"{file} has unknown lemmas or empty superclasses. They are listed above.", field="superclasses"
+        problem = (
+            "unknown lemmas or empty superclasses. They are listed above"
+            if findings.sizes.superclasses
+            else "no superclass with two classes, so that no error would be fine-grained"
         )
+        raise InvalidEvidence(f"{file} has {problem}.", field="superclasses")
 
 
 def _show_findings(findings: Findings) -> None:

@@ -40,8 +40,8 @@ class Findings:
 
     @property
     def is_valid(self) -> bool:
-        """Return whether there are neither unknown lemmas nor empty superclasses. Both are probably mistakes."""
-        return not self.unknown_lemmas and not self.empty
+        """Return whether there is a superclass with two classes, and neither unknown lemmas nor empty superclasses."""
+        return self.sizes.superclasses > 0 and not self.unknown_lemmas and not self.empty
 
 
 def check_grouping(grouping: Grouping, taxonomy: Taxonomy) -> Findings:

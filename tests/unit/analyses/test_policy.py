@@ -154,7 +154,7 @@ MISTAKES = [
     ("version: '1'\nbounds: [{measure: top1_accuracy, min: 0.5}]", "version", 1, "'1'"),
     ("version: 1", "bounds", 1, "missing"),
     ("version: 1\nbounds:", "bounds", 2, "list"),
-    ("version: 1\nbounds: []", "bounds", 2, "at least 1"),
+    ("version: 1\nbounds: []", "bounds", 2, "the list is empty; add an entry"),
     ("version: 1\nbounds: {measure: top1_accuracy, min: 0.5}", "bounds", 2, "list"),
     ("version: 1\nbounds: [top1_accuracy]", "bounds[0]", 2, "top1_accuracy"),
     (of("measure: top1_accuracy, min: 0.5", "minimum: 3"), "minimum", 4, "unknown field"),
