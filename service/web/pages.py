@@ -224,7 +224,8 @@ class Pages:
             return RedirectResponse(comparison_url(older.id, newer.id), status_code=303, headers=HEADERS)
         a, b = parameter(request, "a"), parameter(request, "b")
         if not (wire.is_id(a) and wire.is_id(b)):
-            raise InvalidRequest(f"Select exactly two analyses to compare them, not {len(marks)}.", field="mark")
+            num_selected = len(marks) or sum(map(wire.is_id, (a, b)))
+            raise InvalidRequest(f"Select exactly two analyses to compare them, not {num_selected}.", field="mark")
         for analysis_id in (a, b):  # the cache can contain the page of a deleted analysis
             queries.get_succeeded(self._ports.stores, analysis_id)
         query = ChangeQuery(*(parameter(request, name, MAX_NAME) for name in ("change", "class", "superclass")))

@@ -94,7 +94,7 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         ("/?before=%CB%9B", 400, "Invalid page token"),
         ("/?after=" + "x" * 9000, 400, "At most 8192 are allowed."),
         ("/?search=" + "x" * 300, 400, "At most 256 are allowed."),
-        ("/compare?a=x", 400, "Select exactly two analyses"),
+        ("/compare?a=x", 400, "Select exactly two analyses to compare them, not 1"),
         ("/compare", 400, "not 0"),
         ("/compare?mark=x", 400, "not 1"),
         ("/compare?mark=x&mark=y&mark=z", 400, "not 3"),
