@@ -4,7 +4,7 @@ A message of the engine says only that some shard is available. The worker that 
 whose turn it is. The message of that shard, which arrives later, then leads a worker to another shard.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from service.domain import State
 from service.jobs import records
@@ -29,7 +29,7 @@ def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec
         message: The shard whose message the worker received.
         can_run: Returns whether the worker can run a job.
     """
-    tx.prefetch(*_claim_commands(message), *map(scores_command, (*_SHARD_TIMES, "turns")))
+    tx.prefetch(*_claim_commands(*message), *map(scores_command, (*_SHARD_TIMES, "turns")))
     created, leases, retries = (
         {shard: time for member, time in tx.scores(name, check=False) for shard in records.shards_of([member])}
         for name in _SHARD_TIMES
@@ -51,9 +51,9 @@ def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec
     for at in order_shards(since, dead, owners, dict(tx.scores("turns", check=False)), message):
         id, index = at
         if id not in jobs:
-            tx.prefetch(*_claim_commands(at))
-            job = read_or_none(records.read_head, id, tx.read(*JOBS.full_command(id), check=False))
-            jobs[id] = job if job is not None and can_run(job.spec) else None
+            tx.prefetch(*_claim_commands(*at))
+            job = read_or_none(records.read_head, id, tx.read(*JOBS.command(id), check=False))
+            jobs[id] = job if job is not None and not job.state.is_final and can_run(job.spec) else None
         if (job := jobs[id]) is not None:
             shard = read_or_none(tx.shard, *at)
             if shard is not None and not shard.state.is_final and available_at(shard) <= tx.now:
@@ -61,11 +61,9 @@ def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec
     return None
 
 
-def _claim_commands(at: ShardKey) -> Iterator[Command]:
-    """Yield the commands whose replies a claim of a shard needs."""
-    yield shard_command(*at)
-    for command in (JOBS.command, JOBS.full_command, JOBS.constant_command, waiting_command):
-        yield command(at[0])
+def _claim_commands(job_id: str, index: int) -> tuple[Command, ...]:
+    """Return the commands whose replies a claim of a shard needs."""
+    return shard_command(job_id, index), JOBS.command(job_id), waiting_command(job_id)
 
 
 def order_shards(

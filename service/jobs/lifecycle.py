@@ -52,17 +52,16 @@ def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec) ->
 
 def _find_joinable(tx: JobTransaction, spec: JobSpec) -> JobStatus | None:
     """Return the open job with the same inputs; None if there is none, or if this version cannot read it."""
-    job = read_or_none(tx.job, tx.get(f"dedupe:{spec.dedupe_key}"))
-    if job is None or not job.can_be_joined:
-        return None
-    return job if read_or_none(records.read_spec, job.id, tx.constant(JOBS, job.id)) else None
+    job_id = tx.get(f"dedupe:{spec.dedupe_key}")
+    job = read_or_none(records.read_head, job_id, tx.read(*JOBS.command(job_id))) if job_id else None
+    return job if job is not None and job.can_be_joined else None
 
 
 def count_open(tx: JobTransaction, owner: str) -> int:
-    """Return the number of open analyses of an owner. The field `entry`, which has the owner, never changes."""
-    ids = tx.members("open:analyses")
-    tx.prefetch(*map(ANALYSES.constant_command, ids))
-    return sum(records.owner_of(tx.constant(ANALYSES, analysis_id)) == owner for analysis_id in ids)
+    """Return the number of open analyses of an owner. The owner of an analysis never changes."""
+    commands = [ANALYSES.command(analysis_id) for analysis_id in tx.members("open:analyses")]
+    tx.prefetch(*commands)
+    return sum(records.owner_of(tx.read(*command, check=False)) == owner for command in commands)
 
 
 def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:

@@ -106,8 +106,8 @@ class JobReader(BaseStore):
         return results | self._read(read, ended, attempts - 1) if ended and attempts > 1 else results
 
     def _read_snapshots(self, tx: JobTransaction, ids: Sequence[str]) -> dict[str, Snapshot | Unreadable | None]:
-        tx.prefetch(scores_command("workers"), *map(ANALYSES.full_command, ids))
-        entries = {id: _try(records.read_record, id, tx.read(*ANALYSES.full_command(id))) for id in ids}
+        tx.prefetch(scores_command("workers"), *map(ANALYSES.command, ids))
+        entries = {id: _try(records.read_record, id, tx.read(*ANALYSES.command(id))) for id in ids}
         jobs = _read_jobs(tx, sorted({entry.job for entry in entries.values() if isinstance(entry, AnalysisRecord)}))
         num_workers = len(tx.live_workers(self.heartbeat_timeout))
 
@@ -121,8 +121,8 @@ class JobReader(BaseStore):
 
 
 def _read_jobs(tx: JobTransaction, ids: Sequence[str]) -> dict[str, Job | Unreadable | None]:
-    tx.prefetch(*(command(id) for id in ids for command in (JOBS.full_command, waiting_command, _position_command)))
-    heads = {id: _try(records.read_head, id, tx.read(*JOBS.full_command(id))) for id in ids}
+    tx.prefetch(*(command(id) for id in ids for command in (JOBS.command, waiting_command, _position_command)))
+    heads = {id: _try(records.read_head, id, tx.read(*JOBS.command(id))) for id in ids}
     known = [head for head in heads.values() if isinstance(head, Job)]
     tx.prefetch(*(shard_command(head.id, index) for head in known for index in range(head.num_shards)))
 

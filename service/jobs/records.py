@@ -98,22 +98,14 @@ class Table(Generic[Document]):
         self.name = name
         self._kind = kind
         self._key = f"{PREFIX}{key}:"
-        self._constant = constant
         attributes = {field.name: field.type for field in fields(kind)}
         self._has_id = attributes.pop("id", None) is not None
         self._codecs = {STORED_NAMES.get(name, name): (name, *CODECS[of]) for name, of in attributes.items()}
+        self._fields = [*self._codecs, constant] if constant else [*self._codecs]
 
     def command(self, id: str) -> Command:
-        """Return the command that reads a document without its constant fields."""
-        return "HMGET", self._key + id, *self._codecs
-
-    def full_command(self, id: str) -> Command:
-        """Return the command that reads a document with its constant fields, which are last."""
-        return *self.command(id), self._constant
-
-    def constant_command(self, id: str) -> Command:
-        """Return the command that reads the constant fields of a document."""
-        return "HMGET", self._key + id, self._constant
+        """Return the command that reads a document. The constant fields, if the document has any, are last."""
+        return "HMGET", self._key + id, *self._fields
 
     def read(self, id: str, reply: Reply) -> Document | None:
         """Return a document from its fields; None if it does not exist. Raise DamagedRecord if it is invalid."""
@@ -244,10 +236,10 @@ def offer_from_json(content: str) -> WorkerOffer:
         return _OFFERS.validate_json(content)
 
 
-def owner_of(entry: bytes) -> str:
-    """Return the owner in the constant fields of an analysis; empty if they are damaged."""
+def owner_of(reply: Reply) -> str:
+    """Return the owner of an analysis from its fields; empty if they are damaged."""
     with suppress(*DAMAGE_ERRORS):
-        return str(json.loads(entry)["owner"])
+        return str(json.loads(values(reply)[-1] or b"")["owner"])
     return ""
 
 

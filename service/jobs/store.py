@@ -209,7 +209,7 @@ class JobStore(JobReader):
         shard = tx.shard(job_id, index) or Shard(State.SUCCEEDED)
         step = transition(job, shard, tx.now, *args, **kwargs)
         if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.JOB_FAILED):
-            tx.prefetch(JOBS.constant_command(job_id), waiting_command(job_id))
+            tx.prefetch(waiting_command(job_id))
             tx.check_known(JOBS, job_id)
             tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)
         if step.result is not None:
@@ -239,7 +239,7 @@ class JobStore(JobReader):
         Raises:
             NewerRecord: This version claims the judging of a job that a newer version of Errata wrote.
         """
-        tx.prefetch(JOBS.command(job_id), JOBS.constant_command(job_id), waiting_command(job_id))
+        tx.prefetch(JOBS.command(job_id), waiting_command(job_id))
         before = tx.job(job_id)
         job = before and transition(before, tx.now, *args, **kwargs)
         if before is None or job is None:

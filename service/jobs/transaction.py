@@ -126,15 +126,10 @@ class JobTransaction(Transaction):
             return None
         return digest.decode(errors="replace"), analysis.decode(errors="replace")
 
-    def constant(self, table: Table[Any], id: str) -> bytes:
-        """Return the constant fields of a document, as JSON."""
-        (content,) = values(self.read(*table.constant_command(id), check=False))
-        return content or b""
-
     def check_known(self, table: Table[Any], id: str) -> None:
         """Raise NewerRecord if a newer version of Errata wrote a document. Its reader reports a damaged one."""
         with suppress(DamagedRecord):
-            records.parse_document(f"{table.name} {id}", self.constant(table, id))
+            records.parse_document(f"{table.name} {id}", values(self.read(*table.command(id)))[-1])
 
     def add_record(self, record: AnalysisRecord, job: JobStatus) -> None:
         """Add an open analysis that waits for a job, or replace one that has failed."""
