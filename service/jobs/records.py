@@ -118,6 +118,22 @@ class Table(Generic[Document]):
                 attributes[name] = parse(text)
             return self._kind(**attributes)
 
+    def read_constant(self, id: str, reply: Reply) -> dict[str, Any]:
+        """Return the constant fields of a document.
+
+        Raises:
+            NewerRecord: A newer version wrote the document.
+            DamagedRecord: The fields are invalid.
+        """
+        with translate_damage(f"{self.name} {id}"):
+            text = (values(reply)[-1] or b"").decode()
+            document: dict[str, Any] = json.loads(text)
+            if "\\ud" in text.lower():  # raises for a lone surrogate, which JSON can escape but UTF-8 cannot encode
+                json.dumps(document, ensure_ascii=False).encode()
+            schema = document.get("schema", FIRST_SCHEMA)  # the first versions did not write it
+            check_schema(f"{self.name} {id}", schema, SCHEMA)
+            return document
+
     def format(self, document: Document) -> list[str]:
         """Return the stored names and the texts of the attributes of a document, as HSET expects them."""
         codecs = self._codecs.items()
@@ -169,7 +185,7 @@ def read_record(analysis_id: str, reply: Reply) -> AnalysisRecord | None:
     status = ANALYSES.read(analysis_id, reply)
     if status is None:
         return None
-    document = parse_document(f"the open analysis {analysis_id}", values(reply)[-1])
+    document = ANALYSES.read_constant(analysis_id, reply)
     with translate_damage(f"the open analysis {analysis_id}"):
         request = document["request"]
         record: AnalysisRecord = _ENTRIES.validate_python(
@@ -190,20 +206,13 @@ def read_head(job_id: str, reply: Reply) -> Job | None:
     status = JOBS.read(job_id, reply)
     if status is None:
         return None
-    spec = read_spec(job_id, values(reply)[-1])
-    with translate_damage(f"the job {job_id}"):
-        if spec.num_shards != status.num_shards:
-            raise ValueError(f"expected {spec.num_shards} shards, got {status.num_shards}")
-        return Job(**vars(status), spec=spec, shards=())
-
-
-def read_spec(job_id: str, content: bytes | None) -> JobSpec:
-    """Return the specification of a job from its JSON; raise the errors of `read_head`."""
-    document = parse_document(f"the job {job_id}", content)
+    document = JOBS.read_constant(job_id, reply)
     with translate_damage(f"the job {job_id}"):
         document["call_id"] = document.pop("asked", "")  # the stored name
         spec: JobSpec = _SPECS.validate_python(document)
-        return spec
+        if spec.num_shards != status.num_shards:
+            raise ValueError(f"expected {spec.num_shards} shards, got {status.num_shards}")
+        return Job(**vars(status), spec=spec, shards=())
 
 
 def shards_of(members: Iterable[str]) -> Iterator[tuple[str, int]]:
@@ -212,17 +221,6 @@ def shards_of(members: Iterable[str]) -> Iterator[tuple[str, int]]:
         job_id, _, index = member.partition(":")
         if index.isdecimal():
             yield job_id, int(index)
-
-
-def parse_document(what: str, content: bytes | None) -> dict[str, Any]:
-    """Return a JSON document; raise NewerRecord if a newer version wrote it, and DamagedRecord if it is invalid."""
-    with translate_damage(what):
-        text = (content or b"").decode()
-        document: dict[str, Any] = json.loads(text)
-        if "\\ud" in text.lower():  # raises for a lone surrogate, which JSON can escape but UTF-8 cannot encode
-            json.dumps(document, ensure_ascii=False).encode()
-        check_schema(what, document.get("schema", FIRST_SCHEMA), SCHEMA)  # the first versions did not write a schema
-        return document
 
 
 def to_json(document: object) -> str:

@@ -129,7 +129,7 @@ class JobTransaction(Transaction):
     def check_known(self, table: Table[Any], id: str) -> None:
         """Raise NewerRecord if a newer version of Errata wrote a document. Its reader reports a damaged one."""
         with suppress(DamagedRecord):
-            records.parse_document(f"{table.name} {id}", values(self.read(*table.command(id)))[-1])
+            table.read_constant(id, self.read(*table.command(id)))
 
     def add_record(self, record: AnalysisRecord, job: JobStatus) -> None:
         """Add an open analysis that waits for a job, or replace one that has failed."""
