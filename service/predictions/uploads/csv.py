@@ -37,9 +37,9 @@ def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
     columns = header.columns
     ragged = _RaggedLines(len(header.names), first_line=1 if header.is_missing else 2)
     parser = _BlockParser(header, ragged)
-    for block in _read_blocks(content, ragged, line + b"\n" if header.is_missing else b""):
+    for block, has_quotes in _read_blocks(content, ragged, line + b"\n" if header.is_missing else b""):
         try:
-            batch = parser.parse(block)
+            batch = parser.parse(block, has_quotes)
         except pa.ArrowInvalid as error:
             if len(ragged.lines) >= MAX_WRONG:
                 break
@@ -48,7 +48,7 @@ def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
             ) from error
         first_line = ragged.next_line
         lines = ragged.number_lines(batch.num_rows)
-        if b'"' in block and ragged.next_line - first_line < block.count(b"\n") + (not block.endswith(b"\n")):
+        if has_quotes and ragged.next_line - first_line < block.count(b"\n") + (not block.endswith(b"\n")):
             number = _find_open_quotation(block, header.delimiter, first_line)
             raise _invalid_line(number, "A quotation continues on the next line. Close each quotation on its line.")
         check_row_count(int(lines[-1]) - 1 if len(lines) else 0, images)
@@ -104,16 +104,19 @@ class _BlockParser:
             for quote in ('"', False)
         )
         self._convert_options = arrow_csv.ConvertOptions(
-            column_types=types, include_columns=columns.names, strings_can_be_null=False
+            column_types=types,
+            include_columns=columns.names,
+            strings_can_be_null=False,
+            check_utf8=False,  # blocks are valid UTF-8
         )
 
-    def parse(self, block: bytes) -> pa.RecordBatch:
+    def parse(self, block: bytes, has_quotes: bool) -> pa.RecordBatch:
         """Return the valid rows of a block; raise ArrowInvalid if Arrow cannot read it."""
         try:
             reader = arrow_csv.open_csv(
                 pa.BufferReader(block),
                 read_options=self._read_options,
-                parse_options=self._quoted if b'"' in block else self._plain,  # Arrow is faster without quotes
+                parse_options=self._quoted if has_quotes else self._plain,  # Arrow is faster without quotes
                 convert_options=self._convert_options,
             )
             return next(iter(reader), self._empty)
@@ -123,8 +126,8 @@ class _BlockParser:
             raise
 
 
-def _read_blocks(content: BoundedStream, ragged: _RaggedLines, start: bytes) -> Iterator[bytes]:
-    """Yield blocks of complete lines in valid UTF-8, with `start` before them.
+def _read_blocks(content: BoundedStream, ragged: _RaggedLines, start: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield blocks of complete lines in valid UTF-8, with `start` before them, and whether a block has quotes.
 
     The caller can parse a block while the next one is received. Bytes that are not UTF-8 become a question mark, so
     that an error can name their row.
@@ -141,10 +144,11 @@ def _read_blocks(content: BoundedStream, ragged: _RaggedLines, start: bytes) -> 
         _check_line_lengths(rest, ragged.next_line)
         if size:
             block, rest = rest[:size], rest[size:]
-            if b'"' in block:
+            has_quotes = b'"' in block
+            if has_quotes:
                 _check_quotes(block, ragged.next_line)
             # Arrow removes a byte order mark at the start of each block.
-            yield BOM + block if ragged.next_line > 2 and block.startswith(BOM) else block
+            yield BOM + block if ragged.next_line > 2 and block.startswith(BOM) else block, has_quotes
 
 
 def _check_line_lengths(text: bytes, first_line: int) -> None:
