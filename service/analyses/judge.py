@@ -17,7 +17,7 @@ from service.analyses.ports import Ports, Stores
 from service.domain import (
     NO_PREDICTION,
     NO_TYPE,
-    POSITIONS,
+    NUM_IDS,
     Analysis,
     Attributes,
     Bytes,
@@ -43,7 +43,6 @@ MAX_ATTEMPTS = 500  # attempts to archive an analysis in about eight hours; pred
 STORE_WAIT_SECONDS = 300.0  # maximum wait for an unavailable store
 POLL_SECONDS = 0.5  # interval between two pings of an unavailable store
 MAX_NAMED = 10  # missing images in a warning
-_KNOWN_IDS = (POSITIONS >= 0) | (np.arange(len(POSITIONS)) == NO_TYPE)  # by ID of an error type
 _log = structlog.get_logger()
 
 
@@ -89,7 +88,7 @@ def check_classes(bundle: Bundle, predictions: Predictions) -> None:
 
 def check_verdicts(bundle: Bundle, verdicts: Bytes) -> None:
     """Raise EvidenceDamaged for invalid bytes: opening a verdict table does not check its content."""
-    if not _KNOWN_IDS.take(error_types(verdicts)).all():
+    if int(error_types(verdicts).max(initial=NO_TYPE)) >= NUM_IDS:
         raise EvidenceDamaged(
             f"The verdict table of the bundle {bundle.digest[:12]} ({bundle.dataset}) is damaged. "
             "Restore the bundle from a backup, or build it again."

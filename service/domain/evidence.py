@@ -12,6 +12,7 @@ from service.domain.answers import Answers
 from service.domain.class_relations import Classes, ClassPairs, Mask, Superclasses
 
 Bytes = NDArray[np.uint8]
+NO_LABEL = np.iinfo(np.int16).min  # neither a class nor NO_PREDICTION or NO_CLASS
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,19 @@ class Labels:
 
     def contain(self, classes: Classes) -> Mask:
         """Return whether the class given for each sample is a label of the sample, (N,); classes: (N,)."""
-        result = np.zeros(len(classes), dtype=bool)
-        matches = np.flatnonzero(self.classes == classes.take(self.samples))  # half as long as selecting with a mask
-        result[self.samples.take(matches)] = True
+        first, others, samples = self._first_and_others
+        result: Mask = classes == first
+        matches = np.flatnonzero(others == classes.take(samples))  # half as long as selecting with a mask
+        result[samples.take(matches)] = True
         return result
+
+    @cached_property
+    def _first_and_others(self) -> tuple[Classes, Classes, NDArray[np.intp]]:
+        """Return the first label of each sample (NO_LABEL: none), and all other labels with their samples."""
+        is_first = np.diff(self.samples, prepend=-1) > 0
+        first = np.full(len(self.offsets) - 1, NO_LABEL, dtype=np.int16)
+        first[self.samples[is_first]] = self.classes[is_first]
+        return first, self.classes[~is_first], self.samples[~is_first]
 
     def rows(self, start: int, stop: int) -> "Labels":
         """Return the labels of the samples from start to stop."""
@@ -173,6 +183,7 @@ class Strata:
     sample_strata: NDArray[np.intp]  # (N,) stratum of each sample
     weights: NDArray[np.float64]  # (2, G + 1, S)
     problematic: Mask  # (S,) strata that count in no group
+    members: Mask  # (G + 1, N) samples that count in each group; the first row stands for all samples
 
 
 def build_strata(targets: Classes, counted: Mask, groups: Mapping[str, Mask]) -> Strata:
@@ -193,7 +204,7 @@ def build_strata(targets: Classes, counted: Mask, groups: Mapping[str, Mask]) ->
     for weight, row, member in zip(weights[1], memberships, members, strict=True):
         samples = np.bincount(targets[row])
         weight[member] = 1.0 / (samples[classes[member]] * max(1, np.count_nonzero(samples)))
-    return Strata(tuple(groups), sample_strata.astype(np.intp), weights, ~members[0])
+    return Strata(tuple(groups), sample_strata.astype(np.intp), weights, ~members[0], memberships)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ MINOR_TYPES, EXPLAINABLE_TYPES = (
     tuple(error_type for error_type in ERROR_TYPES if error_type.severity is severity)
     for severity in (Severity.MINOR, Severity.EXPLAINABLE)
 )
+_IDS, _CORRECT_IDS, _MINOR_IDS, _EXPLAINABLE_IDS = (
+    np.array([error_type.id for error_type in types], dtype=np.intp)
+    for types in (ERROR_TYPES, CORRECT_TYPES, MINOR_TYPES, EXPLAINABLE_TYPES)
+)
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,11 @@ def summarize(
             have a prediction.
     """
     tally = tally_types(results.types, strata)
-    num_rejected = int(np.count_nonzero(~strata.problematic[strata.sample_strata[results.rejected]]))
+    num_rejected = int(np.count_nonzero(strata.members[0] & results.rejected))
     predicted = predictions.top1 != NO_PREDICTION
+    num_predicted = int(np.count_nonzero(predicted))
     top1_restricted = predictions.top1_restricted
-    complete = bool(len(predicted)) and bool(predicted.all())
+    is_complete = 0 < num_predicted == len(predicted)
     if imagenet_m is not None and (results.types[imagenet_m] == NO_TYPE).any():
         imagenet_m = None
     return Summary(
@@ -96,10 +101,12 @@ def summarize(
         abstained=abstained,
         num_problematic=tally.problematic,
         num_images=len(all_targets),
-        num_predicted=int(predicted.sum()),
-        top1_accuracy_all_images=float((predictions.top1 == all_targets).mean()) if complete else None,
+        num_predicted=num_predicted,
+        top1_accuracy_all_images=int(np.count_nonzero(predictions.top1 == all_targets)) / num_predicted
+        if is_complete
+        else None,
         top1_accuracy_among_classes=float((top1_restricted == all_targets)[predicted].mean())
-        if top1_restricted is not None and predicted.any()
+        if top1_restricted is not None and num_predicted
         else None,
         imagenet_m_errors=None if imagenet_m is None else _errors_among(results.types, strata, imagenet_m),
         num_judged=len(results.types),
@@ -109,13 +116,10 @@ def summarize(
 
 def _groups(tally: Tally, results: SampleResults, strata: Strata, num_rejected: int) -> dict[str, GroupSummary]:
     """Return the aggregates of each group, and check them."""
-    num_strata, masks = len(strata.problematic), (results.is_target, results.is_label)
-    matches = np.stack([np.bincount(strata.sample_strata, mask, minlength=num_strata) for mask in masks], axis=1)
-    num_targets, num_labels = (strata.weights[0] @ matches).T.astype(int).tolist()  # of each group
-    groups = {}
-    for row, group in enumerate((ALL, *strata.groups)):
-        found = num_targets[row], num_labels[row]
-        groups[group] = _group(tally.counts[row], tally.class_shares[row], found, num_rejected > 0)
+    groups, masks = {}, (results.is_target, results.is_label)
+    for row, (group, member) in enumerate(zip((ALL, *strata.groups), strata.members, strict=True)):
+        num_targets, num_labels = (int(np.count_nonzero(member & mask)) for mask in masks)
+        groups[group] = _group(tally.counts[row], tally.class_shares[row], (num_targets, num_labels), num_rejected > 0)
         check_totals(groups[group], num_rejected > 0)
     return groups
 
@@ -144,11 +148,10 @@ def _group(
         has_rejected_targets: Whether the labels of the data set reject targets. If so, there are no gains in top-1
             accuracy, because their sum would not be the share of top-1 errors.
     """
-    by_type = {error_type: int(counts[error_type.id]) for error_type in ERROR_TYPES}
+    by_type = dict(zip(ERROR_TYPES, counts.take(_IDS).tolist(), strict=True))
     num_samples = int(counts.sum())
     correct, minor, explainable = (
-        float(class_shares[[error_type.id for error_type in types]].sum())
-        for types in (CORRECT_TYPES, MINOR_TYPES, EXPLAINABLE_TYPES)
+        float(class_shares.take(ids).sum()) for ids in (_CORRECT_IDS, _MINOR_IDS, _EXPLAINABLE_IDS)
     )
     return GroupSummary(
         num_samples=num_samples,
@@ -170,14 +173,14 @@ def _group(
 
 def multi_label_gains(class_shares: NDArray[np.float64]) -> dict[ErrorType, float]:
     """Return the gain in multi-label accuracy of fixing each type, from class shares (NUM_IDS,); 0 if correct."""
+    shares = class_shares.tolist()
     return {
-        error_type: 0.0 if error_type in CORRECT_TYPES else float(class_shares[error_type.id])
-        for error_type in TOP1_ERROR_TYPES
+        error_type: 0.0 if error_type in CORRECT_TYPES else shares[error_type.id] for error_type in TOP1_ERROR_TYPES
     }
 
 
 def _errors_among(types: Bytes, strata: Strata, samples: Mask) -> int:
-    counted = samples & ~strata.problematic[strata.sample_strata]
+    counted = samples & strata.members[0]
     return int(is_among(types[counted], MULTI_LABEL_ERROR_TYPES).sum())
 
 

@@ -26,6 +26,7 @@ def test_ids_are_unique_and_have_four_bits() -> None:
 
     assert len(set(ids)) == len(ids)
     assert all(1 <= number <= MAX_ID for number in ids)
+    assert sorted(ids) == [*range(1, NUM_IDS)], "check_verdicts accepts each ID below NUM_IDS"
     assert [ErrorType(number) for number in ids] == list(ERROR_TYPES)
     with pytest.raises(UnknownValue, match="Unknown error type 15"):
         ErrorType(15)
