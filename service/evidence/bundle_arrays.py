@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from service.evidence.array_file import ArrayFile, DamagedFile, FileState
 
 LOADED_ON_USE = ("verdicts", "text_embeddings", "proposals")  # these arrays stay in memory after their first use
 READ_BY_ROW = ("image_embeddings",)  # (N, d) float32, 100 to 150 MB for ImageNet: never loaded completely
+CHECK_SECONDS = 1.0  # minimum interval between two checks of undamaged files
 OnDamage = Callable[[str, Exception], Exception]  # takes the name of an array and the cause; returns the error to raise
 
 
@@ -38,6 +40,7 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
         self._sha256 = {name.removesuffix(".npy"): facts["sha256"] for name, facts in files.items()}
         self._states: dict[str, FileState] = {}
         self._damage: tuple[str, Exception] | None = None
+        self._checked_at = time.monotonic()  # time of the last check that found no damage
         for name, facts in files.items():
             self._open(name, facts["bytes"])
 
@@ -80,16 +83,21 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
     def damage(self) -> str | None:
         """Return a description of the damage to the files since they were opened; None if there is none.
 
-        A removed or replaced file is not damaged, because the open file still has its content.
+        A removed or replaced file is not damaged, because the open file still has its content. Damage is found after at
+        most CHECK_SECONDS, but no wrong content is used until then: a loaded array does not change, and each read
+        checks its file.
         """
         if self._damage is not None:
             return f"{self._damage[0]}.npy: {self._damage[1]}"
+        if (now := time.monotonic()) - self._checked_at < CHECK_SECONDS:
+            return None
         for name, current in self.current_states().items():
             state = self._states[name]
             if current is None or (current.device, current.inode) != (state.device, state.inode):
                 continue
             if current != state:
                 return f"{name}.npy: the file was written to while it was in use"
+        self._checked_at = now
         return None
 
     def current_states(self) -> Mapping[str, FileState | None]:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from errata import Client, pb
 from errata.errors import ErrataError, EvidenceDamaged, Unavailable
 
 from service.evidence.bundle import Bundle
+from service.evidence.bundle_arrays import CHECK_SECONDS
 
 from .cluster import Cluster, wait_for
 from .conftest import Serving, serving
@@ -187,6 +189,7 @@ def test_the_messages_of_a_damaged_archive_and_bundle_are_public(
         shutil.move(tmp_path / "moved", tmp_path / "archive")
         for table in (tmp_path / "data" / "evidence" / "demo").glob("*/verdicts.npy"):
             table.write_bytes(b"")
+        time.sleep(CHECK_SECONDS)
         with pytest.raises(EvidenceDamaged) as evidence:
             client.report(name)
         status, text = page(service.http, f"/{name}")

@@ -11,11 +11,18 @@ import structlog
 from errata.errors import EvidenceDamaged
 from unit.evidence.synthetic import CHANGES, synthetic_inputs
 
+from service.evidence import bundle_arrays
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
+from service.evidence.bundle_arrays import READ_BY_ROW
 from service.evidence.repository import EvidenceRepository
 
 ARRAYS = ("names", "rows", "groups", "oov", "verdicts", "image_embeddings", "text_embeddings")
+
+
+@pytest.fixture(autouse=True)
+def check_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_arrays, "CHECK_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -68,6 +75,26 @@ def test_file_that_changes_in_use_is_damaged_until_restored(
 
     assert repository.find("mine", "").digest == digest
     assert np.array_equal(repository.find("mine", "").arrays[name], open_bundle(folder).arrays[name])
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_damage_between_two_checks_has_no_effect_on_arrays(
+    repository: EvidenceRepository, folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = np.array(repository.find("mine", "").arrays[name])
+    monkeypatch.setattr(bundle_arrays, "CHECK_SECONDS", 3600.0)
+    overwrite(folder / f"{name}.npy")
+
+    bundle = repository.find("mine", "")
+
+    if name in READ_BY_ROW:
+        with pytest.raises(EvidenceDamaged):
+            _ = bundle.arrays[name]
+    else:
+        assert np.array_equal(bundle.arrays[name], before)
+    monkeypatch.setattr(bundle_arrays, "CHECK_SECONDS", 0.0)
+    with pytest.raises(EvidenceDamaged):
+        repository.find("mine", "")
 
 
 def test_damage_is_logged_once_for_each_change_with_its_path(repository: EvidenceRepository, folder: Path) -> None:
