@@ -139,6 +139,23 @@ def test_a_shard_that_is_missing_in_the_index_is_found_by_its_message(queue: Que
     assert claimed_job.id == job
 
 
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_a_message_of_an_ended_job_leads_to_another_shard_if_one_is_available(queue: Queue, end: str) -> None:
+    ended = queue.submit("a", "A", 2)
+    if end == "cancelled":
+        queue.store.cancel("a", "")
+    else:
+        claim, _, index = queue.claim((ended, 1))
+        queue.store.change_shard(transitions.fail, ended, index, claim.fencing_token, Failure("OOPS", "it broke"))
+    assert queue.claim((ended, 0)) == (Claim(ClaimOutcome.SKIP), None, 0)
+    other = queue.submit("b", "B", 1)
+
+    claim, claimed_job, _ = queue.claim((ended, 0))
+
+    assert claimed_job is not None
+    assert (claim.kind, claimed_job.id) == (ClaimOutcome.CLAIMED, other)
+
+
 @pytest.mark.parametrize("message", [0, 1])
 def test_any_message_runs_the_shard_of_a_dead_worker_first(queue: Queue, clock: Clock, message: int) -> None:
     job = queue.submit("a", "A", 2)
