@@ -10,7 +10,7 @@ from service.domain import State
 from service.jobs import records
 from service.jobs.records import JOBS, read_or_none
 from service.jobs.transaction import JobTransaction, scores_command, shard_command, waiting_command
-from service.jobs.transitions import Job, JobSpec, available_at
+from service.jobs.transitions import Job, JobSpec, is_available
 from service.key_value.commands import PREFIX, Command, texts
 
 TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
@@ -36,12 +36,13 @@ def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec
     )
     created.setdefault(message, tx.now)  # the message is proof of a shard that a damaged index does not have
     since = {at: time for at, time in created.items() if max(leases.get(at, 0), retries.get(at, 0)) <= tx.now}
+    expired = since.keys() & leases.keys()
     owner_commands: dict[str, Command] = {job: ("HMGET", f"{PREFIX}job:{job}", "owner") for job, _ in since}
-    tx.prefetch(*owner_commands.values(), *(shard_command(*at) for at in since.keys() & leases.keys()))
+    tx.prefetch(*owner_commands.values(), *(shard_command(*at) for at in expired))
     owners = {job: texts(tx.read(*command, check=False))[0] for job, command in owner_commands.items()}
     dead = set()  # the shards whose worker has died
-    for at in since.keys() & leases.keys():
-        shard = read_or_none(tx.shard, *at)
+    for at in expired:
+        shard = read_or_none(tx.shard, *at, check=False)
         if shard is not None and shard.crashes:
             since[at] = leases[at]
         elif shard is not None and shard.state is State.RUNNING:
@@ -51,12 +52,14 @@ def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec
     for at in order_shards(since, dead, owners, dict(tx.scores("turns", check=False)), message):
         id, index = at
         if id not in jobs:
-            tx.prefetch(*_claim_commands(*at))
+            if len(jobs) < 2:  # usually, the worker can run the first job; if not, all others are read at once
+                tx.prefetch(*(map(JOBS.command, owners) if jobs else _claim_commands(*at)))
             job = read_or_none(records.read_head, id, tx.read(*JOBS.command(id), check=False))
-            jobs[id] = job if job is not None and not job.state.is_final and can_run(job.spec) else None
+            jobs[id] = job if job is not None and can_run(job.spec) else None
         if (job := jobs[id]) is not None:
-            shard = read_or_none(tx.shard, *at)
-            if shard is not None and not shard.state.is_final and available_at(shard) <= tx.now:
+            tx.prefetch(*_claim_commands(*at))
+            shard = read_or_none(tx.shard, *at, check=False)
+            if shard is not None and is_available(job, shard, tx.now):
                 return job, index
     return None
 

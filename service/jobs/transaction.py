@@ -94,9 +94,9 @@ class JobTransaction(Transaction):
         """Return the status of a job."""
         return JOBS.read(job_id, self.read(*JOBS.command(job_id))) if job_id else None
 
-    def shard(self, job_id: str, index: int) -> Shard | None:
+    def shard(self, job_id: str, index: int, *, check: bool = True) -> Shard | None:
         """Return a shard."""
-        return SHARDS.read(f"{job_id}:{index}", self.read(*shard_command(job_id, index)))
+        return SHARDS.read(f"{job_id}:{index}", self.read(*shard_command(job_id, index), check=check))
 
     def waiting(self, job_id: str) -> list[str]:
         """Return the ids of the analyses that wait for a job, in order."""

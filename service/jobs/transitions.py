@@ -299,6 +299,11 @@ def available_at(shard: Shard) -> float:
     return shard.lease + (CRASH_DELAYS[shard.crashes] if shard.crashes + 1 < MAX_CRASHES else 0.0)
 
 
+def is_available(job: JobStatus, shard: Shard, now: float) -> bool:
+    """Return whether a shard can be claimed now."""
+    return not (job.state.is_final or shard.state.is_final) and available_at(shard) <= now
+
+
 def holds_lease(job: JobStatus, shard: Shard, fencing_token: int) -> bool:
     """Return whether a fencing token is the current one of a running shard, so that its worker may write."""
     return not job.state.is_final and shard.state is State.RUNNING and shard.fencing_token == fencing_token

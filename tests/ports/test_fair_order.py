@@ -3,6 +3,7 @@
 import random
 from collections import Counter, deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +114,44 @@ def test_a_worker_takes_only_shards_that_it_can_run(queue: Queue) -> None:
     assert claimed_job.id == job
 
 
+@pytest.mark.parametrize("models", [["demo:m30"], []], ids=["one job", "no job"])
+def test_a_worker_that_cannot_run_most_jobs_reads_them_in_one_round_trip(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, models: list[str]
+) -> None:
+    for number in range(40):
+        queue.submit(f"a{number}", "A", 1, model=f"demo:m{number}")
+    backend, reads = queue.store._backend, list[object]()
+    read = backend.read
+    monkeypatch.setattr(backend, "read", lambda commands: reads.append(commands) or read(commands))
+
+    assert (queue.claim(queue.messages[0], models)[1] is None) == (models == [])
+    assert len(reads) <= 5
+
+
+@pytest.mark.parametrize("message", [0, 1, 2])
+def test_claims_of_different_shards_of_dead_workers_do_not_conflict(
+    queue: Queue, clock: Clock, monkeypatch: pytest.MonkeyPatch, message: int
+) -> None:
+    job = queue.submit("a", "A", 3)
+    for index in range(3):
+        queue.claim((job, index))
+    clock.now += LEASE_SECONDS + 1
+    other, commits = (message + 1) % 3, list[bool]()
+    commit = queue.store._backend.commit
+
+    def commit_after_another(*arguments: Any) -> bool:
+        if not commits:
+            commits.append(False)
+            assert queue.store.change_shard(transitions.claim, job, other, "w2", LEASE_SECONDS).fencing_token == 2
+        commits.append(commit(*arguments))
+        return commits[-1]
+
+    monkeypatch.setattr(queue.store._backend, "commit", commit_after_another)
+
+    assert queue.claim((job, message))[2] == message
+    assert commits == [False, True, True]
+
+
 def test_running_and_delayed_shards_are_not_taken(queue: Queue, clock: Clock) -> None:
     """Each claim is made for a message of the first shard."""
     job = queue.submit("a", "A", 3)
@@ -154,6 +193,21 @@ def test_a_message_of_an_ended_job_leads_to_another_shard_if_one_is_available(qu
 
     assert claimed_job is not None
     assert (claim.kind, claimed_job.id) == (ClaimOutcome.CLAIMED, other)
+
+
+def test_a_job_that_ends_while_a_worker_finds_its_shard_is_not_claimed(queue: Queue) -> None:
+    """The worker cannot run the first job, so it reads the other two before the second one ends."""
+    jobs = [queue.submit(id, "A", 1, model=f"demo:{id}") for id in "abc"]
+
+    def can_run(spec: JobSpec) -> bool:
+        if spec.model == "demo:b":
+            queue.store.cancel("b", "")
+        return spec.model != "demo:a"
+
+    claim, job, _ = queue.store.claim_next((jobs[0], 0), "w", LEASE_SECONDS, can_run)
+
+    assert job is not None
+    assert (claim.kind, job.id) == (ClaimOutcome.CLAIMED, jobs[2])
 
 
 @pytest.mark.parametrize("message", [0, 1])
