@@ -7,6 +7,7 @@ text: the headers `traceparent` and `tracestate` of W3C Trace Context, separated
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
@@ -89,9 +90,9 @@ def child_span(
 
 
 def record_wait(name: str, parent: str, start: float, attributes: Mapping[str, Value]) -> None:
-    """Record a span that began at a Unix time and ends now."""
+    """Record a span that began at a Unix time, but not later than now, and ends now."""
     if _active is not None:
-        _active.record_wait(name, parent, start, attributes)
+        _active.record_wait(name, parent, min(start, time.time()), attributes)
 
 
 def set_attributes(attributes: Mapping[str, Value], name: str = "") -> None:

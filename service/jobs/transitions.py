@@ -243,7 +243,7 @@ class Claim:
     kind: ClaimOutcome
     fencing_token: int = 0
     delay: float = 0.0  # seconds, for WAIT
-    waiting_since: float = 0.0  # time from which the claimed shard could have been claimed
+    waiting_since: float = 0.0  # end of the lease of a dead worker, otherwise the time at which the message is sent
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ def claim(job: JobStatus, shard: Shard, now: float, worker: str, lease: float, *
     )
     job = replace(job, state=State.RUNNING, started=job.started or now)
     waiting_since = shard.lease if has_crashed else shard.sent or job.created
-    reply = Claim(ClaimOutcome.CLAIMED, claimed.fencing_token, waiting_since=min(waiting_since, now))
+    reply = Claim(ClaimOutcome.CLAIMED, claimed.fencing_token, waiting_since=waiting_since)
     return Step(reply, job, claimed, counter)
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -151,6 +152,16 @@ def test_a_wait_begins_at_its_time(collector: TraceCollector) -> None:
     wait = collector.only("queue wait")
     assert (wait.parent, wait.start, wait.attributes) == (SPAN, 1_700_000_000_500_000_000, {"errata.shard": 0})
     assert wait.end > wait.start
+
+
+def test_a_wait_does_not_begin_after_its_end(collector: TraceCollector) -> None:
+    """The clock of the job store can be ahead, and the message of a postponed shard is due later."""
+    tracing.start_tracing("errata-worker")
+    tracing.record_wait("queue wait", PARENT, time.time() + 60, {})
+    tracing.stop_tracing()
+
+    wait = collector.only("queue wait")
+    assert wait.start <= wait.end <= time.time_ns()
 
 
 def test_log_events_have_the_ids_of_the_span(collector: TraceCollector) -> None:

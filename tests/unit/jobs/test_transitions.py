@@ -96,10 +96,6 @@ def test_a_shard_that_the_worker_cannot_run_is_postponed() -> None:
     assert step == Step(Claim(ClaimOutcome.WAIT, delay=5.0), status(), Shard(sent=NOW + 5))
 
 
-def test_a_shard_that_was_postponed_did_not_wait_longer_than_until_now() -> None:
-    assert claim(status(), Shard(sent=NOW + 5)).reply.waiting_since == NOW
-
-
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED])
 def test_an_ended_job_or_shard_is_skipped_without_a_change(state: State) -> None:
     ended, done = status(state), Shard(State.SUCCEEDED, fencing_token=1, done=4)
