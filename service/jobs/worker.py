@@ -1,5 +1,6 @@
 """The worker: claims a shard, predicts it batch by batch, and stores the result or the failure."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -85,7 +86,8 @@ class RetryLater(Retry):
     """Raised when a message must be delivered again after a number of seconds."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"in {seconds:.1f} s", delay=max(1, int(seconds * 1000)))
+        # The engine rounds the time of the delivery down. An early message whose shard has ended would be lost.
+        super().__init__(f"in {seconds:.1f} s", delay=math.ceil(seconds * 1000) + 1)
         self.seconds = seconds
 
 

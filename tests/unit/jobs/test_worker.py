@@ -243,6 +243,15 @@ def test_renewal_stops_when_a_shard_ends(backend: Backend, error: Exception | No
     assert "renew-lease" not in {thread.name for thread in threading.enumerate()}
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.0015, 4.9996])
+def test_a_message_is_never_delivered_before_its_delay_has_passed(seconds: float) -> None:
+    """The engine rounds the time of the delivery down to milliseconds."""
+    delay = RetryLater(seconds).delay
+
+    assert delay is not None
+    assert delay - 1 >= seconds * 1000
+
+
 def test_a_shard_of_another_worker_is_retried_later(backend: Backend) -> None:
     job = backend.store.job(backend.job)
     assert job is not None
