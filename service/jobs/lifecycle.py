@@ -2,7 +2,6 @@
 
 import uuid
 from dataclasses import replace
-from typing import ParamSpec, TypeVar
 
 from errata.errors import DamagedRecord
 
@@ -12,9 +11,6 @@ from service.jobs.records import ANALYSES, JOBS, read_or_none
 from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction, waiting_command
 from service.jobs.transitions import AnalysisRecord, JobSpec, JobStatus, RecordStatus
 from service.key_value.commands import PREFIX, texts
-
-Reply = TypeVar("Reply")
-Arguments = ParamSpec("Arguments")
 
 
 def bind(tx: JobTransaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:

@@ -21,7 +21,6 @@ from service.jobs.transaction import JobTransaction, shard_command, waiting_comm
 from service.jobs.transitions import (
     AnalysisRecord,
     Claim,
-    ClaimOutcome,
     Job,
     JobSpec,
     JobStatus,
@@ -186,6 +185,7 @@ class JobStore(JobReader):
         if job is None:
             return self._change_shard(tx, transitions.claim, *message, worker, lease, can_run=False), None, index
         claim = self._change_shard(tx, transitions.claim, job.id, index, worker, lease)
+        tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)
         return claim, replace(job, analyses=frozenset(tx.waiting(job.id))), index
 
     def _change_shard(
@@ -198,20 +198,12 @@ class JobStore(JobReader):
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Value:
-        """Apply a transition to a shard and its job, and return its reply.
-
-        Raises:
-            NewerRecord: This version claims a shard of a job that a newer version of Errata wrote.
-        """
+        """Apply a transition to a shard and its job, and return its reply."""
         tx.prefetch(JOBS.command(job_id), shard_command(job_id, index))
         # The record of a job that has succeeded is deleted.
         job = tx.job(job_id) or JobStatus(job_id, 0, 0, "", 0.0, State.SUCCEEDED)
         shard = tx.shard(job_id, index) or Shard(State.SUCCEEDED)
         step = transition(job, shard, tx.now, *args, **kwargs)
-        if isinstance(step.reply, Claim) and step.reply.kind in (ClaimOutcome.CLAIMED, ClaimOutcome.JOB_FAILED):
-            tx.prefetch(waiting_command(job_id))
-            tx.check_known(JOBS, job_id)
-            tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)
         if step.result is not None:
             tx.write("SET", f"{PREFIX}part:{job_id}:{index}", records.pack_shard_result(step.result))
         if step.counter:

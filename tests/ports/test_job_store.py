@@ -1496,7 +1496,6 @@ def read_all_keys(client: Any) -> dict[bytes, Any]:
 
 
 NEWER: dict[str, Callable[[RedisJobStore, str], object]] = {
-    "claim": lambda store, job: store.change_shard(transitions.claim, job, 0, "older", LEASE_SECONDS),
     "cancel": lambda store, _: store.cancel("a", "not needed"),
     "claim_judging": lambda store, job: claim_judging(store, job),
 }
@@ -1516,7 +1515,7 @@ def test_an_older_version_does_not_change_a_newer_versions_job(
         run_all(store, job)
     rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
     before = read_all_keys(client)
-    does_nothing_anyway = {("claim", "predicted"), ("claim_judging", "queued"), ("claim_judging", "lease over")}
+    does_nothing_anyway = {("claim_judging", "queued"), ("claim_judging", "lease over")}
 
     if (call, progress) in does_nothing_anyway:
         NEWER[call](store, job)
@@ -1525,6 +1524,24 @@ def test_an_older_version_does_not_change_a_newer_versions_job(
             NEWER[call](store, job)
 
     assert read_all_keys(client) == before
+
+
+@pytest.mark.parametrize("progress", ["queued", "lease over"])
+def test_an_older_version_does_not_claim_a_shard_of_a_newer_versions_job(
+    server: RedisServer, clock: Clock, progress: str
+) -> None:
+    store, client = redis_store(server, clock), server.client()
+    job = submit(store, "a").job
+    if progress == "lease over":
+        claim_token(store, job)
+        clock.advance(LEASE_SECONDS + 1)
+    before = get_job(store, job).shards
+    rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
+
+    assert store.claim_next((job, 0), "older", LEASE_SECONDS) == (Claim(ClaimOutcome.WAIT, delay=5.0), None, 0)
+
+    rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA)
+    assert get_job(store, job).shards == (replace(before[0], sent=clock.now + 5), *before[1:])
 
 
 def test_an_older_version_does_not_cancel_an_analysis_that_it_cannot_read(server: RedisServer, clock: Clock) -> None:
