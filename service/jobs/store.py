@@ -186,7 +186,8 @@ class JobStore(JobReader):
             return self._change_shard(tx, transitions.claim, *message, worker, lease, can_run=False), None, index
         claim = self._change_shard(tx, transitions.claim, job.id, index, worker, lease)
         tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)
-        return claim, replace(job, analyses=frozenset(tx.waiting(job.id))), index
+        analyses = texts(tx.read(*waiting_command(job.id), check=False))  # only for traces and logs
+        return claim, replace(job, analyses=frozenset(analyses)), index
 
     def _change_shard(
         self,

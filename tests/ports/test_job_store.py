@@ -471,6 +471,26 @@ def test_a_shard_is_first_in_line_after_its_first_crash_and_waits_after_its_seco
     assert store.depth().crashes == 2
 
 
+def test_an_analysis_that_joins_a_running_job_is_no_conflict_for_a_claim(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(store, "a").job
+    claim_token(store, job)
+    commit, commits = store._backend.commit, list[bool]()
+
+    def commit_after_another(*arguments: Any) -> bool:
+        if not commits:
+            commits.append(False)
+            assert submit(store, "b").outcome is Outcome.JOINED
+        commits.append(commit(*arguments))
+        return commits[-1]
+
+    monkeypatch.setattr(store._backend, "commit", commit_after_another)
+
+    assert store.claim_next((job, 1), "w2", LEASE_SECONDS)[0].kind is ClaimOutcome.CLAIMED
+    assert commits == [False, True, True]
+
+
 def test_a_renewal_extends_the_lease(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
     fencing_token = claim_token(store, job)
