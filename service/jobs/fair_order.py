@@ -34,13 +34,13 @@ def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec
         {shard: time for member, time in tx.scores(name, check=False) for shard in records.shards_of([member])}
         for name in _SHARD_TIMES
     )
-    created.setdefault(message, tx.now)  # the message is proof of a shard that a damaged index does not have
+    created.setdefault(message, tx.now)  # if the index is damaged, it may lack the shard of the message
     since = {at: time for at, time in created.items() if max(leases.get(at, 0), retries.get(at, 0)) <= tx.now}
     expired = since.keys() & leases.keys()
     owner_commands: dict[str, Command] = {job: ("HMGET", f"{PREFIX}job:{job}", "owner") for job, _ in since}
     tx.prefetch(*owner_commands.values(), *(shard_command(*at) for at in expired))
     owners = {job: texts(tx.read(*command, check=False))[0] for job, command in owner_commands.items()}
-    dead = set()  # the shards whose worker has died
+    dead = set()  # the shards whose first worker has died
     for at in expired:
         shard = read_or_none(tx.shard, *at, check=False)
         if shard is not None and shard.crashes:
@@ -81,8 +81,8 @@ def order_shards(
     The shard of the message comes first among those of its job, so that workers do not compete for one shard.
 
     Args:
-        since: The shards, each with the creation of its job, or with the end of its lease if it crashes repeatedly.
-        dead: Shards that precede all others, because their worker has died.
+        since: For each shard, the creation of its job, or the end of its lease if it has crashed two workers.
+        dead: Shards that precede all others, because their first worker has died.
         owners: The owner of each job.
         turns: The time of the last turn of each owner.
         message: The shard of the message.
