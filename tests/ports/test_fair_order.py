@@ -233,6 +233,16 @@ def test_a_turn_that_is_a_day_old_is_forgotten(queue: Queue, clock: Clock) -> No
     assert queue.store._backend.read([("ZRANGE", "errata:turns", 0, -1)]) == [[b"B"]]
 
 
+@pytest.mark.parametrize("job", ["a", "another"])
+def test_workers_with_different_messages_do_not_compete_for_one_shard(job: str) -> None:
+    """The messages are of the job whose turn it is, or of another one."""
+    queued = {("a", index): 0.0 for index in range(3)}
+
+    orders = [order_shards(queued, [], {"a": "A"}, {}, (job, index)) for index in range(3)]
+
+    assert [[index for _, index in order] for order in orders] == [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_every_shard_is_taken_once_for_any_load(queue: Queue, seed: int) -> None:
     choose = random.Random(seed)
