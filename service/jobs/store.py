@@ -11,7 +11,7 @@ from enum import Enum
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
-from errata.errors import Unavailable
+from errata.errors import DamagedRecord, NewerRecord, Unavailable
 
 from service.domain import State
 from service.jobs import fair_order, lifecycle, records, transitions
@@ -183,6 +183,8 @@ class JobStore(JobReader):
         """
         job, index = fair_order.next_shard(tx, message, can_run) or (None, message[1])
         if job is None:
+            with suppress(DamagedRecord, NewerRecord), self._log_damage():
+                records.read_head(message[0], tx.read(*JOBS.command(message[0]), check=False))
             return self._change_shard(tx, transitions.claim, *message, worker, lease, can_run=False), None, index
         claim = self._change_shard(tx, transitions.claim, job.id, index, worker, lease)
         tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)

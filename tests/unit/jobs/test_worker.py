@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import structlog
 from errata.errors import (
     ErrataError,
     ImagesMissing,
@@ -474,15 +475,22 @@ def test_a_worker_leaves_jobs_that_it_cannot_run_to_others(backend: Backend) -> 
     assert backend.finished == []
 
 
-@pytest.mark.parametrize("spec", ["damaged", '{"schema": 999}'])
-def test_the_message_of_an_unreadable_job_is_not_lost_while_it_is_postponed(backend: Backend, spec: str) -> None:
+@pytest.mark.parametrize(
+    ("spec", "events"), [("damaged", ["damaged record in the job store"]), ('{"schema": 999}', [])]
+)
+def test_the_message_of_an_unreadable_job_is_not_lost_while_it_is_postponed(
+    backend: Backend, spec: str, events: list[str]
+) -> None:
     """A message that counts as lost is sent again, so that the messages of the shard would multiply."""
     backend.store.run(lambda tx: tx.write("HSET", f"errata:job:{backend.job}", "spec", spec))
     backend.clock.now += 60.0
 
-    with pytest.raises(RetryLater) as later:
-        backend.run(0, FakePredictor())
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(RetryLater) as later:
+                backend.run(0, FakePredictor())
 
+    assert [log["event"] for log in logs] == events  # logged once
     backend.clock.now += later.value.seconds
     assert {*backend.store.mark_lost_messages([MODELS])} == {(backend.job, 1), (backend.job, 2)}
 
