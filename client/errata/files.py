@@ -5,10 +5,10 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+
+O_BINARY = getattr(os, "O_BINARY", 0)  # on Windows, without this flag, line ends would be converted
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -30,43 +30,45 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
 def temporary_file_beside(path: Path, content: bytes) -> Iterator[Path]:
     """Write the content to a temporary file in the folder of `path`, and yield the file; remove it at the end."""
     with _temporary_files({path: content}) as (temporary,):
-        yield temporary
+        yield Path(temporary)
 
 
 @contextmanager
-def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[Path]]:
-    """Write each content to a temporary file on the disk, in the folder of its path; remove the files at the end."""
+def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
+    """Write each content to a temporary file on the disk, in the folder of its path; remove the files at the end.
+
+    The functions of `os` take a third of the time of pathlib and `open`. The caller of an upload waits for them.
+    """
     for folder in {path.parent for path in contents}:
         folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        files = [stack.enter_context(_temporary_file(path, content)) for path, content in contents.items()]
-        if hasattr(os, "posix_fadvise"):
-            for file in files[1:]:  # with this hint, Linux starts to write them, and a journal commits them together
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        for file in files:
-            os.fsync(file.fileno())
-        yield [Path(file.name) for file in files]
-
-
-@contextmanager
-def _temporary_file(path: Path, content: bytes) -> Iterator[IO[bytes]]:
-    """Write a file with the mode of the file that it replaces, otherwise with the mode that open() gives new files."""
-    name, mode = path.with_name(f".{path.name}.{secrets.token_hex(4)}"), _mode_of(path)
-    with open(name, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as file:
-        try:
+    names, files = [os.path.join(path.parent, f".{path.name}.{secrets.token_hex(4)}") for path in contents], list[int]()
+    try:
+        for name, (path, content) in zip(names, contents.items(), strict=True):
+            mode = _mode_of(path)
+            files.append(
+                os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_BINARY, 0o666 if mode is None else mode)
+            )
             if mode is not None:
                 os.chmod(name, mode)  # the umask can have removed permissions
-            file.write(content)
-            file.flush()
-            yield file
-        finally:
-            name.unlink(missing_ok=True)
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(files[-1], rest) :]
+            if hasattr(os, "posix_fadvise"):  # with this hint, Linux starts to write the file to the disk
+                os.posix_fadvise(files[-1], 0, 0, os.POSIX_FADV_DONTNEED)
+        for file in files:
+            os.fsync(file)
+        yield names
+    finally:
+        for file, name in zip(files, names, strict=False):  # after an error, some files were not created
+            os.close(file)
+            with suppress(FileNotFoundError):
+                os.unlink(name)
 
 
 def _mode_of(path: Path) -> int | None:
     """Return the permissions of a file; None if there is no file."""
     try:
-        return path.stat().st_mode & 0o777
+        return os.stat(path).st_mode & 0o777
     except OSError:
         return None
 
