@@ -124,14 +124,20 @@ class ErrorType(Enum):
     )
 
     row: Row
+    id: int  # the number in stored verdicts
+    key: str  # the name in the API, in data frames, and on the command line, such as `model_failure`
     _value_: int
+    __hash__ = object.__hash__  # Enum hashes the name, in Python; summaries have hundreds of error types as keys
 
     def __new__(cls, row: Row | int) -> "ErrorType":
         """Create the member of a row. `ErrorType(ID)` finds an existing member and does not call this method."""
         assert isinstance(row, Row), f"This is a bug: the enumeration passes {row!r} instead of a row"
         member = object.__new__(cls)
-        member._value_, member.row = row.id, row
+        member._value_, member.row, member.id = row.id, row, row.id
         return member
+
+    def __init__(self, row: Row | int) -> None:
+        self.key = self.name.lower()
 
     @classmethod
     def _missing_(cls, value: object) -> None:
@@ -141,19 +147,9 @@ class ErrorType(Enum):
         )
 
     @property
-    def key(self) -> str:
-        """Return the name in the API, in data frames, and on the command line, such as `model_failure`."""
-        return self.name.lower()
-
-    @property
     def position(self) -> int:
         """Return the position in the order of the rules, starting at 0."""
         return _POSITIONS[self]
-
-    @property
-    def id(self) -> int:
-        """Return the number in stored verdicts."""
-        return self.row.id
 
     @property
     def severity(self) -> Severity:
