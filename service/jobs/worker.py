@@ -120,6 +120,7 @@ class Worker:
             claim_next = partial(self.store.claim_next, (job_id, shard), self.name, self.lease, self.can_run)
             claim, job, index = claim_next()
             while job is not None and claim.kind is ClaimOutcome.JOB_FAILED:
+                _log.error("job failed: a shard crashed its workers", job=job.id, shard=index)
                 self.on_job_failed(job.id)
                 claim, job, index = claim_next()
             if claim.kind is ClaimOutcome.WAIT:

@@ -227,9 +227,11 @@ def test_the_failure_of_a_job_that_crashed_too_many_workers_is_reported(backend:
         backend.store.change_shard(transitions.claim, backend.job, 0, "dies", LEASE_SECONDS)
         backend.clock.now += LEASE_SECONDS + max(CRASH_DELAYS)
 
-    for shard in range(3):  # the shard that crashes repeatedly comes last
-        backend.run(shard, FakePredictor())
+    with structlog.testing.capture_logs() as logs:
+        for shard in range(3):  # the shard that crashes repeatedly comes last
+            backend.run(shard, FakePredictor())
 
+    assert [(log["job"], log["shard"]) for log in logs if log["log_level"] == "error"] == [(backend.job, 0)]
     assert backend.finished == [backend.job]
     assert backend.judged == []
     assert backend.failure is not None
