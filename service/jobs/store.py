@@ -178,8 +178,8 @@ class JobStore(JobReader):
             can_run: Returns whether the worker can run a job.
 
         Returns:
-            The reply with the shard's job, without its shards, and the index of the shard. If no shard is available,
-            the job is None, and the reply is for the shard of the message.
+            The reply, the job of the shard (without its shards), and the index of the shard. If no shard is available,
+            the job is None, and the reply (SKIP or WAIT) says what to do with the message.
         """
         job, index = fair_order.next_shard(tx, message, can_run) or (None, message[1])
         if job is None:

@@ -1521,18 +1521,24 @@ NEWER: dict[str, Callable[[RedisJobStore, str], object]] = {
 }
 
 
-@pytest.mark.parametrize("call", sorted(NEWER))
-@pytest.mark.parametrize("progress", ["queued", "lease over", "predicted"])
-def test_an_older_version_does_not_change_a_newer_versions_job(
-    server: RedisServer, clock: Clock, call: str, progress: str
-) -> None:
-    store, client = redis_store(server, clock), server.client()
+def submit_with_progress(store: JobStore, clock: Clock, progress: str) -> str:
+    """Submit an analysis; return its job, which is queued, has a shard whose lease is over, or is predicted."""
     job = submit(store, "a").job
     if progress == "lease over":
         claim_token(store, job)
         clock.advance(LEASE_SECONDS + 1)
     if progress == "predicted":
         run_all(store, job)
+    return job
+
+
+@pytest.mark.parametrize("call", sorted(NEWER))
+@pytest.mark.parametrize("progress", ["queued", "lease over", "predicted"])
+def test_an_older_version_does_not_change_a_newer_versions_job(
+    server: RedisServer, clock: Clock, call: str, progress: str
+) -> None:
+    store, client = redis_store(server, clock), server.client()
+    job = submit_with_progress(store, clock, progress)
     rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
     before = read_all_keys(client)
     does_nothing_anyway = {("claim_judging", "queued"), ("claim_judging", "lease over")}
@@ -1551,10 +1557,7 @@ def test_an_older_version_does_not_claim_a_shard_of_a_newer_versions_job(
     server: RedisServer, clock: Clock, progress: str
 ) -> None:
     store, client = redis_store(server, clock), server.client()
-    job = submit(store, "a").job
-    if progress == "lease over":
-        claim_token(store, job)
-        clock.advance(LEASE_SECONDS + 1)
+    job = submit_with_progress(store, clock, progress)
     before = get_job(store, job).shards
     rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
 
