@@ -21,6 +21,7 @@ ENDPOINTS = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 PROTOCOLS = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
 EXPORTERS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}  # entry points by protocol
 FLUSH_SECONDS = 1.0  # time for the last spans at the end of a process; the watchdog ends it a few seconds later
+FLUSH_THREAD = "trace-flush"  # name of the thread that sends the last spans
 MAX_TEXT = 256  # characters of the value of an attribute
 MAX_STATE = 512  # characters of `tracestate`; W3C Trace Context requires that this many are passed on
 _log = structlog.get_logger()
@@ -63,7 +64,7 @@ def stop_tracing(seconds: float = FLUSH_SECONDS) -> None:
     global _active
     stopped, _active = _active, None
     if stopped is not None:
-        thread = Thread(target=stopped.provider.shutdown, name="trace-flush", daemon=True)
+        thread = Thread(target=stopped.provider.shutdown, name=FLUSH_THREAD, daemon=True)
         thread.start()
         thread.join(seconds)
 

@@ -20,6 +20,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
+from service.tracing import FLUSH_THREAD
+
 
 @dataclass(frozen=True)
 class Span:
@@ -90,7 +92,14 @@ class TraceCollector(trace_service_pb2_grpc.TraceServiceServicer):
             time.sleep(0.02)
 
     def stop(self) -> None:
+        """Answer, wait until this process has sent its last spans, and stop. Else it tries again during later tests.
+
+        A retry uses the module `random`, which Hypothesis reports as an error of the test that runs meanwhile.
+        """
         self.accepts.set()
+        for thread in threading.enumerate():
+            if thread.name == FLUSH_THREAD:
+                thread.join(60)
         self._server.stop(None).wait()
 
 
