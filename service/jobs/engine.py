@@ -26,7 +26,7 @@ from service.key_value.redis_backend import connect
 from service.periodic_task import PeriodicTask
 
 MESSAGES = "errata:mq"  # prefix of the engine's keys, which only the engine reads
-POLL_MS = 50  # interval between two checks of a thread for its end, and of the local broker for delayed messages
+POLL_MS = 200  # interval between two checks of a thread for its end, and of the local broker for delayed messages
 MAINTENANCE_CHANCE = 1_000_000  # per million: every call. The default delays messages of dead workers by minutes
 CHECK_SECONDS = 5.0  # maximum interval between two heartbeats, and between two checks for lost messages
 _log = structlog.get_logger()
