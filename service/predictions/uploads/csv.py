@@ -4,6 +4,7 @@ import codecs
 import csv
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -33,13 +34,12 @@ def recognizes(head: bytes) -> bool:
 def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
     """Yield blocks of rows; raise InvalidUpload or InvalidRow for invalid content, TooLarge for far too many rows."""
     line = _read_first_line(content)
-    header = parse_header(line)
-    columns = header.columns
+    parser = _block_parser(line)
+    header = parser.header
     ragged = _RaggedLines(len(header.names), first_line=1 if header.is_missing else 2)
-    parser = _BlockParser(header, ragged)
     for block, has_quotes in _read_blocks(content, ragged, line + b"\n" if header.is_missing else b""):
         try:
-            batch = parser.parse(block, has_quotes)
+            batch = parser.parse(block, has_quotes, ragged)
         except pa.ArrowInvalid as error:
             if len(ragged.lines) >= MAX_WRONG:
                 break
@@ -52,7 +52,7 @@ def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
             number = _find_open_quotation(block, header.delimiter, first_line)
             raise _invalid_line(number, "A quotation continues on the next line. Close each quotation on its line.")
         check_row_count(int(lines[-1]) - 1 if len(lines) else 0, images)
-        yield _named_rows(batch, columns, lines, header.delimiter)
+        yield _named_rows(batch, header.columns, lines, header.delimiter)
     yield ragged.to_rows()
 
 
@@ -92,17 +92,12 @@ class _RaggedLines:
 class _BlockParser:
     """Parses blocks of complete lines. File names become bytes; the other columns that Errata reads become text."""
 
-    def __init__(self, header: Header, ragged: _RaggedLines) -> None:
+    def __init__(self, header: Header) -> None:
+        self.header = header
         columns = header.columns
         types = dict.fromkeys(columns.names, pa.string()) | {columns.file_name: pa.binary()}
         self._empty = pa.record_batch({name: pa.array([], type=type) for name, type in types.items()})
         self._read_options = arrow_csv.ReadOptions(use_threads=False, block_size=MAX_BLOCK, column_names=header.names)
-        self._quoted, self._plain = (
-            arrow_csv.ParseOptions(
-                delimiter=header.delimiter, quote_char=quote, ignore_empty_lines=False, invalid_row_handler=ragged
-            )
-            for quote in ('"', False)
-        )
         self._convert_options = arrow_csv.ConvertOptions(
             column_types=types,
             include_columns=columns.names,
@@ -110,13 +105,18 @@ class _BlockParser:
             check_utf8=False,  # blocks are valid UTF-8
         )
 
-    def parse(self, block: bytes, has_quotes: bool) -> pa.RecordBatch:
+    def parse(self, block: bytes, has_quotes: bool, ragged: _RaggedLines) -> pa.RecordBatch:
         """Return the valid rows of a block; raise ArrowInvalid if Arrow cannot read it."""
         try:
             reader = arrow_csv.open_csv(
                 pa.BufferReader(block),
                 read_options=self._read_options,
-                parse_options=self._quoted if has_quotes else self._plain,  # Arrow is faster without quotes
+                parse_options=arrow_csv.ParseOptions(
+                    delimiter=self.header.delimiter,
+                    quote_char='"' if has_quotes else False,  # Arrow is faster without quotes
+                    ignore_empty_lines=False,
+                    invalid_row_handler=ragged,
+                ),
                 convert_options=self._convert_options,
             )
             return next(iter(reader), self._empty)
@@ -124,6 +124,11 @@ class _BlockParser:
             if "Empty CSV file" in str(error):
                 return self._empty
             raise
+
+
+@lru_cache(maxsize=16)  # most files have one of a few headers
+def _block_parser(first_line: bytes) -> _BlockParser:
+    return _BlockParser(parse_header(first_line))
 
 
 def _read_blocks(content: BoundedStream, ragged: _RaggedLines, start: bytes) -> Iterator[tuple[bytes, bool]]:
