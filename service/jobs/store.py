@@ -17,7 +17,7 @@ from service.domain import State
 from service.jobs import fair_order, lifecycle, records, transitions
 from service.jobs.reader import JobReader
 from service.jobs.records import JOBS, read_or_none
-from service.jobs.transaction import JobTransaction, shard_command, waiting_command
+from service.jobs.transaction import JobTransaction, members_command, shard_command, waiting_command
 from service.jobs.transitions import (
     AnalysisRecord,
     Claim,
@@ -290,14 +290,13 @@ class JobStore(JobReader):
         Returns:
             Pairs of a job and a shard. The shard is None if the message for the judging of the job is lost.
         """
-        heartbeat, lost = self.heartbeat_timeout, list[tuple[str, int | None]]()
+        lost = list[tuple[str, int | None]]()
         if MODELS in empty_queues:
-            mark_shard = partial(self.change_shard, partial(transitions.mark_lost, heartbeat=heartbeat))
+            mark_shard = partial(self.change_shard, partial(transitions.mark_lost, heartbeat=self.heartbeat_timeout))
             lost += [at for at in self._find_lost_shards() if read_or_none(mark_shard, *at)]
         if JUDGING in empty_queues:
-            mark = partial(self.change_job, partial(transitions.mark_judging_lost, heartbeat=heartbeat))
-            jobs = self.run(lambda tx: tx.members("open:jobs"))
-            lost += [(job_id, None) for job_id in jobs if read_or_none(mark, job_id)]
+            mark = partial(self.change_job, partial(transitions.mark_judging_lost, heartbeat=self.heartbeat_timeout))
+            lost += [(job_id, None) for job_id in self._find_predicted_jobs() if read_or_none(mark, job_id)]
         return lost
 
     @atomic
@@ -307,6 +306,13 @@ class JobStore(JobReader):
         stored = {shard: read_or_none(tx.shard, *shard) for shard in shards}
         is_lost = partial(transitions.is_lost, now=tx.now, heartbeat=self.heartbeat_timeout)
         return [at for at, shard in stored.items() if shard is not None and is_lost(shard)]
+
+    @atomic
+    def _find_predicted_jobs(self, tx: JobTransaction) -> list[str]:
+        """Return the open jobs whose shards are all done."""
+        tx.prefetch(*map(members_command, ("open:models", "open:jobs")))
+        incomplete = {job_id for job_id, _ in records.shards_of(tx.members("open:models"))}
+        return [job_id for job_id in tx.members("open:jobs") if job_id not in incomplete]
 
 
 def _find_before(tx: JobTransaction, request_id: str, digest: str, delivery: str) -> Submission | None:

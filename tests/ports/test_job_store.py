@@ -5,9 +5,10 @@ import json
 import pickle
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -29,7 +30,7 @@ from service.jobs.base_store import Depth
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.reader import BATCH
 from service.jobs.records import SCHEMA
-from service.jobs.store import JUDGING, JobStore, Outcome, Submission
+from service.jobs.store import JUDGING, MODELS, JobStore, Outcome, Submission
 from service.jobs.transaction import JobTransaction
 from service.jobs.transitions import (
     CRASH_DELAYS,
@@ -44,6 +45,7 @@ from service.jobs.transitions import (
     ShardResult,
     WorkerOffer,
 )
+from service.key_value.commands import Command, Reply
 from service.key_value.redis_backend import connect
 
 RECORDED = Path(__file__).parent / "written"  # the keys that earlier versions wrote
@@ -1798,6 +1800,23 @@ def test_a_postponed_judging_is_not_lost_until_its_message_is_due(store: JobStor
 
     clock.advance(store.heartbeat_timeout)
     assert store.mark_lost_messages([JUDGING]) == [(job, None)]
+
+
+def test_the_search_for_lost_messages_does_not_read_each_job(
+    store: JobStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        submit(store, f"a{number}", key=f"k{number}", of=spec(total=4))
+    read, calls = store._backend.read, count(1)
+
+    def counting_read(commands: Sequence[Command]) -> Sequence[Reply]:
+        next(calls)
+        return read(commands)
+
+    monkeypatch.setattr(store._backend, "read", counting_read)
+
+    assert store.mark_lost_messages([MODELS, JUDGING]) == []
+    assert next(calls) <= 5
 
 
 @pytest.mark.parametrize("end", ["cancel", "fail", "finish"])
