@@ -125,7 +125,7 @@ class ImageConditions(TypedDict, total=False):
     min_probability: float
     """Minimum probability of the prediction, from 0 to 1."""
     problematic: bool
-    """True: only problematic images; False: only other images."""
+    """True: only problematic images; False: only other images, as on the pages of images. Default: all images."""
     baseline: AnalysisRef
     """Another analysis with the same evidence."""
     change: str

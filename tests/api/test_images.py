@@ -1,14 +1,22 @@
 """ListImages: the images of an analysis, compared with its verdicts."""
 
 import io
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run_command
 from errata import Client, pb
 from errata.errors import AnalysisNotFound, InvalidPageToken, InvalidRequest
+from running_service import Start
+from unit.evidence.small_label_space import IMAGES, own_inputs
 
+from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle
+
+from .test_pages import request
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +107,26 @@ def test_changes_from_a_baseline(client: Client, predictions: tuple[str, str]) -
         assert image.baseline_predicted == before[image.file_name].predicted
         assert image.baseline_predicted_name == before[image.file_name].predicted_name
         assert image.baseline_error_type == before[image.file_name].error_type
+
+
+def test_the_command_counts_the_same_images_as_the_page(start: Start, tmp_path: Path) -> None:
+    write_bundle(own_inputs(), tmp_path / "bundle")
+    num_problematic = sum(is_problematic for *_, is_problematic in IMAGES)
+    rows = [f"{name.decode()},0\n" for name in own_inputs().labels.names]
+    with start(evidence={"mine": [str(tmp_path / "bundle")]}) as running:
+        environment = {"ERRATA_SERVER": running.addresses.grpc, "HOME": str(tmp_path)}
+        analysis = running.client.upload(io.BytesIO(("file_name,top1\n" + "".join(rows)).encode()), "mine").name
+
+        for options, query, expected in (
+            ([], "", len(IMAGES) - num_problematic),
+            (["--include-problematic"], "?problematic=include", len(IMAGES)),
+            (["--problematic"], "?problematic=only", num_problematic),
+        ):
+            listed = json.loads(run_command(["images", analysis, *options, "--json"], environment).stdout)
+            counts = listed["facets"]["error_types"]["counts"]
+            page = request(running, f"/{analysis}/images{query}").text
+            assert listed["total_size"] == sum(count["num_images"] for count in counts) == expected, options
+            assert f"Images 1 to {expected} of {expected}" in page, query
 
 
 @pytest.mark.parametrize(

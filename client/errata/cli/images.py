@@ -43,7 +43,8 @@ errata images 01kb4t9z --baseline 01k9zq3m --change broken --json
 @click.option(
     "--min-probability", type=click.FloatRange(0, 1), help="Only images whose prediction has at least this probability."
 )
-@click.option("--problematic/--not-problematic", default=None, help="Only problematic images, or only other images.")
+@click.option("--include-problematic", is_flag=True, help="Also problematic images, which are excluded by default.")
+@click.option("--problematic/--not-problematic", default=False, help="Only problematic images, or only other images.")
 @click.option("--baseline", default="", metavar="ANALYSIS", help="Another analysis with the same evidence.")
 @click.option(
     "--change", default="", help="With --baseline: fixed, broken, or two error types, such as correct:model_failure."
@@ -61,7 +62,8 @@ def images(
     superclass: str,
     group: str,
     min_probability: float | None,
-    problematic: bool | None,
+    include_problematic: bool,
+    problematic: bool,
     baseline: str,
     change: str,
     sort: str,
@@ -73,7 +75,8 @@ def images(
     """List the images of ANALYSIS, the most severe errors first.
 
     A CLASS is an index, an ID, or a unique name. The class of an image is its original label,
-    or its first label if the labels reject the original label.
+    or its first label if the labels reject the original label. As on the pages of images and in
+    all statistics, problematic images do not count unless you include them.
     """
     condition = pb.ImageFilter(
         error_type=error_type or "",
@@ -82,7 +85,7 @@ def images(
         superclass=superclass,
         group=group,
         min_probability=min_probability,
-        problematic=problematic,
+        problematic=None if include_problematic else problematic,
         change=change,
     )
     with connect(target) as connection:
