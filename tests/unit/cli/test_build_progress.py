@@ -4,19 +4,10 @@ import io
 from collections.abc import Callable
 
 import pytest
+from manual_clock import Clock
 from rich.console import Console
 
 from service.cli.build_progress import Rate, show_progress, speed_text
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def run(is_terminal: bool, steps: list[tuple[float, str, int, int]]) -> str:

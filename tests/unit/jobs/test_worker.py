@@ -18,6 +18,7 @@ from errata.errors import (
     Unavailable,
     WorkerLost,
 )
+from manual_clock import Clock
 
 from service.domain import AnalysisRequest, Failure, LabelSpace, ModelInfo, Observer, Predictions, State
 from service.jobs import transitions, worker
@@ -36,15 +37,6 @@ from service.jobs.worker import LEASE_SECONDS, Drain, RetryLater, Worker
 
 NAMES = [f"{number}.jpg" for number in range(10)]
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
-
-
-class Clock:
-    """A clock that tests advance."""
-
-    now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class FakePredictor:
