@@ -1,6 +1,7 @@
 """Notifications of the engine's queues: an idle consumer waits for one instead of polling Redis many times a second."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from threading import Condition, Event, Thread
 from typing import Any
@@ -17,14 +18,14 @@ _log = structlog.get_logger()
 
 
 class Notifier(Middleware):
-    """Publishes that a queue has a new message, and wakes the consumers of a broker in all processes."""
+    """Publishes that a queue has a new message, and wakes the consumers of this queue in all processes."""
 
     def __init__(self, client: redis.Redis, channel: str) -> None:
         self._client: Any = client  # redis-py's subscriptions have no types
         self._channel = channel
         self._stopped = Event()
         self._condition = Condition()
-        self.count = 0  # notifications that this process has received
+        self._counts = Counter[str]()  # notifications that this process has received, by queue; empty: for all queues
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Start a thread that receives notifications."""
@@ -38,24 +39,28 @@ class Notifier(Middleware):
     def after_enqueue(self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None) -> None:
         """Notify all processes of a message; if the message is delayed, wake only the consumers of this process."""
         if delay is not None:
-            self.wake_consumers()
+            self.wake_consumers(message.queue_name)
             return
         try:
-            self._client.publish(self._channel, b"")
+            self._client.publish(self._channel, message.queue_name)
         except redis.RedisError as error:
             _log.debug("queue notification lost", error=str(error))
 
-    def wake_consumers(self) -> None:
-        """End the pauses of all consumers of this process."""
+    def wake_consumers(self, queue: str = "") -> None:
+        """End the pauses of the consumers of a queue in this process; if no queue is named, of all consumers."""
         with self._condition:
-            self.count += 1
+            self._counts[queue] += 1
             self._condition.notify_all()
 
-    def wait(self, count: int, seconds: float) -> None:
-        """Wait until more than `count` notifications were received, for a limited time."""
+    def count(self, queue: str) -> int:
+        """Return the number of notifications that the consumers of a queue have received."""
+        return self._counts[queue] + self._counts[""]
+
+    def wait(self, queue: str, count: int, seconds: float) -> None:
+        """Wait until more than `count` notifications for a queue were received, for a limited time."""
         seconds = STOPPING_SECONDS if self._stopped.is_set() else seconds
         with self._condition:
-            self._condition.wait_for(lambda: self.count != count, seconds)
+            self._condition.wait_for(lambda: self.count(queue) != count, seconds)
 
     def _subscribe(self) -> None:
         while not self._stopped.is_set():
@@ -64,8 +69,8 @@ class Notifier(Middleware):
                     subscription.subscribe(self._channel)
                     self.wake_consumers()  # messages may have been sent before the subscription
                     while not self._stopped.is_set():
-                        if subscription.get_message(timeout=MAX_WAIT_SECONDS) is not None:
-                            self.wake_consumers()
+                        if (notification := subscription.get_message(timeout=MAX_WAIT_SECONDS)) is not None:
+                            self.wake_consumers(notification["data"].decode())  # earlier versions name no queue
             except (redis.RedisError, OSError) as error:
                 _log.debug("queue subscription lost", error=str(error))
                 self._stopped.wait(MAX_WAIT_SECONDS)
@@ -74,8 +79,9 @@ class Notifier(Middleware):
 class WaitingConsumer(Consumer):  # type: ignore[misc]  # dramatiq's class has no types
     """Wraps a consumer that never waits. After an empty fetch, waits for a notification or for a delayed message."""
 
-    def __init__(self, consumer: Consumer, prefetch: int, notifier: Notifier, max_wait: float) -> None:
+    def __init__(self, consumer: Consumer, queue: str, prefetch: int, notifier: Notifier, max_wait: float) -> None:
         self._consumer = consumer
+        self._queue = queue
         self._prefetch = prefetch
         self._notifier = notifier
         self._max_wait = max_wait
@@ -83,7 +89,7 @@ class WaitingConsumer(Consumer):  # type: ignore[misc]  # dramatiq's class has n
         self.is_empty = False  # whether the last fetch found no message
 
     def __next__(self) -> MessageProxy | None:
-        count = self._notifier.count
+        count = self._notifier.count(self._queue)
         message = next(self._consumer)
         if message is not None:
             self._due[message.message_id] = message.options.get("eta", 0) / 1000
@@ -91,7 +97,7 @@ class WaitingConsumer(Consumer):  # type: ignore[misc]  # dramatiq's class has n
             return message
         self.is_empty = len(self._due) < self._prefetch
         delays = [due - time.time() for due in list(self._due.values()) if due]
-        self._notifier.wait(count, max(0.0, min([self._max_wait, *delays])))
+        self._notifier.wait(self._queue, count, max(0.0, min([self._max_wait, *delays])))
         return None
 
     def ack(self, message: MessageProxy) -> None:
@@ -114,4 +120,4 @@ class WaitingConsumer(Consumer):  # type: ignore[misc]  # dramatiq's class has n
 
     def _forget(self, message: MessageProxy) -> None:
         self._due.pop(message.message_id, None)
-        self._notifier.wake_consumers()  # the consumer can fetch the next message
+        self._notifier.wake_consumers(self._queue)  # the consumer can fetch the next message

@@ -174,7 +174,7 @@ class NotifyingBroker(RedisBroker):
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> WaitingConsumer:
         """Return a consumer that waits for notifications while the queue is empty."""
         consumer = super().consume(queue_name, prefetch, timeout=1)
-        self._consumers[queue_name] = WaitingConsumer(consumer, prefetch, self._notifier, self._max_wait)
+        self._consumers[queue_name] = WaitingConsumer(consumer, queue_name, prefetch, self._notifier, self._max_wait)
         return self._consumers[queue_name]
 
     def is_empty(self, queue: str) -> bool:

@@ -18,6 +18,7 @@ from redis_job_store import RedisJobStore
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, LabelSpace, ModelInfo, Predictions, State
+from service.jobs import engine as engine_module
 from service.jobs import transitions
 from service.jobs.engine import Engine, NotifyingBroker, local_broker
 from service.jobs.memory import InMemoryJobStore
@@ -29,13 +30,6 @@ from service.key_value.redis_backend import connect
 SOON = 10.0  # seconds: timeout for events that take milliseconds
 
 HEARTBEAT = 3.0  # seconds
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    running = RedisServer(tmp_path_factory.mktemp("redis")).start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture(params=["local", "redis"])
@@ -116,6 +110,31 @@ def test_sent_shards_run_in_order(engine: Engine) -> None:
     engine.send_shards("j2", 1)
 
     assert [ran.get(timeout=SOON) for _ in range(4)] == [("j1", 0), ("j1", 1), ("j1", 2), ("j2", 0)]
+
+
+def test_notifications_wake_all_idle_engines(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "MAX_WAIT_SECONDS", 60.0)  # without a notification, the test times out
+    client = connect(server.url, 5)
+    client.flushall()
+    store = RedisJobStore(client)
+    engines = [Engine(partial(NotifyingBroker, server.url, 5, 300.0), store) for _ in range(8)]
+    started, release = Queue[int](), Event()
+
+    def run(job: str, shard: int) -> None:
+        started.put(shard)
+        release.wait(SOON)
+
+    for number, engine in enumerate(engines):
+        engine.serve_models(run, worker=f"w{number}")
+        engine.start()
+    time.sleep(0.2)  # all consumers pause now
+
+    engines[0].send_shards("j1", len(engines))
+
+    assert sorted(started.get(timeout=SOON) for _ in engines) == [*range(len(engines))]
+    release.set()
+    for engine in engines:
+        engine.stop(1)
 
 
 def test_messages_sent_before_the_start_are_delivered(engine: Engine) -> None:

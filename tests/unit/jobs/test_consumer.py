@@ -1,10 +1,12 @@
-"""Notifications of queues: they end the pauses of consumers, and none is missed between a fetch and a pause."""
+"""Notifications of queues: they end the pauses of their consumers, and none is missed between a fetch and a pause."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
+import pytest
 import redis
+from dramatiq import Message
 
 from service.jobs.consumer import STOPPING_SECONDS, Notifier
 
@@ -14,7 +16,7 @@ LONG = 60.0  # seconds
 class Client:
     """A client of a Redis that is unavailable."""
 
-    def publish(self, channel: str, message: bytes) -> None:
+    def publish(self, channel: str, message: str) -> None:
         raise redis.ConnectionError(f"no connection for {channel}")
 
 
@@ -22,35 +24,46 @@ def make_notifier() -> Notifier:
     return Notifier(cast(redis.Redis, Client()), "news")
 
 
-def test_a_notification_ends_the_pauses_of_all_consumers() -> None:
+@pytest.mark.parametrize("queue", ["models", ""])  # earlier versions name no queue
+def test_a_notification_ends_the_pauses_of_all_consumers_of_its_queue(queue: str) -> None:
     notifier = make_notifier()
     start = time.monotonic()
 
     with ThreadPoolExecutor(4) as pool:
-        waits = [pool.submit(notifier.wait, notifier.count, LONG) for _ in range(4)]
-        notifier.wake_consumers()
+        waits = [pool.submit(notifier.wait, "models", notifier.count("models"), LONG) for _ in range(4)]
+        notifier.wake_consumers(queue)
         for wait in waits:
             wait.result()
 
     assert time.monotonic() - start < LONG / 2
 
 
+def test_a_notification_does_not_end_the_pauses_of_other_queues() -> None:
+    notifier = make_notifier()
+    count, start = notifier.count("models"), time.monotonic()
+    notifier.wake_consumers("models.DQ")
+
+    notifier.wait("models", count, 0.1)
+
+    assert time.monotonic() - start >= 0.1
+
+
 def test_a_notification_between_a_fetch_and_a_pause_is_not_missed() -> None:
     notifier = make_notifier()
-    count, start = notifier.count, time.monotonic()
-    notifier.wake_consumers()
+    count, start = notifier.count("models"), time.monotonic()
+    notifier.wake_consumers("models")
 
-    notifier.wait(count, LONG)
+    notifier.wait("models", count, LONG)
 
     assert time.monotonic() - start < LONG / 2
 
 
 def test_an_unavailable_redis_loses_a_notification_without_an_error() -> None:
-    notifier, anything = make_notifier(), cast(Any, None)
+    notifier, message = make_notifier(), Message[Any]("models", "shard", (), {}, {})
 
-    notifier.after_enqueue(anything, anything, delay=None)
+    notifier.after_enqueue(cast(Any, None), message, delay=None)
 
-    assert notifier.count == 0
+    assert notifier.count("models") == 0
 
 
 def test_consumers_that_stop_pause_only_briefly() -> None:
@@ -58,6 +71,6 @@ def test_consumers_that_stop_pause_only_briefly() -> None:
     notifier.before_worker_shutdown(anything, anything)
     start = time.monotonic()
 
-    notifier.wait(notifier.count, LONG)
+    notifier.wait("models", notifier.count("models"), LONG)
 
     assert STOPPING_SECONDS / 2 < time.monotonic() - start < LONG / 2
