@@ -56,11 +56,6 @@ def _parse_time(text: str) -> float:
     return time
 
 
-def _parse_failure(text: str) -> Failure | None:
-    failure: Failure | None = _FAILURES.validate_json(text) if text else None
-    return failure
-
-
 STORED_NAMES = {  # stored names of the attributes that the hash stores under another name
     "num_shards": "shards",
     "num_shards_left": "left",
@@ -80,7 +75,10 @@ CODECS: dict[object, tuple[Callable[[str], Any], Callable[[Any], str]]] = {
         lambda time: "" if time is None else format_time(time),
     ),
     State: (State.__getitem__, lambda state: state.name),
-    Failure | None: (_parse_failure, lambda failure: to_json(asdict(failure)) if failure else ""),
+    Failure | None: (
+        lambda text: _FAILURES.validate_json(text) if text else None,
+        lambda failure: to_json(asdict(failure)) if failure else "",
+    ),
 }
 
 
@@ -191,8 +189,8 @@ def read_record(analysis_id: str, reply: Reply) -> AnalysisRecord | None:
         record: AnalysisRecord = _ENTRIES.validate_python(
             document | vars(status) | {"request": request | {"row_order": RowOrder[request["row_order"]]}}
         )
-        if not 0 <= record.created < MAX_TIME or not 0 <= (record.ended or 0) < MAX_TIME:
-            raise ValueError(f"expected times between 1970 and 9987, got {record.created} and {record.ended}")
+        if not 0 <= record.created < MAX_TIME:
+            raise ValueError(f"expected a time between 1970 and 9987, got {record.created}")
         return record
 
 
