@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pickle_trap import Trap
 
 from service.domain import RowOrder
 from service.predictions.uploads import parse_upload
@@ -192,16 +193,6 @@ def test_a_bomb_is_rejected_in_bounded_memory(parser: Parser, name: str) -> None
 
 
 # -- pickles
-
-
-class Trap:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.file,)
 
 
 @FUZZ

@@ -11,6 +11,7 @@ from errata.errors import InvalidEvidence
 from example_counts import max_examples
 from hypothesis import given
 from hypothesis import strategies as st
+from pickle_trap import Trap
 from unit.evidence.official import wordnet_id, write_artefacts
 
 from service.evidence.artefacts import read_artefacts
@@ -205,16 +206,6 @@ def test_neighbors_of_another_form_are_rejected(folder: Path, neighbors: np.ndar
     refused(folder, "valid_clip_knn.npz")
 
 
-class Payload:
-    """An object that runs code when it is unpickled."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
-        return (Path.touch, (self.file,))
-
-
 @pytest.mark.parametrize(
     ("file", "names"),
     [("samples_info.npz", ("sample_files", "targets")), ("valid_clip_knn.npz", ("topk_train_targets",))],
@@ -223,7 +214,7 @@ def test_pickled_arrays_are_rejected_without_unpickling(
     folder: Path, tmp_path: Path, file: str, names: list[str]
 ) -> None:
     touched = tmp_path / "touched"
-    pickled = np.array([Payload(touched)] * 4, dtype=object)
+    pickled = np.array([Trap(touched)] * 4, dtype=object)
     np.savez(folder / "imagenet" / file, **dict.fromkeys(names, pickled))
 
     refused(folder, file)

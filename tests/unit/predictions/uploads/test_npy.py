@@ -6,20 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errata.errors import InvalidRow, InvalidUpload, TruncatedUpload, UnsupportedFormat
+from pickle_trap import Trap
 
 from service.domain import RowOrder
 
 TWELVE = np.arange(100, 112)
-
-
-class Trap:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.file,)
 
 
 @pytest.mark.parametrize("kind", ["u1", "u2", "i2", "u4", "<i4", ">i4", "u8", "<i8", ">i8"])

@@ -8,20 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errata.errors import InvalidUpload, TruncatedUpload, UnsupportedFormat
+from pickle_trap import Trap
 
 from service.domain import RowOrder
 
 TWELVE = np.arange(100, 112)
-
-
-class Trap:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.file,)
 
 
 def distributions(best: np.ndarray, probability: float) -> np.ndarray:
