@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from service.bootstrap.build import Inputs
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -49,6 +51,14 @@ def real_labels(targets: dict[str, int]) -> dict[str, list[int]]:
 def label_sets(targets: dict[str, int], real_labels: dict[str, list[int]]) -> dict[str, set[int]]:
     """The ReaL labels and the original label of each image with ReaL labels, by file name."""
     return {name: {*labels, targets[name]} for name, labels in real_labels.items()}
+
+
+@pytest.fixture(scope="session")
+def inputs(reference: Path) -> Inputs:
+    return Inputs(
+        annotations=reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json",
+        mistakes=reference / "imagenet-mistakes" / "metadata",
+    )
 
 
 @pytest.fixture(scope="session")

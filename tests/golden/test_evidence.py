@@ -16,14 +16,6 @@ from .conftest import Annotation
 
 
 @pytest.fixture(scope="module")
-def inputs(reference: Path) -> Inputs:
-    return Inputs(
-        annotations=reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json",
-        mistakes=reference / "imagenet-mistakes" / "metadata",
-    )
-
-
-@pytest.fixture(scope="module")
 def bundle(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return build_evidence("imagenet", inputs, tmp_path_factory.mktemp("imagenet") / "bundle")
 

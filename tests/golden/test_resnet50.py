@@ -1,8 +1,6 @@
 """A ResNet-50 on ImageNet-ReaL: verdicts and aggregates, compared with the oracle."""
 
-import csv
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,13 +16,6 @@ from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
 
 
 @pytest.fixture(scope="module")
-def predicted(reference: Path) -> dict[str, int]:
-    """The prediction for each of the 50,000 images, by file name."""
-    with (reference / "predictions" / "imagenet_val_resnet50_cv.csv").open(newline="") as file:
-        return {row["file_name"]: int(row["top1"]) for row in csv.DictReader(file)}
-
-
-@pytest.fixture(scope="module")
 def samples(targets: dict[str, int], real_labels: dict[str, list[int]]) -> dict[str, Sample]:
     return {
         name: Sample(targets[name], frozenset(labels), False, False, labels[0]) for name, labels in real_labels.items()
@@ -32,7 +23,7 @@ def samples(targets: dict[str, int], real_labels: dict[str, list[int]]) -> dict[
 
 
 @pytest.fixture(scope="module")
-def slow_verdicts(imagenet_real: Bundle, samples: dict[str, Sample], predicted: dict[str, int]) -> list[Verdict]:
+def slow_verdicts(imagenet_real: Bundle, samples: dict[str, Sample], resnet50: dict[str, int]) -> list[Verdict]:
     """The oracle's verdict of each evaluated image, with the superclasses of the bundle."""
     superclasses = [set(members.tolist()) for members in imagenet_real.label_space.superclasses.members]
     facts = Facts(
@@ -42,13 +33,13 @@ def slow_verdicts(imagenet_real: Bundle, samples: dict[str, Sample], predicted: 
         has_prototype_list=False,
         oov=None,
     )
-    return [judge(sample, row, predicted[name], facts) for row, (name, sample) in enumerate(samples.items())]
+    return [judge(sample, row, resnet50[name], facts) for row, (name, sample) in enumerate(samples.items())]
 
 
 @pytest.fixture(scope="module")
-def predictions(imagenet_real: Bundle, predicted: dict[str, int]) -> Predictions:
+def predictions(imagenet_real: Bundle, resnet50: dict[str, int]) -> Predictions:
     names = imagenet_real.arrays["names"].tolist()
-    return Predictions(np.array([predicted[name.decode()] for name in names], dtype=np.int16))
+    return Predictions(np.array([resnet50[name.decode()] for name in names], dtype=np.int16))
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +89,9 @@ def agree(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
 
 @pytest.mark.parametrize("group", [ALL, *GROUPS])
 def test_summary_agrees_with_the_oracle(
-    group: str, summary: Summary, samples: dict[str, Sample], slow_verdicts: list[Verdict], predicted: dict[str, int]
+    group: str, summary: Summary, samples: dict[str, Sample], slow_verdicts: list[Verdict], resnet50: dict[str, int]
 ) -> None:
-    top1 = [predicted[name] for name in samples]
+    top1 = [resnet50[name] for name in samples]
 
     agree(summary.groups[group], aggregates.aggregate(list(samples.values()), top1, slow_verdicts, members_of(group)))
 
@@ -110,7 +101,7 @@ def test_images_without_a_prediction_are_not_counted(
     predictions: Predictions,
     samples: dict[str, Sample],
     slow_verdicts: list[Verdict],
-    predicted: dict[str, int],
+    resnet50: dict[str, int],
 ) -> None:
     top1 = predictions.top1.copy()
     top1[imagenet_real.rows[::7]] = -1
@@ -122,7 +113,7 @@ def test_images_without_a_prediction_are_not_counted(
     names, remaining_samples, verdicts = map(list, zip(*remaining, strict=True))
     for group in (ALL, *GROUPS):
         expected = aggregates.aggregate(
-            remaining_samples, [predicted[name] for name in names], verdicts, members_of(group)
+            remaining_samples, [resnet50[name] for name in names], verdicts, members_of(group)
         )
         agree(summary.groups[group], expected)
     assert summary.top1_accuracy_all_images is None
@@ -139,9 +130,9 @@ def test_counts_add_up(group: str, summary: Summary) -> None:
 
 
 def test_accuracy_over_all_images_agrees_with_the_csv(
-    summary: Summary, targets: dict[str, int], predicted: dict[str, int]
+    summary: Summary, targets: dict[str, int], resnet50: dict[str, int]
 ) -> None:
-    right = sum(predicted[name] == target for name, target in targets.items())
+    right = sum(resnet50[name] == target for name, target in targets.items())
 
     assert summary.top1_accuracy_all_images == pytest.approx(right / 50_000, abs=1e-12)
     assert round(right / 500, 1) == 72.7  # reference/README: 72.7 % right
@@ -149,9 +140,9 @@ def test_accuracy_over_all_images_agrees_with_the_csv(
 
 
 def test_real_accuracy_agrees_with_the_published_definition(
-    summary: Summary, real_labels: dict[str, list[int]], predicted: dict[str, int]
+    summary: Summary, real_labels: dict[str, list[int]], resnet50: dict[str, int]
 ) -> None:
-    hits = sum(predicted[name] in labels for name, labels in real_labels.items())
+    hits = sum(resnet50[name] in labels for name, labels in real_labels.items())
 
     assert (hits, len(real_labels)) == (36_352, 46_837)  # spec/label-space: 77.61 %
     assert summary.groups[ALL].num_samples == 46_837
@@ -182,14 +173,14 @@ def test_confusions_agree_with_the_oracle(
     verdicts: np.ndarray,
     samples: dict[str, Sample],
     slow_verdicts: list[Verdict],
-    predicted: dict[str, int],
+    resnet50: dict[str, int],
 ) -> None:
     top1 = predictions.top1[imagenet_real.rows]
 
     result = confusions(imagenet_real.evidence.effective_targets, top1, error_types(verdicts), 50)
 
     counted = Counter(
-        (sample.e, predicted[name])
+        (sample.e, resnet50[name])
         for (name, sample), verdict in zip(samples.items(), slow_verdicts, strict=True)
         if verdict.error_type >= 4
     )

@@ -30,11 +30,7 @@ SAMPLES = {ALL: 18_692, "organism": 7_624, "artifact": 10_184, "other": 1_596}
 
 
 @pytest.fixture(scope="module")
-def bundle(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    inputs = Inputs(
-        annotations=reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json",
-        mistakes=reference / "imagenet-mistakes" / "metadata",
-    )
+def bundle(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return build_evidence("imagenet", inputs, tmp_path_factory.mktemp("imagenet") / "bundle")
 
 

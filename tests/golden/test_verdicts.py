@@ -157,14 +157,6 @@ def material(
 
 
 @pytest.fixture(scope="module")
-def inputs(reference: Path) -> Inputs:
-    return Inputs(
-        annotations=reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json",
-        mistakes=reference / "imagenet-mistakes" / "metadata",
-    )
-
-
-@pytest.fixture(scope="module")
 def imagenet(
     inputs: Inputs,
     annotation: Annotation,
