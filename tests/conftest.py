@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import structlog
+from demo_predictions import predictions_csv
 from errata.imports import without_garbage_collection
 from example_counts import FAST
 from hypothesis import settings
@@ -88,7 +88,4 @@ def demo(repository: EvidenceRepository) -> Bundle:
 @pytest.fixture(scope="session")
 def demo_csv(demo: Bundle) -> bytes:
     """Predictions for the 20 photographs: all correct, except for the first two, which are class 0."""
-    predicted = np.array(demo.all_targets)
-    predicted[:2] = 0
-    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted.tolist(), strict=True)]
-    return ("file_name,predicted_class\n" + "\n".join(rows) + "\n").encode()
+    return predictions_csv(demo, 2).encode()

@@ -4,8 +4,8 @@ import io
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
+from demo_predictions import predictions_csv
 from errata import Client, errors, pb
 from running_service import MODEL, Start
 
@@ -18,10 +18,7 @@ CHANGE = "version: 1\nmin_samples: 10\nbounds:\n  - {measure: top1_error_rate, m
 
 def predictions(demo: Bundle, wrong: int) -> io.BytesIO:
     """Return predictions for the photographs; the first `wrong` predictions are class 0, which is always an error."""
-    predicted = np.array(demo.all_targets)
-    predicted[:wrong] = 0
-    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, predicted.tolist(), strict=True)]
-    return io.BytesIO(("file_name,predicted_class\n" + "\n".join(rows) + "\n").encode())
+    return io.BytesIO(predictions_csv(demo, wrong).encode())
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from demo_predictions import write_predictions
 from errata import Client
 
 from service.evidence.bundle import Bundle
@@ -24,11 +25,7 @@ def children() -> set[str]:
 @pytest.fixture
 def predictions(demo: Bundle, tmp_path: Path) -> Path:
     """A predictions file for the 20 photographs; all predictions but the first are correct."""
-    classes = [0, *demo.all_targets.tolist()[1:]]
-    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
-    file = tmp_path / "predictions.csv"
-    file.write_text("file_name,top1\n" + "\n".join(rows) + "\n")
-    return file
+    return write_predictions(demo, 1, tmp_path / "predictions.csv")
 
 
 def test_a_local_service_analyzes_an_upload(errata: Errata, predictions: Path, tmp_path: Path) -> None:

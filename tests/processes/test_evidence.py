@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from demo_predictions import write_predictions
 
 from service.evidence.agreement import agreement_to_plain, shipped_agreement
 from service.evidence.bundle import Bundle
@@ -17,11 +18,7 @@ ANNOTATIONS = ("human_accuracy_v3.0.0.json", "multilabel.csv")
 @pytest.fixture
 def predictions(demo: Bundle, tmp_path: Path) -> Path:
     """A predictions file for the 20 photographs with two errors."""
-    classes = [0, 0, *demo.all_targets.tolist()[2:]]
-    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
-    file = tmp_path / "predictions.csv"
-    file.write_text("file_name,top1\n" + "\n".join(rows) + "\n")
-    return file
+    return write_predictions(demo, 2, tmp_path / "predictions.csv")
 
 
 @pytest.fixture

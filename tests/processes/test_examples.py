@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from demo_predictions import write_predictions
 from errata import Client
 
 from service.evidence.bundle import Bundle
@@ -75,16 +76,9 @@ def analyses(server: Serving, demo: Bundle, tmp_path: Path) -> dict[str, str]:
     result = {}
     with Client(server.grpc) as client:
         for name, wrong in (("good", 0), ("bad", 6)):
-            file = predictions(demo, wrong, tmp_path / f"{name}.csv")
+            file = write_predictions(demo, wrong, tmp_path / f"{name}.csv")
             result[name] = client.upload(file, "demo").name
     return result
-
-
-def predictions(demo: Bundle, wrong: int, file: Path) -> Path:
-    classes = [*[0] * wrong, *demo.all_targets.tolist()[wrong:]]
-    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
-    file.write_text("file_name,predicted_class\n" + "\n".join(rows) + "\n")
-    return file
 
 
 def lower_minimum(policy: str) -> str:
@@ -118,7 +112,7 @@ def test_the_steps_of_the_github_action_run(
     }
     inputs = {name: item.get("default", "") for name, item in action["inputs"].items()}
     inputs |= {name: fill(value, caller) for name, value in step["with"].items()} | {"dataset": "demo", "tls": "false"}
-    predictions(demo, wrong, checkout / inputs["predictions"])
+    write_predictions(demo, wrong, checkout / inputs["predictions"])
     files = {name: checkout / name for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
     install, analyze = action["runs"]["steps"]
     variables = {
@@ -159,7 +153,7 @@ def test_the_script_of_the_gitlab_job_runs(
     header, pipeline = documents("gitlab-ci.yaml")
     inputs = {name: item.get("default", "") for name, item in header["spec"]["inputs"].items()}
     inputs |= {"predictions": "predictions.csv", "policy": "release.yaml", "baseline": analyses["good"]}
-    predictions(demo, wrong, checkout / inputs["predictions"])
+    write_predictions(demo, wrong, checkout / inputs["predictions"])
     values = {f"inputs.{name}": text for name, text in (inputs | {"dataset": "demo"}).items()}
     job = pipeline["errata"]
     variables = {name: fill(value, values) for name, value in job["variables"].items()}
@@ -183,7 +177,7 @@ def test_the_container_of_a_pipeline_runs(
     wrong: int,
     expected: int,
 ) -> None:
-    predictions(demo, wrong, checkout / "predictions.csv")
+    write_predictions(demo, wrong, checkout / "predictions.csv")
     results = checkout / "results"
     values = {
         "predictions": str(checkout / "predictions.csv"),
@@ -245,7 +239,7 @@ def test_the_operator_of_airflow_returns_the_analysis_or_fails(
     monkeypatch.setenv("ERRATA_SERVER", server.grpc)
     operator = runpy.run_path(str(EXAMPLES / "errata_airflow.py"))["ErrataGateOperator"]
     arguments = {"task_id": "gate", "policy": str(checkout / "release.yaml"), "dataset": "demo"}
-    good, bad = predictions(demo, 0, checkout / "good.csv"), predictions(demo, 6, checkout / "bad.csv")
+    good, bad = write_predictions(demo, 0, checkout / "good.csv"), write_predictions(demo, 6, checkout / "bad.csv")
 
     name = operator(predictions=str(good), baseline=analyses["good"], **arguments).execute({})
     with Client(server.grpc) as client:

@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from demo_predictions import write_predictions
 
 from service.evidence.bundle import Bundle
 
@@ -31,13 +32,6 @@ bounds:
 """
 
 
-def predictions(demo: Bundle, wrong: int, file: Path) -> Path:
-    classes = [*[0] * wrong, *demo.all_targets.tolist()[wrong:]]
-    rows = [f"{name},{value}" for name, value in zip(demo.judged_names, classes, strict=True)]
-    file.write_text("file_name,top1\n" + "\n".join(rows) + "\n")
-    return file
-
-
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     (tmp_path / "policy.yaml").write_text(POLICY)
@@ -48,7 +42,7 @@ def policy(tmp_path: Path) -> Path:
 def folders(errata: Errata, demo: Bundle, tmp_path: Path) -> tuple[str, str]:
     """The --output folders of a model with 5 errors, and of a model with 2 of these errors."""
     for name, wrong in (("a", 5), ("b", 2)):
-        file = predictions(demo, wrong, tmp_path / f"{name}.csv")
+        file = write_predictions(demo, wrong, tmp_path / f"{name}.csv")
         done = errata(
             "analyze", "--local", "--predictions", str(file), "--dataset", "demo", "--output", str(tmp_path / name)
         )
@@ -116,7 +110,7 @@ def test_a_change_is_evaluated_against_another_folder(errata: Errata, folders: t
 def test_a_failed_gate_exits_with_1_and_writes_its_files(
     errata: Errata, demo: Bundle, policy: Path, tmp_path: Path
 ) -> None:
-    file = predictions(demo, 5, tmp_path / "a.csv")
+    file = write_predictions(demo, 5, tmp_path / "a.csv")
     arguments = ["analyze", "--local", "--predictions", str(file), "--dataset", "demo", "--gate", str(policy)]
     done = errata(*arguments, "--output", str(tmp_path / "out"), "--json")
 
@@ -148,7 +142,7 @@ def test_an_invalid_policy_is_reported_with_its_line(
     done = errata("gate", folders[1], "--policy", str(policy))
     assert (done.returncode, done.stdout) == (2, "")
     assert "line 7" in done.stderr and "Traceback" not in done.stderr
-    file = predictions(demo, 1, tmp_path / "a.csv")
+    file = write_predictions(demo, 1, tmp_path / "a.csv")
     refused = errata("analyze", "--local", "--predictions", str(file), "--dataset", "demo", "--gate", str(policy))
     assert refused.returncode == 2
     assert "line 7" in refused.stderr
@@ -311,7 +305,7 @@ def test_endless_files_and_invalid_arguments_are_rejected(
 
 
 def test_control_characters_in_names_are_not_printed(errata: Errata, demo: Bundle, tmp_path: Path) -> None:
-    file = predictions(demo, 1, tmp_path / "a.csv")
+    file = write_predictions(demo, 1, tmp_path / "a.csv")
     name = "red \x1b[31m \x1b]0;title\x07 [bold]"
     done = errata("analyze", "--local", "--predictions", str(file), "--dataset", "demo", "--name", name)
 
