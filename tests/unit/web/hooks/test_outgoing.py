@@ -11,17 +11,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from errata.errors import InvalidSetting, Unavailable
+from pki import write_self_signed
 from standardwebhooks import Webhook
 
 from service.network_addresses import is_allowed
@@ -247,34 +243,9 @@ class Receiver:
     port: int = 0
 
 
-def make_certificate(folder: Path, name: str) -> Path:
-    """A file with a key and a self-signed certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / f"{name}.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_certificate(tmp_path_factory.mktemp("tls"), NAME)
+    return write_self_signed(tmp_path_factory.mktemp("tls") / f"{NAME}.pem", NAME)
 
 
 @contextmanager
@@ -422,7 +393,7 @@ def test_untrusted_certificate_is_unavailable(receiver: Receiver, certificate: P
 
 
 def test_certificate_of_another_host_is_unavailable(certificate: Path, tmp_path: Path) -> None:
-    other = make_certificate(tmp_path, "other.example")
+    other = write_self_signed(tmp_path / "other.pem", "other.example")
     with receiving(other) as receiver:
         with pytest.raises(Unavailable):
             target_at(receiver, other).post("msg_1", BODY)
