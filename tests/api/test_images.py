@@ -119,8 +119,8 @@ def test_the_command_counts_the_same_images_as_the_page(start: Start, tmp_path: 
 
         for options, query, expected in (
             ([], "", len(IMAGES) - num_problematic),
-            (["--include-problematic"], "?problematic=include", len(IMAGES)),
-            (["--problematic"], "?problematic=only", num_problematic),
+            (["--problematic", "include"], "?problematic=include", len(IMAGES)),
+            (["--problematic", "only"], "?problematic=only", num_problematic),
         ):
             listed = json.loads(run_command(["images", analysis, *options, "--json"], environment).stdout)
             counts = listed["facets"]["error_types"]["counts"]

@@ -17,6 +17,7 @@ from errata.messages import format_count, format_optional, pluralize
 from errata.proto_json import to_json
 
 TYPES = [error_type.key for error_type in ERROR_TYPES]
+PROBLEMATIC = {"exclude": False, "include": None, "only": True}  # as on the pages of images
 ORDERS = [f"{name}{suffix}" for name in ("severity", "confidence", "class", "models") for suffix in ("", " desc")]
 FACETS: Mapping[str, str] = {
     "error_types": "error type",
@@ -43,8 +44,13 @@ errata images 01kb4t9z --baseline 01k9zq3m --change broken --json
 @click.option(
     "--min-probability", type=click.FloatRange(0, 1), help="Only images whose prediction has at least this probability."
 )
-@click.option("--include-problematic", is_flag=True, help="Also problematic images, which are excluded by default.")
-@click.option("--problematic/--not-problematic", default=False, help="Only problematic images, or only other images.")
+@click.option(
+    "--problematic",
+    type=click.Choice([*PROBLEMATIC]),
+    default="exclude",
+    show_default=True,
+    help="Whether to list problematic images.",
+)
 @click.option("--baseline", default="", metavar="ANALYSIS", help="Another analysis with the same evidence.")
 @click.option(
     "--change", default="", help="With --baseline: fixed, broken, or two error types, such as correct:model_failure."
@@ -62,8 +68,7 @@ def images(
     superclass: str,
     group: str,
     min_probability: float | None,
-    include_problematic: bool,
-    problematic: bool,
+    problematic: str,
     baseline: str,
     change: str,
     sort: str,
@@ -75,8 +80,8 @@ def images(
     """List the images of ANALYSIS, the most severe errors first.
 
     A CLASS is an index, an ID, or a unique name. The class of an image is its original label,
-    or its first label if the labels reject the original label. As on the pages of images and in
-    all statistics, problematic images do not count unless you include them.
+    or its first label if the labels reject the original label. Problematic images are excluded by
+    default, as on the pages of images.
     """
     condition = pb.ImageFilter(
         error_type=error_type or "",
@@ -85,7 +90,7 @@ def images(
         superclass=superclass,
         group=group,
         min_probability=min_probability,
-        problematic=None if include_problematic else problematic,
+        problematic=PROBLEMATIC[problematic],
         change=change,
     )
     with connect(target) as connection:
