@@ -34,8 +34,8 @@ def recognizes(head: bytes) -> bool:
 def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
     """Yield blocks of rows; raise InvalidUpload or InvalidRow for invalid content, TooLarge for far too many rows."""
     line = _read_first_line(content)
-    parser = _block_parser(line)
-    header = parser.header
+    header = parse_header(line)
+    parser = _block_parser(header)
     ragged = _RaggedLines(len(header.names), first_line=1 if header.is_missing else 2)
     for block, has_quotes in _read_blocks(content, ragged, line + b"\n" if header.is_missing else b""):
         try:
@@ -93,8 +93,8 @@ class _BlockParser:
     """Parses blocks of complete lines. File names become bytes; the other columns that Errata reads become text."""
 
     def __init__(self, header: Header) -> None:
-        self.header = header
         columns = header.columns
+        self._delimiter = header.delimiter
         types = dict.fromkeys(columns.names, pa.string()) | {columns.file_name: pa.binary()}
         self._empty = pa.record_batch({name: pa.array([], type=type) for name, type in types.items()})
         self._read_options = arrow_csv.ReadOptions(use_threads=False, block_size=MAX_BLOCK, column_names=header.names)
@@ -112,7 +112,7 @@ class _BlockParser:
                 pa.BufferReader(block),
                 read_options=self._read_options,
                 parse_options=arrow_csv.ParseOptions(
-                    delimiter=self.header.delimiter,
+                    delimiter=self._delimiter,
                     quote_char='"' if has_quotes else False,  # Arrow is faster without quotes
                     ignore_empty_lines=False,
                     invalid_row_handler=ragged,
@@ -126,9 +126,9 @@ class _BlockParser:
             raise
 
 
-@lru_cache(maxsize=16)  # most files have one of a few headers
-def _block_parser(first_line: bytes) -> _BlockParser:
-    return _BlockParser(parse_header(first_line))
+@lru_cache(maxsize=4)  # most files have one of a few headers; the largest header needs about 3 MB
+def _block_parser(header: Header) -> _BlockParser:
+    return _BlockParser(header)
 
 
 def _read_blocks(content: BoundedStream, ragged: _RaggedLines, start: bytes) -> Iterator[tuple[bytes, bool]]:

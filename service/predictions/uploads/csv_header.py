@@ -23,7 +23,7 @@ class Header:
     """The columns of a file."""
 
     delimiter: str
-    names: Sequence[str]
+    names: tuple[str, ...]
     columns: Columns
     is_missing: bool = False  # whether the file has no header, so that the first line is a row
 
@@ -42,7 +42,7 @@ def parse_header(line: bytes) -> Header:
         delimiter = max(rows, key=lambda key: len(rows[key]))
         names = rows[delimiter]
     columns = find_columns(names, CSV_TERMS, line=1)
-    return Header(delimiter, names, _with_assumptions(columns, *_separator_assumption(delimiter)))
+    return Header(delimiter, tuple(names), _with_assumptions(columns, *_separator_assumption(delimiter)))
 
 
 def _decode(line: bytes) -> str:
