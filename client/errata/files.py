@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows has text files otherwise
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows: no conversion of line breaks
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -38,16 +38,16 @@ def temporary_file_beside(path: Path, content: bytes) -> Iterator[Path]:
 def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
     """Write each content to a temporary file on the disk, in the folder of its path, and yield the names of the files.
 
-    At the end, the files are removed whose names are still in the list. The functions of `os` take half of the time of
-    pathlib and `open`, for which the caller of an upload waits.
+    At the end, remove each file whose name is still in the list.
     """
+    # The functions of `os` take half of the time of pathlib and `open`. Uploads wait for these writes.
     for folder in {path.parent for path in contents}:
         folder.mkdir(parents=True, exist_ok=True)
     files, names = list[int](), list[str]()
     try:
         for path, content in contents.items():
             name, mode = os.path.join(path.parent, f".{path.name}.{secrets.token_hex(4)}"), _mode_of(path)
-            files.append(os.open(name, FLAGS, 0o666 if mode is None else mode))
+            files.append(os.open(name, _NEW_FILE, 0o666 if mode is None else mode))
             names.append(name)
             if mode is not None:
                 os.chmod(name, mode)  # the umask can have removed permissions
@@ -56,12 +56,14 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
                 rest = rest[os.write(files[-1], rest) :]
             if hasattr(os, "posix_fadvise"):  # with this hint, Linux starts to write the file to the disk
                 os.posix_fadvise(files[-1], 0, 0, os.POSIX_FADV_DONTNEED)
-        for file in files:
-            os.fsync(file)
+        while files:
+            os.fsync(files[0])
+            os.close(files.pop(0))
         yield names
     finally:
         for file in files:
-            os.close(file)
+            with suppress(OSError):
+                os.close(file)
         for name in names:
             with suppress(FileNotFoundError):
                 os.unlink(name)
