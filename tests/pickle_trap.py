@@ -1,4 +1,4 @@
-"""An object whose unpickling leaves a trace."""
+"""An object that creates a file when it is unpickled."""
 
 from pathlib import Path
 

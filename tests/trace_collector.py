@@ -92,9 +92,10 @@ class TraceCollector(trace_service_pb2_grpc.TraceServiceServicer):
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Answer, wait until this process has sent its last spans, and stop. Else it tries again during later tests.
+        """Answer pending calls, wait until this process has sent its last spans, and stop.
 
-        A retry uses the module `random`, which Hypothesis reports as an error of the test that runs meanwhile.
+        Otherwise, the exporter would try again during later tests, and Hypothesis fails tests during which `random` is
+        used.
         """
         self.accepts.set()
         for thread in threading.enumerate():

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def test_truncated_evidence_affects_only_its_callers_until_it_is_restored(
         judged.acquire()
         for file in folder.glob("*.npy"):
             os.truncate(file, 0)
-        while not failures:  # the files are checked once a second
+        deadline = time.monotonic() + 60
+        while not failures and time.monotonic() < deadline:  # the files are checked once a second
             judged.acquire()
         for _ in range(30):
             judged.acquire()
