@@ -127,7 +127,7 @@ class ErrorType(Enum):
     id: int  # the number in stored verdicts
     key: str  # the name in the API, in data frames, and on the command line, such as `model_failure`
     _value_: int
-    __hash__ = object.__hash__  # Enum hashes the name, in Python; summaries have hundreds of error types as keys
+    __hash__ = object.__hash__  # valid because each member is one object; the function of Enum is slow
 
     def __new__(cls, row: Row | int) -> "ErrorType":
         """Create the member of a row. `ErrorType(ID)` finds an existing member and does not call this method."""

@@ -70,7 +70,8 @@ class Notifier(Middleware):
                     self.wake_consumers()  # messages may have been sent before the subscription
                     while not self._stopped.is_set():
                         if (notification := subscription.get_message(timeout=MAX_WAIT_SECONDS)) is not None:
-                            self.wake_consumers(notification["data"].decode())  # earlier versions name no queue
+                            # Earlier versions name no queue.
+                            self.wake_consumers(notification["data"].decode(errors="replace"))
             except (redis.RedisError, OSError) as error:
                 _log.debug("queue subscription lost", error=str(error))
                 self._stopped.wait(MAX_WAIT_SECONDS)

@@ -10,7 +10,7 @@ from service.domain import State
 from service.jobs import records
 from service.jobs.records import JOBS, read_or_none
 from service.jobs.transaction import JobTransaction, scores_command, shard_command, waiting_command
-from service.jobs.transitions import MAX_SHARDS, Job, JobSpec, is_available
+from service.jobs.transitions import Job, JobSpec, is_available
 from service.key_value.commands import PREFIX, Command, texts
 
 TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
@@ -78,7 +78,7 @@ def order_shards(
 ) -> list[ShardKey]:
     """Return shards in the order of their turns: the owner who waited longest first, then the oldest job first.
 
-    The shards of a job begin with the index of the message, so that workers do not compete for one shard.
+    Within a job, the order starts at the index of the message and wraps around, so that workers rarely compete.
 
     Args:
         since: For each shard, the creation of its job, or the end of its lease if it has crashed two workers.
@@ -91,9 +91,9 @@ def order_shards(
     for (job, _), time in since.items():
         first[owners[job]] = min(time, first.get(owners[job], time))
 
-    def turn(at: ShardKey) -> tuple[bool, float, float, str, float, str, int]:
+    def turn(at: ShardKey) -> tuple[bool, float, float, str, float, str, bool, int]:
         job, index = at
-        owner, distance = owners[job], (index - message[1]) % MAX_SHARDS
-        return at not in dead, turns.get(owner, _NEVER), first[owner], owner, since[at], job, distance
+        owner, is_before = owners[job], index < message[1]
+        return at not in dead, turns.get(owner, _NEVER), first[owner], owner, since[at], job, is_before, index
 
     return sorted(since, key=turn)

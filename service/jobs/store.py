@@ -179,16 +179,16 @@ class JobStore(JobReader):
 
         Returns:
             The reply, the job of the shard (without its shards), and the index of the shard. If no shard is available,
-            the job is None, and the reply (SKIP or WAIT) says what to do with the message.
+            the job is None, and the reply is SKIP (acknowledge the message) or WAIT (deliver it again after the delay).
         """
         job, index = fair_order.next_shard(tx, message, can_run) or (None, message[1])
         if job is None:
-            with suppress(DamagedRecord, NewerRecord), self._log_damage():
+            with suppress(DamagedRecord, NewerRecord), self._log_damage():  # `next_shard` skips a damaged job silently
                 records.read_head(message[0], tx.read(*JOBS.command(message[0]), check=False))
             return self._change_shard(tx, transitions.claim, *message, worker, lease, can_run=False), None, index
         claim = self._change_shard(tx, transitions.claim, job.id, index, worker, lease)
         tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)
-        analyses = texts(tx.read(*waiting_command(job.id), check=False))  # only for traces and logs
+        analyses = tx.waiting(job.id, check=False)  # only for traces and logs
         return claim, replace(job, analyses=frozenset(analyses)), index
 
     def _change_shard(

@@ -98,9 +98,9 @@ class JobTransaction(Transaction):
         """Return a shard."""
         return SHARDS.read(f"{job_id}:{index}", self.read(*shard_command(job_id, index), check=check))
 
-    def waiting(self, job_id: str) -> list[str]:
+    def waiting(self, job_id: str, *, check: bool = True) -> list[str]:
         """Return the ids of the analyses that wait for a job, in order."""
-        return texts(self.read(*waiting_command(job_id)))
+        return texts(self.read(*waiting_command(job_id), check=check))
 
     def members(self, name: str) -> list[str]:
         """Return the members of a sorted set, the member with the lowest score first."""

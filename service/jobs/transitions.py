@@ -243,7 +243,7 @@ class Claim:
     kind: ClaimOutcome
     fencing_token: int = 0
     delay: float = 0.0  # seconds, for WAIT
-    waiting_since: float = 0.0  # end of the lease of a dead worker, otherwise the time at which the message is sent
+    waiting_since: float = 0.0  # end of the lease of a dead worker; else, the time `sent` of the shard, or of its job
 
 
 @dataclass(frozen=True)

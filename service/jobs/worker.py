@@ -86,7 +86,8 @@ class RetryLater(Retry):
     """Raised when a message must be delivered again after a number of seconds."""
 
     def __init__(self, seconds: float) -> None:
-        # The engine rounds the time of the delivery down. An early message whose shard has ended would be lost.
+        # The engine truncates the time of the delivery to milliseconds. A message that arrived before a shard is
+        # available, and whose own shard has ended, would be dropped, and the available shard would have no message.
         super().__init__(f"in {seconds:.1f} s", delay=math.ceil(seconds * 1000) + 1)
         self.seconds = seconds
 

@@ -38,7 +38,7 @@ class Transaction:
 
         Args:
             command: The command and its arguments.
-            check: Whether the step depends on the reply. False for values that never change.
+            check: Whether the step depends on the reply. False if the step stays correct when the reply changes.
         """
         if command not in self._replies:
             self.prefetch(command)
