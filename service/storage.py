@@ -27,7 +27,7 @@ TEMPORARY_PREFIX = "errata-scratch-"
 ORPHAN_SECONDS = 3600.0  # no process writes to a scratch file after this time
 LITERAL_ATTEMPTS = 10
 Result = TypeVar("Result")
-_SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # a name by tempfile; eight digits may be a date
+_SCRATCH = re.compile(r"\.(.+)\.(?!\d{8}$)[a-z0-9_]{8}")  # by tempfile or errata.files; eight digits may be a date
 _REPLACED = "old"  # name, inside a scratch folder, of the folder that is being replaced
 
 

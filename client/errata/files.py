@@ -46,7 +46,7 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
     files, names = list[int](), list[str]()
     try:
         for path, content in contents.items():
-            name, mode = os.path.join(path.parent, f".{path.name}.{secrets.token_hex(4)}"), _mode_of(path)
+            name, mode = _temporary_name(path), _mode_of(path)
             files.append(os.open(name, _NEW_FILE, 0o666 if mode is None else mode))
             names.append(name)
             if mode is not None:
@@ -67,6 +67,11 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
         for name in names:
             with suppress(FileNotFoundError):
                 os.unlink(name)
+
+
+def _temporary_name(path: Path) -> str:
+    """Return a random name. It has an underscore, because a service takes eight digits for the date of a backup."""
+    return os.path.join(path.parent, f".{path.name}._{secrets.token_hex(4)[1:]}")
 
 
 def _mode_of(path: Path) -> int | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errata.errors import TooLarge, Unavailable
-from errata.files import write_files
+from errata.files import temporary_file_beside, write_files
 
 from service.storage import (
     CHUNK,
@@ -370,6 +370,12 @@ def test_scratch_name_contains_its_target(name: str) -> None:
 @pytest.mark.parametrize("name", ["a.json", ".a", ".a.json", ".a.A1B2C3D4", ".a.abc", ".backup.20240229", "a.a1b2c3d4"])
 def test_other_names_have_no_target(name: str) -> None:
     assert scratch_target(name) is None
+
+
+def test_each_temporary_file_is_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda size: "20240229"[: 2 * size])
+    with temporary_file_beside(tmp_path / "a.json", b"{}") as temporary:
+        assert scratch_target(temporary.name) == "a.json"
 
 
 def test_only_old_scratch_is_removed(tmp_path: Path) -> None:
