@@ -1,8 +1,7 @@
 """A stream with a minimum rate, so that a slow sender occupies an upload slot for seconds instead of hours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator
 
 from errata.errors import TruncatedUpload
 
@@ -10,32 +9,24 @@ MAX_WAIT_SECONDS = 30.0  # initial and maximum wait budget of a sender
 MIN_RATE = 4 << 10  # bytes that add one second to the wait budget; about 200 rows of CSV
 MAX_SECONDS = 600.0  # time limit from the first message to the last
 
-Message = TypeVar("Message")
 
+class PacedStream:
+    """Reads a stream of messages. Waiting for the sender consumes a wait budget, and received bytes refill it.
 
-class PacedStream(Generic[Message]):
-    """Reads a stream. Waiting for the sender consumes a wait budget, and received bytes refill it.
-
-    A sender that sends nothing, sends empty messages, or is slower than MIN_RATE on average exhausts the budget. The
-    time that the receiver takes between two messages does not count.
+    A sender that sends nothing, or is slower than MIN_RATE on average, exhausts the budget. The time that the receiver
+    takes between two messages does not count.
     """
 
-    def __init__(self, messages: AsyncIterator[Message], size_of: Callable[[Message], int]) -> None:
-        """Start the total time limit.
-
-        Args:
-            messages: The stream.
-            size_of: Returns the number of content bytes of a message.
-        """
+    def __init__(self, messages: AsyncIterator[bytes]) -> None:
+        """Start the total time limit."""
         self._loop = asyncio.get_running_loop()
         self._messages = messages
-        self._size_of = size_of
         self._wait_budget = MAX_WAIT_SECONDS  # seconds
         self._deadline = self._loop.time() + MAX_SECONDS
         self._timeout: asyncio.Timeout | None = None  # of the wait in progress
         self._is_stopped = False
 
-    async def next(self) -> Message | None:
+    async def next(self) -> bytes | None:
         """Return the next message, or None at the end of the stream or after `stop`.
 
         Raises:
@@ -58,7 +49,7 @@ class PacedStream(Generic[Message]):
             raise
         finally:
             self._timeout = None
-        refill = 0.0 if message is None else self._size_of(message) / MIN_RATE
+        refill = 0.0 if message is None else len(message) / MIN_RATE
         self._wait_budget = min(MAX_WAIT_SECONDS, self._wait_budget - (self._loop.time() - started_at) + refill)
         return message
 

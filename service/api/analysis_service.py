@@ -51,7 +51,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
-    """Implements the RPCs of AnalysisService."""
+    """Implements the RPCs of AnalysisService. Uploads receive encoded messages."""
 
     def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
         self._ports = ports
@@ -71,11 +71,11 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             await self._executor.call(submit.submit, self._ports, analysis_request, CALLER.get().name)
         )
 
-    async def UploadPredictions(
-        self, request_iterator: AsyncIterator[pb.UploadPredictionsRequest], context: Context
-    ) -> pb.Analysis:
+    async def UploadPredictions(self, request_iterator: AsyncIterator[bytes], context: Context) -> pb.Analysis:
         """Judge a predictions file while it is received."""
-        return wire.to_analysis(await self._receiver.receive(request_iterator, self._start_upload))
+        return wire.to_analysis(
+            await self._receiver.receive(request_iterator, pb.UploadPredictionsRequest, self._start_upload)
+        )
 
     async def GetAnalysis(self, request: pb.GetAnalysisRequest, context: Context) -> pb.Analysis:
         """Return one analysis."""

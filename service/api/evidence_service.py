@@ -31,7 +31,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
-    """Implements the RPCs of EvidenceService."""
+    """Implements the RPCs of EvidenceService. Uploads receive encoded messages."""
 
     def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
         self._ports = ports
@@ -49,18 +49,14 @@ class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
         )
         return wire.to_evidence(bundle.manifest)
 
-    async def UploadLabels(
-        self, request_iterator: AsyncIterator[pb.UploadLabelsRequest], context: Context
-    ) -> pb.Evidence:
+    async def UploadLabels(self, request_iterator: AsyncIterator[bytes], context: Context) -> pb.Evidence:
         """Build and publish evidence from a file of labels."""
-        bundle = await self._receiver.receive(request_iterator, self._start_labels)
+        bundle = await self._receiver.receive(request_iterator, pb.UploadLabelsRequest, self._start_labels)
         return wire.to_evidence(bundle.manifest)
 
-    async def UploadEvidence(
-        self, request_iterator: AsyncIterator[pb.UploadEvidenceRequest], context: Context
-    ) -> pb.Evidence:
+    async def UploadEvidence(self, request_iterator: AsyncIterator[bytes], context: Context) -> pb.Evidence:
         """Verify and publish a bundle."""
-        bundle = await self._receiver.receive(request_iterator, self._start_bundle, has_header=False)
+        bundle = await self._receiver.receive(request_iterator, pb.UploadEvidenceRequest, self._start_bundle)
         return wire.to_evidence(bundle.manifest)
 
     async def PublishEvidence(self, request: pb.PublishEvidenceRequest, context: Context) -> pb.Evidence:

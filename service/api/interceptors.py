@@ -9,11 +9,11 @@ from typing import Any
 
 import grpc
 import structlog
-from errata.errors import ErrataError, InvalidRequest
-from google.protobuf.message import DecodeError
+from errata.errors import ErrataError
 from grpc_status import rpc_status
 
 from service import tracing
+from service.api.messages import parse_message
 from service.api.status import code_of, internal_status, status_of
 from service.authorization import PERMISSIONS, Authorizer, Scope
 from service.caller import CALLER, Caller
@@ -61,18 +61,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return self._refusing_handler(method, error)
         if not method.startswith("/errata."):  # reflection
             return handler
-        decode, encode = _make_decoder(handler.request_deserializer), handler.response_serializer
+        # The functions below and UploadReceiver parse messages, since gRPC answers UNKNOWN if a deserializer fails.
+        parse, encode = partial(parse_message, handler.request_deserializer), handler.response_serializer
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(
-                self._wrap_unary(method, caller, handler.unary_unary), decode, encode
-            )
+            unary = self._wrap_unary(method, caller, parse, handler.unary_unary)
+            return grpc.unary_unary_rpc_method_handler(unary, None, encode)
         if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(
-                self._wrap_upload(method, caller, check, handler.stream_unary), decode, encode
-            )
-        return grpc.unary_stream_rpc_method_handler(
-            self._wrap_stream(method, caller, check, handler.unary_stream), decode, encode
-        )
+            upload = self._wrap_upload(method, caller, check, handler.stream_unary)
+            return grpc.stream_unary_rpc_method_handler(upload, None, encode)
+        stream = self._wrap_stream(method, caller, check, parse, handler.unary_stream)
+        return grpc.unary_stream_rpc_method_handler(stream, None, encode)
 
     def end_health_watches(self) -> None:
         """End the watches of the health service, which would otherwise delay the shutdown."""
@@ -112,26 +110,28 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return grpc.stream_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
-    def _wrap_unary(self, method: str, caller: Caller, behavior: Any) -> Any:
-        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    def _wrap_unary(self, method: str, caller: Caller, parse: Callable[[bytes], Any], behavior: Any) -> Any:
+        async def call(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _Call(self._metrics, method, context, caller):
-                return await behavior(_check_parsed(request), context)
+                return await behavior(parse(request), context)
 
         return call
 
     def _wrap_upload(self, method: str, caller: Caller, check: Callable[[], object], behavior: Any) -> Any:
-        async def receive(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with _while_authorized(check):
-                return await behavior(request, context)
+        async def call(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            async with _Call(self._metrics, method, context, caller), _while_authorized(check):
+                return await behavior(requests, context)
 
-        return self._wrap_unary(method, caller, receive)
+        return call
 
-    def _wrap_stream(self, method: str, caller: Caller, check: Callable[[], object], behavior: Any) -> Any:
-        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def _wrap_stream(
+        self, method: str, caller: Caller, check: Callable[[], object], parse: Callable[[bytes], Any], behavior: Any
+    ) -> Any:
+        async def call(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with (
                 _Call(self._metrics, method, context, caller),
                 _while_authorized(check),
-                aclosing(behavior(_check_parsed(request), context)) as messages,
+                aclosing(behavior(parse(request), context)) as messages,
             ):
                 async for message in messages:
                     await context.write(message)  # inside _while_authorized, which also ends a blocked write
@@ -164,37 +164,6 @@ async def _while_authorized(check: Callable[[], object]) -> AsyncIterator[None]:
         raise (refusals[0] if timeout.expired() else error) from None
     finally:
         timer.cancel()
-
-
-class _UnparsableMessage:
-    """Placeholder for a message that can't be parsed. Without it, gRPC would return UNKNOWN."""
-
-
-def _make_decoder(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
-    def decode(content: bytes) -> Any:
-        assert deserialize is not None, "This is a bug: the generated code has a deserializer for each method."
-        try:
-            return deserialize(content)
-        except DecodeError:
-            return _UnparsableMessage()
-
-    return decode
-
-
-def _check_parsed(request: Any) -> Any:
-    """Return a request, or a stream of requests; raise InvalidRequest for a message that can't be parsed."""
-    return _checked_stream(request) if isinstance(request, AsyncIterator) else _checked_message(request)
-
-
-async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield _checked_message(request)
-
-
-def _checked_message(request: Any) -> Any:
-    if isinstance(request, _UnparsableMessage):
-        raise InvalidRequest("The message can't be parsed. Send a message of the package errata.v1.", field="request")
-    return request
 
 
 class _Call:

@@ -28,7 +28,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
-    """Implements the RPCs of ReviewService."""
+    """Implements the RPCs of ReviewService. Uploads receive encoded messages."""
 
     def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
         self._stores = ports.stores
@@ -88,11 +88,9 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
         async for chunk in stream_chunks(self._executor, pieces):
             yield chunk
 
-    async def ImportReviews(
-        self, request_iterator: AsyncIterator[pb.ImportReviewsRequest], context: Context
-    ) -> pb.ImportReviewsResponse:
+    async def ImportReviews(self, request_iterator: AsyncIterator[bytes], context: Context) -> pb.ImportReviewsResponse:
         """Store the reviews of a file."""
-        result = await self._receiver.receive(request_iterator, self._start_import)
+        result = await self._receiver.receive(request_iterator, pb.ImportReviewsRequest, self._start_import)
         return pb.ImportReviewsResponse(num_added=result.num_added, num_existing=result.num_existing)
 
     def _start_import(self, header: pb.ImportReviewsHeader) -> Callable[[UploadStream], ImportResult]:

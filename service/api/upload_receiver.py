@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from errata.errors import InvalidRequest, Unavailable
 
+from service.api.messages import parse_message
 from service.api.upload_stream import UploadStream
 from service.concurrency import UPLOAD_RETRY_SECONDS, ConcurrencyLimit
 from service.paced_stream import PacedStream
@@ -36,17 +37,14 @@ class UploadReceiver:
                 upload_timeout.reschedule(0.0)
 
     async def receive(
-        self,
-        messages: AsyncIterator[Any],
-        start: Callable[[Any], Callable[[UploadStream], Result]],
-        has_header: bool = True,
+        self, requests: AsyncIterator[bytes], kind: type[Any], start: Callable[[Any], Callable[[UploadStream], Result]]
     ) -> Result:
         """Receive a file, and return the result of its use case.
 
         Args:
-            messages: Messages with a `header` or a `chunk` in `part`; without `has_header`, messages with a `chunk`.
-            start: Returns the use case for a header; the argument is None if `has_header` is False.
-            has_header: Whether the first message has a header.
+            requests: Encoded messages of type `kind`.
+            kind: A message type with the fields `header` and `chunk`, or only `chunk`.
+            start: Returns the use case for a header; the argument is None if `kind` has no header.
 
         Raises:
             InvalidRequest: A message is invalid.
@@ -54,13 +52,13 @@ class UploadReceiver:
             TooBusy: The limit is reached.
             Unavailable: The service is shutting down.
         """
-        parts = PacedStream(_parts(messages, has_header), lambda part: len(part.chunk))
+        messages = PacedStream(requests)
         try:
             async with asyncio.timeout(None) as upload_timeout:
                 self._open.add(upload_timeout)
-                use_case = start(_header(await parts.next()) if has_header else None)
-                first = await parts.next()  # a caller that sends only a header does not occupy a slot
-                return await self._run(use_case, first, parts)
+                use_case = start(_header(await messages.next(), kind) if _has_header(kind) else None)
+                first = await messages.next()  # a caller that sends only a header does not occupy a slot
+                return await self._run(use_case, first, messages, kind)
         except TimeoutError as error:
             if not upload_timeout.expired():
                 raise
@@ -71,7 +69,7 @@ class UploadReceiver:
             self._open.discard(upload_timeout)
 
     async def _run(
-        self, use_case: Callable[[UploadStream], Result], part: "_Part | None", parts: "PacedStream[_Part]"
+        self, use_case: Callable[[UploadStream], Result], message: bytes | None, messages: PacedStream, kind: type[Any]
     ) -> Result:
         """Pass the chunks to a thread that runs the use case; return its result.
 
@@ -85,14 +83,14 @@ class UploadReceiver:
         def on_done(future: "asyncio.Future[Result]") -> None:
             release()
             stream.abort()  # otherwise `feed` could wait forever for a reader that has ended
-            parts.stop()
+            messages.stop()
             future.exception()  # asyncio logs exceptions that nobody retrieves
 
         result.add_done_callback(on_done)
         try:
-            while part is not None:
-                await stream.feed(_chunk(part))
-                part = await parts.next()
+            while message is not None:
+                await stream.feed(_chunk(message, kind))
+                message = await messages.next()
             stream.close()
             return await asyncio.shield(result)  # canceling the future does not end the thread
         except BaseException:
@@ -100,43 +98,33 @@ class UploadReceiver:
             raise
 
 
-class _Part(NamedTuple):
-    """The content of a message of an upload."""
-
-    name: str | None  # `header`, `chunk`, or None if the message is empty
-    header: Any
-    chunk: bytes
+def _has_header(kind: type[Any]) -> bool:
+    return "header" in kind.DESCRIPTOR.fields_by_name
 
 
-async def _parts(messages: AsyncIterator[Any], has_header: bool) -> AsyncIterator[_Part]:
-    """Yield the content of each message. It reads `chunk` once, because protobuf copies it at every access."""
-    async for message in messages:
-        if has_header:
-            yield _Part(message.WhichOneof("part"), message.header, message.chunk)
-        else:
-            yield _Part("chunk", None, message.chunk)
-
-
-def _header(part: _Part | None) -> Any:
-    if part is None:
+def _header(content: bytes | None, kind: type[Any]) -> Any:
+    if content is None:
         raise InvalidRequest("The upload is empty. Send the header first.", field="header")
-    if part.name != "header":
-        raise InvalidRequest(f"The first message is {_describe(part.name)}. Send the header first.", field="header")
-    return part.header
+    message = parse_message(kind.FromString, content)
+    if message.WhichOneof("part") != "header":
+        raise InvalidRequest(f"The first message is {_describe(message)}. Send the header first.", field="header")
+    return message.header
 
 
-def _chunk(part: _Part) -> bytes:
-    if part.name != "chunk":
+def _chunk(content: bytes, kind: type[Any]) -> bytes:
+    message = parse_message(kind.FromString, content)
+    if _has_header(kind) and message.WhichOneof("part") != "chunk":
         raise InvalidRequest(
-            f"A message after the header is {_describe(part.name)}. Send one header, then only chunks.", field="header"
+            f"A message after the header is {_describe(message)}. Send one header, then only chunks.", field="header"
         )
-    if len(part.chunk) > MAX_CHUNK:
+    chunk: bytes = message.chunk  # read once, because protobuf copies it at every access
+    if len(chunk) > MAX_CHUNK:
         raise InvalidRequest(
-            f"Chunk of {len(part.chunk)} bytes is too large. Send at most {MAX_CHUNK} bytes in a chunk.",
-            field="chunk",
+            f"Chunk of {len(chunk)} bytes is too large. Send at most {MAX_CHUNK} bytes in a chunk.", field="chunk"
         )
-    return part.chunk
+    return chunk
 
 
-def _describe(part: str | None) -> str:
+def _describe(message: Any) -> str:
+    part = message.WhichOneof("part")
     return f"a {part}" if part else "empty"

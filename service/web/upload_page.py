@@ -126,7 +126,7 @@ class UploadPage:
 
     async def _read_body(self, request: Request, form: FileForm) -> None:
         """Parse the body. After an error, read up to MAX_DRAINED further bytes, and then raise the error."""
-        pieces, buffer = PacedStream(request.stream(), len), bytearray()
+        pieces, buffer = PacedStream(request.stream()), bytearray()
         error: ErrataError | None = None
         num_drained = 0
         try:

@@ -147,14 +147,25 @@ def test_an_unknown_method_is_unimplemented(running) -> None:
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("method", ["GetAnalysis", "WatchAnalysis", "UploadPredictions"])
-def test_an_unparsable_message_is_rejected_without_side_effects(running, method: str) -> None:
+HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="datasets/demo")))
+
+
+@pytest.mark.parametrize(
+    ("method", "before"),
+    [
+        ("GetAnalysis", []),
+        ("WatchAnalysis", []),
+        ("UploadPredictions", []),
+        ("UploadPredictions", [HEADER.SerializeToString()]),
+    ],
+)
+def test_an_unparsable_message_is_rejected_without_side_effects(running, method: str, before: list[bytes]) -> None:
     garbage, path = b"\xff\xff\xff\xff", f"/errata.v1.AnalysisService/{method}"
     with grpc.insecure_channel(running.addresses.grpc) as channel:
         call = {
             "GetAnalysis": lambda: channel.unary_unary(path)(garbage, timeout=10),
             "WatchAnalysis": lambda: list(channel.unary_stream(path)(garbage, timeout=10)),
-            "UploadPredictions": lambda: channel.stream_unary(path)(iter([garbage]), timeout=10),
+            "UploadPredictions": lambda: channel.stream_unary(path)(iter([*before, garbage]), timeout=10),
         }[method]
         with pytest.raises(grpc.RpcError) as refused:
             call()
