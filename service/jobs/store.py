@@ -21,6 +21,7 @@ from service.jobs.transaction import JobTransaction, members_command, shard_comm
 from service.jobs.transitions import (
     AnalysisRecord,
     Claim,
+    ClaimOutcome,
     Job,
     JobSpec,
     JobStatus,
@@ -178,14 +179,18 @@ class JobStore(JobReader):
             can_run: Returns whether the worker can run a job.
 
         Returns:
-            The reply, the job of the shard (without its shards), and the index of the shard. If no shard is available,
-            the job is None, and the reply is SKIP (acknowledge the message) or WAIT (deliver it again after the delay).
+            The reply, the job of the shard (without its shards), and the index of the shard. If the worker can run no
+            available shard, the job is None. The reply is then WAIT (deliver the message again after the delay), or
+            SKIP (acknowledge it) if the shard of the message has ended and no other shard needs the message.
         """
         job, index = fair_order.next_shard(tx, message, can_run) or (None, message[1])
         if job is None:
             with suppress(DamagedRecord, NewerRecord), self._log_damage():  # `next_shard` skips a damaged job silently
                 records.read_head(message[0], tx.read(*JOBS.command(message[0]), check=False))
-            return self._change_shard(tx, transitions.claim, *message, worker, lease, can_run=False), None, index
+            claim = self._change_shard(tx, transitions.claim, *message, worker, lease, can_run=False)
+            if claim.kind is ClaimOutcome.SKIP and (other := fair_order.next_shard(tx, message, lambda _: True)):
+                claim = self._change_shard(tx, transitions.keep_message, other[0].id, other[1])
+            return claim, None, index
         claim = self._change_shard(tx, transitions.claim, job.id, index, worker, lease)
         tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)
         analyses = tx.waiting(job.id, check=False)  # only for traces and logs

@@ -3,7 +3,7 @@
 queued -claim-> running -finish-> succeeded | failed | cancelled     (final)
 running -> queued: transient error (retry_at, retries + 1) · release
 running -> running: claim after the lease has expired (crashes + 1)
-queued | running -> cancelled: immediately; workers skip a message of the job that is delivered later
+queued | running -> cancelled: immediately; a message of the job that is delivered later runs another shard, if any
 """
 
 import hashlib
@@ -243,7 +243,7 @@ class Claim:
     kind: ClaimOutcome
     fencing_token: int = 0
     delay: float = 0.0  # seconds, for WAIT
-    waiting_since: float = 0.0  # end of the lease of a dead worker; else, the time `sent` of the shard, or of its job
+    waiting_since: float = 0.0  # end of a dead worker's lease; else `sent` of the shard, or the creation of its job
 
 
 @dataclass(frozen=True)
@@ -286,6 +286,17 @@ def claim(job: JobStatus, shard: Shard, now: float, worker: str, lease: float, *
     waiting_since = shard.lease if has_crashed else shard.sent or job.created
     reply = Claim(ClaimOutcome.CLAIMED, claimed.fencing_token, waiting_since=waiting_since)
     return Step(reply, job, claimed, counter)
+
+
+def keep_message(job: JobStatus, shard: Shard, now: float) -> Step[Claim]:
+    """Postpone the message of an ended shard for this available shard, which the worker cannot run.
+
+    The shard's own message may have been acknowledged for the other shard. If a message was postponed for this shard
+    recently, the reply is SKIP, so that not all messages of ended shards wait for it.
+    """
+    if shard.sent - now > INCAPABLE_SECONDS / 2:
+        return Step(Claim(ClaimOutcome.SKIP), job, shard)
+    return claim(job, shard, now, "", 0.0, can_run=False)
 
 
 def available_at(shard: Shard) -> float:

@@ -195,6 +195,35 @@ def test_a_message_of_an_ended_job_leads_to_another_shard_if_one_is_available(qu
     assert (claim.kind, claimed_job.id) == (ClaimOutcome.CLAIMED, other)
 
 
+def test_a_message_of_an_ended_shard_waits_for_a_worker_that_can_run_another(queue: Queue, clock: Clock) -> None:
+    job = queue.submit("a", "A", 2)
+    queue.claim(queue.messages.popleft())  # by a worker that dies
+    clock.now += LEASE_SECONDS + 1
+    queue.deliver()
+    assert queue.taken == [(job, 0)]  # with the message of the other shard
+
+    assert queue.claim((job, 0), models=[]) == (Claim(ClaimOutcome.WAIT, delay=5.0), None, 0)
+    assert queue.claim((job, 0))[2] == 1
+    assert queue.claim((job, 0), models=[]) == (Claim(ClaimOutcome.SKIP), None, 0)
+
+
+def test_one_message_of_a_canceled_job_waits_for_a_shard_that_no_worker_can_run(queue: Queue, clock: Clock) -> None:
+    waiting = queue.submit("a", "A", 1)
+    canceled = queue.submit("b", "B", 50)
+    queue.messages.remove((waiting, 0))  # lost
+    queue.store.cancel("b", "")
+    for _ in range(3):
+        clock.now += 5
+        queue.messages = deque(
+            message for message in queue.messages if queue.claim(message, [])[0].kind is ClaimOutcome.WAIT
+        )
+        assert len(queue.messages) == 1
+
+    claim, job, _ = queue.claim((canceled, 0))
+    assert job is not None
+    assert (claim.kind, job.id) == (ClaimOutcome.CLAIMED, waiting)
+
+
 def test_a_job_that_ends_while_a_worker_finds_its_shard_is_not_claimed(queue: Queue) -> None:
     """The worker cannot run the first job, so it reads the other two before the second one ends."""
     jobs = [queue.submit(id, "A", 1, model=f"demo:{id}") for id in "abc"]
