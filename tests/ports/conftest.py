@@ -1,6 +1,7 @@
 """An S3 server for the tests of archives, and both job stores with a clock that tests advance."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import s3fs
@@ -54,3 +55,28 @@ def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[JobStore]:
     client.flushall()
     yield RedisJobStore(client, clock)
     client.connection_pool.disconnect()
+
+
+@pytest.fixture
+def change_before_commit(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[], object]], list[bool]]:
+    """Return a function that runs a change before the next commit, and returns a list.
+
+    The list gets whether the change was committed, and then whether each later commit was.
+    """
+    commit = store._backend.commit
+
+    def install(change: Callable[[], object]) -> list[bool]:
+        changes, outcomes = [change], list[bool]()
+
+        def commit_after_change(*arguments: Any) -> bool:
+            while changes:
+                changes.pop()()
+            outcomes.append(commit(*arguments))
+            return outcomes[-1]
+
+        monkeypatch.setattr(store._backend, "commit", commit_after_change)
+        return outcomes
+
+    return install

@@ -2,8 +2,7 @@
 
 import random
 from collections import Counter, deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -130,26 +129,20 @@ def test_a_worker_that_cannot_run_most_jobs_reads_them_in_one_round_trip(
 
 @pytest.mark.parametrize("message", [0, 1, 2])
 def test_claims_of_different_shards_of_dead_workers_do_not_conflict(
-    queue: Queue, clock: Clock, monkeypatch: pytest.MonkeyPatch, message: int
+    queue: Queue, clock: Clock, change_before_commit: Callable[[Callable[[], object]], list[bool]], message: int
 ) -> None:
     job = queue.submit("a", "A", 3)
     for index in range(3):
         queue.claim((job, index))
     clock.now += LEASE_SECONDS + 1
-    other, commits = (message + 1) % 3, list[bool]()
-    commit = queue.store._backend.commit
-
-    def commit_after_another(*arguments: Any) -> bool:
-        if not commits:
-            commits.append(False)
-            assert queue.store.change_shard(transitions.claim, job, other, "w2", LEASE_SECONDS).fencing_token == 2
-        commits.append(commit(*arguments))
-        return commits[-1]
-
-    monkeypatch.setattr(queue.store._backend, "commit", commit_after_another)
+    other, others = (message + 1) % 3, list[Claim]()
+    change = queue.store.change_shard
+    commits = change_before_commit(lambda: others.append(change(transitions.claim, job, other, "w2", LEASE_SECONDS)))
 
     assert queue.claim((job, message))[2] == message
-    assert commits == [False, True, True]
+
+    assert [claim.fencing_token for claim in others] == [2]
+    assert commits == [True, True]
 
 
 def test_running_and_delayed_shards_are_not_taken(queue: Queue, clock: Clock) -> None:

@@ -472,23 +472,17 @@ def test_a_shard_is_first_in_line_after_its_first_crash_and_waits_after_its_seco
 
 
 def test_an_analysis_that_joins_a_running_job_is_no_conflict_for_a_claim(
-    store: JobStore, monkeypatch: pytest.MonkeyPatch
+    store: JobStore, change_before_commit: Callable[[Callable[[], object]], list[bool]]
 ) -> None:
     job = submit(store, "a").job
     claim_token(store, job)
-    commit, commits = store._backend.commit, list[bool]()
-
-    def commit_after_another(*arguments: Any) -> bool:
-        if not commits:
-            commits.append(False)
-            assert submit(store, "b").outcome is Outcome.JOINED
-        commits.append(commit(*arguments))
-        return commits[-1]
-
-    monkeypatch.setattr(store._backend, "commit", commit_after_another)
+    joined = list[Submission]()
+    commits = change_before_commit(lambda: joined.append(submit(store, "b")))
 
     assert store.claim_next((job, 1), "w2", LEASE_SECONDS)[0].kind is ClaimOutcome.CLAIMED
-    assert commits == [False, True, True]
+
+    assert [submission.outcome for submission in joined] == [Outcome.JOINED]
+    assert commits == [True, True]
 
 
 def test_a_renewal_extends_the_lease(store: JobStore, clock: Clock) -> None:

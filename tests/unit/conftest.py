@@ -1,4 +1,4 @@
-"""Shared fixtures: WordNet 3.0, as files and through NLTK."""
+"""Shared fixtures: WordNet 3.0, as files and through NLTK, and a small bundle."""
 
 import os
 import warnings
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from street import build_street
 
+from service.evidence.bundle import Bundle
 from service.taxonomy.nltk_wordnet import open_wordnet
 
 WORDNET = Path(__file__).parents[2] / "build" / "wordnet"  # `make wordnet`
@@ -37,3 +39,9 @@ def wordnet(wordnet_folder: Path) -> Iterator[Any]:
 def wordnet_in_environment(wordnet_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Name the folder of WordNet in the environment, where builds find it."""
     monkeypatch.setenv("WNSEARCHDIR", str(wordnet_folder))
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of four images."""
+    return build_street(tmp_path_factory.mktemp("street"))

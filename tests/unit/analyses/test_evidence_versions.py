@@ -16,7 +16,6 @@ from service.analyses import evidence_versions as versions
 from service.analyses.ports import Stores
 from service.analyses.review_export import LabelsExport, export_labels
 from service.archive.publications import ArchivePublications
-from service.bootstrap.build import Inputs, build_evidence
 from service.domain import AuditAction, Review
 from service.evidence import publications
 from service.evidence.build import write_bundle
@@ -28,15 +27,6 @@ from service.evidence.repository import EvidenceRepository
 from .conftest import Backend
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp("street")
-    (folder / "classes.csv").write_text("name\ncat\ndog\nowl\n")
-    (folder / "labels.csv").write_text("file_name,labels\na,cat\nb,dog\nc,cat;dog\nd,owl\n")
-    inputs = Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv")
-    return build_evidence("street", inputs, folder / "bundle")
 
 
 @dataclass

@@ -16,7 +16,6 @@ from service.analyses.reanalyze import reanalyze
 from service.analyses.reanalyze_all import ReanalysisProgress, reanalyze_all
 from service.analyses.trend import TrendRequest, trend
 from service.analyses.upload import upload
-from service.bootstrap.build import Inputs, build_evidence
 from service.domain import Analysis, AnalysisRequest, Predictions, Review
 from service.evidence.bundle import Bundle
 from service.evidence.repository import EvidenceRepository
@@ -24,16 +23,6 @@ from service.evidence.repository import EvidenceRepository
 from .conftest import Backend
 
 CLASSES = ("cat", "dog", "owl")
-
-
-@pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp("street")
-    (folder / "classes.csv").write_text("name\ncat\ndog\nowl\n")
-    (folder / "labels.csv").write_text("file_name,labels\na,cat\nb,dog\nc,cat;dog\nd,owl\n")
-    return build_evidence(
-        "street", Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv"), folder / "bundle"
-    )
 
 
 @pytest.fixture

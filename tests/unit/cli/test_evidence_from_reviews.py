@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from errata.errors import ErrataError, InvalidEvidence
+from street import build_street
 
 from service.archive.files import open_files
 from service.archive.publications import ArchivePublications
 from service.archive.record_log import RecordLog
-from service.bootstrap.build import Inputs, build_evidence
 from service.cli.evidence import evidence
 from service.domain import AuditAction, AuditEvent, Review
 from service.evidence.bundle import Bundle, open_bundle
@@ -24,10 +24,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def street(tmp_path: Path) -> Bundle:
-    (tmp_path / "classes.csv").write_text("name\ncat\ndog\nowl\n")
-    (tmp_path / "labels.csv").write_text("file_name,labels\na,cat\nb,dog\nc,cat;dog\nd,owl\n")
-    inputs = Inputs(classes=tmp_path / "classes.csv", labels=tmp_path / "labels.csv")
-    return build_evidence("street", inputs, tmp_path / "bundle")
+    return build_street(tmp_path)
 
 
 @pytest.fixture

@@ -327,16 +327,6 @@ def test_an_image_does_not_support_the_error_of_a_label_that_a_review_removed(
     assert after.verdicts[row, 32] == ErrorType.MODEL_FAILURE.id
 
 
-@pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Four images of two classes."""
-    folder = tmp_path_factory.mktemp("street")
-    (folder / "classes.csv").write_text("name\ncat\ndog\nowl\n")
-    (folder / "labels.csv").write_text("file_name,labels\na,cat\nb,dog\nc,cat;dog\nd,owl\n")
-    inputs = Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv")
-    return build_evidence("street", inputs, folder / "bundle")
-
-
 def test_reviews_that_change_nothing_are_refused(street: Bundle) -> None:
     for reviews in ([], [review(1, street, "a", confirmed=("cat",))], [review(1, street, "z", added=("owl",))]):
         with pytest.raises(InvalidEvidence, match="change no label"):
