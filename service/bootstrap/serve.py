@@ -33,7 +33,7 @@ from service.telemetry import Metrics
 START_SECONDS = 10.0  # maximum wait for the first check of the store and the archive
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 REDIS_TIMEOUT = 2.0  # seconds
-COLLECT_EVERY = 2  # checks of the store per read of its metrics
+COLLECT_EVERY = 3  # checks of the store per read of its metrics
 
 
 async def run_service(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
