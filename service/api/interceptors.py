@@ -61,15 +61,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return self._refusing_handler(method, error)
         if not method.startswith("/errata."):  # reflection
             return handler
-        # The functions below and UploadReceiver parse messages, since gRPC answers UNKNOWN if a deserializer fails.
-        parse, encode = partial(parse_message, handler.request_deserializer), handler.response_serializer
+        # gRPC does not parse the messages, since it answers UNKNOWN if a deserializer fails. UploadReceiver parses the
+        # messages of uploads.
+        parse, encode = handler.request_deserializer, handler.response_serializer
         if handler.unary_unary:
-            unary = self._wrap_unary(method, caller, parse, handler.unary_unary)
+            unary = self._wrap_unary(method, caller, _with_parsed_request(handler.unary_unary, parse))
             return grpc.unary_unary_rpc_method_handler(unary, None, encode)
         if handler.stream_unary:
             upload = self._wrap_upload(method, caller, check, handler.stream_unary)
             return grpc.stream_unary_rpc_method_handler(upload, None, encode)
-        stream = self._wrap_stream(method, caller, check, parse, handler.unary_stream)
+        stream = self._wrap_stream(method, caller, check, _with_parsed_request(handler.unary_stream, parse))
         return grpc.unary_stream_rpc_method_handler(stream, None, encode)
 
     def end_health_watches(self) -> None:
@@ -110,33 +111,35 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return grpc.stream_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
-    def _wrap_unary(self, method: str, caller: Caller, parse: Callable[[bytes], Any], behavior: Any) -> Any:
-        async def call(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    def _wrap_unary(self, method: str, caller: Caller, behavior: Any) -> Any:
+        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _Call(self._metrics, method, context, caller):
-                return await behavior(parse(request), context)
+                return await behavior(request, context)
 
         return call
 
     def _wrap_upload(self, method: str, caller: Caller, check: Callable[[], object], behavior: Any) -> Any:
-        async def call(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with _Call(self._metrics, method, context, caller), _while_authorized(check):
+        async def receive(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            async with _while_authorized(check):
                 return await behavior(requests, context)
 
-        return call
+        return self._wrap_unary(method, caller, receive)
 
-    def _wrap_stream(
-        self, method: str, caller: Caller, check: Callable[[], object], parse: Callable[[bytes], Any], behavior: Any
-    ) -> Any:
+    def _wrap_stream(self, method: str, caller: Caller, check: Callable[[], object], behavior: Any) -> Any:
         async def call(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with (
                 _Call(self._metrics, method, context, caller),
                 _while_authorized(check),
-                aclosing(behavior(parse(request), context)) as messages,
+                aclosing(behavior(request, context)) as messages,
             ):
                 async for message in messages:
                     await context.write(message)  # inside _while_authorized, which also ends a blocked write
 
         return call
+
+
+def _with_parsed_request(behavior: Any, parse: Callable[[bytes], Any]) -> Any:
+    return lambda request, context: behavior(parse_message(parse, request), context)
 
 
 @asynccontextmanager
