@@ -102,7 +102,7 @@ def test_a_killed_worker_loses_one_shard_and_is_counted(service_with_worker: Clu
         check_result(client, name)
         assert time.monotonic() - killed < HEARTBEAT + 2 + 6  # lease, start of the new worker, and remaining shards
         check_finished(service_with_worker, 1)
-        wait_for(lambda: service_with_worker.metric("errata_open_shards") == 0, "nothing is open")
+        wait_for(lambda: service_with_worker.metric("errata_open_shards") == 0, "nothing is open", 6)
 
 
 def test_a_model_that_kills_its_workers_fails_and_the_next_model_runs(data_dir: Path, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_twenty_random_kills_do_not_change_the_results(service_with_workers: Clu
             check_result(client, name)
 
     check_finished(service_with_workers, len(names))
-    wait_for(lambda: service_with_workers.metric("errata_open_analyses") == 0, "nothing is open")
+    wait_for(lambda: service_with_workers.metric("errata_open_analyses") == 0, "nothing is open", 6)
 
 
 def test_two_workers_share_one_analysis(data_dir: Path, tmp_path: Path) -> None:
@@ -558,6 +558,6 @@ def test_a_soak_of_kills_restarts_and_dropped_connections_ends_every_analysis_on
             check_result(client, name)
 
         assert len({item.name for item in client.list()}) == len(names)
-        wait_for(lambda: service.metric("errata_open_analyses") == 0, "nothing is open")
+        wait_for(lambda: service.metric("errata_open_analyses") == 0, "nothing is open", 6)
         assert service.metric("errata_open_shards") == 0
         check_finished(service, len(names))  # one final write per analysis
