@@ -51,6 +51,7 @@ class BaseStore(KeyValueStore[JobTransaction]):
         super().__init__(backend, JobTransaction)
         self.heartbeat_timeout = heartbeat
         self._last_workers: list[str] = []
+        self._known_owners: dict[str, str] = {}  # owners of the jobs that wait for workers, by the id of the job
         self._logged: set[tuple[str, str]] = set()  # damaged records
 
     def store_image_names(self, digest: str, names: Sequence[str]) -> None:

@@ -19,7 +19,9 @@ _SHARD_TIMES = "open:models", "leases", "retries"  # the sorted sets with times 
 ShardKey = tuple[str, int]  # the id of a job, and the index of a shard
 
 
-def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec], bool]) -> tuple[Job, int] | None:
+def next_shard(
+    tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec], bool], known_owners: dict[str, str]
+) -> tuple[Job, int] | None:
     """Return the job and the index of the shard that a worker should claim; None if no shard is available.
 
     The job has neither its shards nor its analyses.
@@ -28,6 +30,8 @@ def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec
         tx: A transaction.
         message: The shard whose message the worker received.
         can_run: Returns whether the worker can run a job.
+        known_owners: The owners of the jobs that the last call found; changed to those of this call. The owner of a
+            job never changes.
     """
     tx.prefetch(*_claim_commands(*message), *map(scores_command, (*_SHARD_TIMES, "turns")))
     created, leases, retries = (
@@ -37,9 +41,15 @@ def next_shard(tx: JobTransaction, message: ShardKey, can_run: Callable[[JobSpec
     created.setdefault(message, tx.now)  # if the index is damaged, it may lack the shard of the message
     since = {at: time for at, time in created.items() if max(leases.get(at, 0), retries.get(at, 0)) <= tx.now}
     expired = since.keys() & leases.keys()
-    owner_commands: dict[str, Command] = {job: ("HMGET", f"{PREFIX}job:{job}", "owner") for job, _ in since}
+    open_jobs = {job for job, _ in since}
+    owners = {job: owner for job in open_jobs if (owner := known_owners.get(job)) is not None}
+    owner_commands: dict[str, Command] = {
+        job: ("HMGET", f"{PREFIX}job:{job}", "owner") for job in open_jobs - owners.keys()
+    }
     tx.prefetch(*owner_commands.values(), *(shard_command(*at) for at in expired))
-    owners = {job: texts(tx.read(*command, check=False))[0] for job, command in owner_commands.items()}
+    owners |= {job: texts(tx.read(*command, check=False))[0] for job, command in owner_commands.items()}
+    known_owners.clear()
+    known_owners.update(owners)
     dead = set()  # the shards whose first worker has died
     for at in expired:
         shard = read_or_none(tx.shard, *at, check=False)

@@ -183,12 +183,14 @@ class JobStore(JobReader):
             available shard, the job is None. The reply is then WAIT (deliver the message again after the delay), or
             SKIP (acknowledge it) if the shard of the message has ended and no other shard needs the message.
         """
-        job, index = fair_order.next_shard(tx, message, can_run) or (None, message[1])
+        job, index = fair_order.next_shard(tx, message, can_run, self._known_owners) or (None, message[1])
         if job is None:
             with suppress(DamagedRecord, NewerRecord), self._log_damage():  # `next_shard` skips a damaged job silently
                 records.read_head(message[0], tx.read(*JOBS.command(message[0]), check=False))
             claim = self._change_shard(tx, transitions.claim, *message, worker, lease, can_run=False)
-            if claim.kind is ClaimOutcome.SKIP and (other := fair_order.next_shard(tx, message, lambda _: True)):
+            if claim.kind is ClaimOutcome.SKIP and (
+                other := fair_order.next_shard(tx, message, lambda _: True, self._known_owners)
+            ):
                 claim = self._change_shard(tx, transitions.keep_message, other[0].id, other[1])
             return claim, None, index
         claim = self._change_shard(tx, transitions.claim, job.id, index, worker, lease)

@@ -13,6 +13,7 @@ from service.jobs import transitions
 from service.jobs.fair_order import order_shards
 from service.jobs.store import JobStore
 from service.jobs.transitions import AnalysisRecord, Claim, ClaimOutcome, Job, JobSpec, ShardResult
+from service.key_value.commands import PREFIX, Command
 
 LEASE_SECONDS = 20.0
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
@@ -125,6 +126,23 @@ def test_a_worker_that_cannot_run_most_jobs_reads_them_in_one_round_trip(
 
     assert (queue.claim(queue.messages[0], models)[1] is None) == (models == [])
     assert len(reads) <= 5
+
+
+def test_a_later_claim_reads_the_owners_of_new_jobs_only(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        queue.submit(f"a{number}", "AB"[number % 2], 1)
+    queue.deliver()
+    new_job = queue.submit("c", "C", 1)
+    backend, commands = queue.store._backend, list[Command]()
+    read = backend.read
+    monkeypatch.setattr(backend, "read", lambda new: commands.extend(new) or read(new))
+
+    queue.deliver()
+
+    assert [command[1] for command in commands if command[2:] == ("owner",)] == [f"{PREFIX}job:{new_job}"]
+    while queue.messages:
+        queue.deliver()
+    assert queue.turns() == "ABC" + 9 * "AB"
 
 
 @pytest.mark.parametrize("message", [0, 1, 2])
