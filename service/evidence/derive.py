@@ -23,10 +23,8 @@ from typing import Any
 import numpy as np
 
 from service.evidence.annotation import read_annotation
-from service.evidence.labels import validation_name
+from service.evidence.labels import NUM_VALIDATION_IMAGES, validation_name
 from service.taxonomy.wordnet import load_taxonomy
-
-NUM_IMAGES = 50_000
 
 
 def original_labels(raw: dict[str, Any]) -> list[int]:
@@ -37,7 +35,7 @@ def original_labels(raw: dict[str, Any]) -> list[int]:
 def annotated_images(annotation: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     """Return the content of data/annotated_images.npy."""
     images = read_annotation(annotation).images
-    return np.packbits([validation_name(number) in images for number in range(1, NUM_IMAGES + 1)])
+    return np.packbits([validation_name(number) in images for number in range(1, NUM_VALIDATION_IMAGES + 1)])
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -51,10 +49,10 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     real = json.loads(options.real.read_text())
     targets = original_labels(json.loads(options.original.read_text()))
-    if len(real) != NUM_IMAGES or len(targets) != NUM_IMAGES:
+    if len(real) != NUM_VALIDATION_IMAGES or len(targets) != NUM_VALIDATION_IMAGES:
         raise SystemExit(
-            f"{len(real)} images with ReaL labels and {len(targets)} with original labels. Pass files of {NUM_IMAGES} "
-            "images."
+            f"{len(real)} images with ReaL labels and {len(targets)} with original labels. "
+            f"Pass files of {NUM_VALIDATION_IMAGES} images."
         )
     if options.check:
         taxonomy = load_taxonomy()

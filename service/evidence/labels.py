@@ -22,6 +22,7 @@ VERSIONS: Mapping[str, int] = {"imagenet-real": 2}
 # SHA-256 of the files from which service.evidence.derive takes the labels.
 REAL_SHA256 = "d83e9bff374c631aae8439eb064c7019acc56e1b3bc3f56b8380c2a710b0220b"  # imagenet_real_labels.json
 ORIGINAL_SHA256 = "c1a45ab7981be669f490c1549acf29dbbf6a4cf794acb4d19a8b9be0cf950f8b"  # val_image_to_1k_label.json
+NUM_VALIDATION_IMAGES = 50_000
 DEMO_PACKAGE = "foolbox"
 DEMO_FILE = "data/demo.json"  # the photographs of the foolbox package: file name → SHA-256
 
@@ -34,7 +35,7 @@ def validation_name(number: int) -> str:
 @cache
 def validation_names() -> NDArray[np.bytes_]:
     """Return the names of the 50,000 validation images, shape (50000,)."""
-    return np.array([validation_name(number) for number in range(1, len(original_labels()) + 1)], dtype=np.bytes_)
+    return np.array([validation_name(number) for number in range(1, NUM_VALIDATION_IMAGES + 1)], dtype=np.bytes_)
 
 
 @cache

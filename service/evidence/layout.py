@@ -9,7 +9,7 @@ from errata.errors import InvalidEvidence
 
 from service.domain import DENSE_CLASSES, ERROR_TYPES, IMAGENET_1K, ExpertSeverity, LabelSource, LabelSpace
 from service.evidence.artefacts import NEIGHBORS
-from service.evidence.labels import validation_names
+from service.evidence.labels import NUM_VALIDATION_IMAGES
 
 VERDICTS = "verdicts"
 EXPERT_JUDGMENTS = "expert_judgments"
@@ -111,13 +111,14 @@ def check_layout(path: Path, arrays: Mapping[str, Any], label_space: LabelSpace)
 
 def _check_ranges(path: Path, arrays: Mapping[str, Any], num_classes: int) -> None:
     """Raise InvalidEvidence if an index is out of range."""
+    num_pair_names = len(arrays["pair_names"]) if "pair_names" in arrays else NUM_VALIDATION_IMAGES
     bounds = {
         "all_targets": num_classes,
         "rows": len(arrays["names"]),
         "label_classes": num_classes,
         "label_sources": len(LabelSource),
         "pair_classes": num_classes,
-        "pair_examples": 1 + len(arrays.get("pair_names", validation_names())),
+        "pair_examples": 1 + num_pair_names,
         "neighbors": num_classes,
     }
     for name, bound in bounds.items():
@@ -131,7 +132,7 @@ def _check_ranges(path: Path, arrays: Mapping[str, Any], num_classes: int) -> No
     _check_judgments(path, arrays, num_classes)
     for name in ("names", "pair_names"):
         try:
-            arrays.get(name, np.zeros(0, dtype="S1")).tobytes().decode()
+            str(arrays.get(name, np.zeros(0, dtype="S1")).data, "utf-8")
         except UnicodeDecodeError as error:
             raise InvalidEvidence(f"{path}/{name}.npy: expected UTF-8: {error}.", field=name) from error
     offsets = arrays["label_offsets"]

@@ -46,7 +46,7 @@ class Findings:
 
 def check_grouping(grouping: Grouping, taxonomy: Taxonomy) -> Findings:
     """Return the findings about a grouping."""
-    known = frozenset().union(*taxonomy.class_lemmas)
+    known = frozenset().union(*taxonomy.class_lemmas())
     unknown = {
         name: tuple(dict.fromkeys(lemma for lemmas in predicate for lemma in lemmas if lemma not in known))
         for name, predicate in grouping.predicates.items()

@@ -35,6 +35,6 @@ def imagenet_1k() -> LabelSpace:
 
 def _group_members() -> Mask:
     """Return the members of each group, shape (3, C) (spec: "Groups")."""
-    lemmas = load_taxonomy().class_lemmas
+    lemmas = load_taxonomy().class_lemmas()
     organism, artifact = (np.array([group in names for names in lemmas]) for group in GROUPS[:2])
     return np.stack([organism, artifact, ~organism & ~artifact])

@@ -67,10 +67,9 @@ def parse_grouping(text: str, source: str, taxonomy: Taxonomy) -> Grouping:
 def match(predicates: Sequence[Predicate], taxonomy: Taxonomy) -> Mask:
     """Return the classes for which each predicate holds, shape (S, C)."""
     alternatives = [[frozenset(lemmas) for lemmas in predicate] for predicate in predicates]
-    return np.array(
-        [[any(required <= lemmas for required in sets) for lemmas in taxonomy.class_lemmas] for sets in alternatives],
-        dtype=bool,
-    ).reshape(len(predicates), len(taxonomy.classes))
+    class_lemmas = taxonomy.class_lemmas()
+    holds = (any(required <= lemmas for required in sets) for sets in alternatives for lemmas in class_lemmas)
+    return np.fromiter(holds, dtype=bool).reshape(len(predicates), len(class_lemmas))
 
 
 @cache

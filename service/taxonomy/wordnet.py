@@ -10,7 +10,7 @@ Offsets and lists are in ascending order. Lemma names have WordNet's order and u
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -46,9 +46,8 @@ class Taxonomy:
             return ((synset,),)
         return tuple(sorted((*path, synset) for parent in parents for path in self.hypernym_paths(parent)))
 
-    @cached_property
     def class_lemmas(self) -> tuple[frozenset[str], ...]:
-        """Return, for each class, the lemma names of its synset and of all of its hypernyms."""
+        """Compute, for each class, the lemma names of its synset and of all of its hypernyms, which need 2 MB."""
         return tuple(
             frozenset(lemma for ancestor in self.ancestry(synset) for lemma in self.lemmas[ancestor])
             for synset in self.classes

@@ -66,5 +66,5 @@ def test_siblings_are_the_hyponyms_of_each_direct_hypernym(taxonomy: Taxonomy, s
 
 
 def test_class_lemmas_include_those_of_all_hypernyms(taxonomy: Taxonomy, synsets: list[Any]) -> None:
-    for synset, lemmas in zip(synsets, taxonomy.class_lemmas, strict=True):
+    for synset, lemmas in zip(synsets, taxonomy.class_lemmas(), strict=True):
         assert lemmas == {lemma for path in synset.hypernym_paths() for item in path for lemma in item.lemma_names()}
