@@ -243,8 +243,8 @@ _ERROR_TYPE_KEYS = pa.array([error_type.key for error_type in ERROR_TYPES])
 
 def _tag_texts(verdicts: Bytes, problematic: Mask) -> pa.Array:
     """Return the tags of each verdict as text, empty for a sample that is not problematic."""
-    distinct, index = np.unique(np.where(problematic, verdicts, 0), return_inverse=True)
-    texts = [" ".join(f"PROBLEMATIC_TAG_{tag.name}" for tag in tags(byte, byte != 0)) for byte in distinct.tolist()]
+    distinct, index = _distinct(np.where(problematic, verdicts, 0))
+    texts = [" ".join(f"PROBLEMATIC_TAG_{tag.name}" for tag in tags(byte, byte != 0)) for byte in distinct]
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}  # several bytes have the same tags
     of_byte = np.array([numbers[text] for text in texts], dtype=np.uint8)
     return dictionary_array(of_byte[index], pa.array([*numbers], pa.string()))
@@ -256,9 +256,18 @@ def _group_texts(groups: Mapping[str, Mask], rows: NDArray[np.intp]) -> pa.Array
     bits = np.zeros(len(rows), dtype=np.int64)
     for bit, members in enumerate(groups.values()):
         bits += members[rows].astype(np.int64) << bit
-    distinct, index = np.unique(bits, return_inverse=True)
-    texts = [separator.join(group for bit, group in enumerate(groups) if code >> bit & 1) for code in distinct.tolist()]
+    distinct, index = _distinct(bits)
+    texts = [separator.join(group for bit, group in enumerate(groups) if code >> bit & 1) for code in distinct]
     return dictionary_array(index.astype(np.int32), pa.array(texts, pa.string()))
+
+
+def _distinct(codes: NDArray[np.integer]) -> tuple[list[int], NDArray[np.intp]]:
+    """Return the distinct codes, ascending, and the position of each code among them, as np.unique does.
+
+    The codes are below 65,536. Counting them takes a tenth of the time in which np.unique sorts them.
+    """
+    is_used = np.bincount(codes) > 0
+    return np.flatnonzero(is_used).tolist(), (np.cumsum(is_used) - 1)[codes]
 
 
 def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None) -> Verdict:
