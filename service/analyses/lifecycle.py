@@ -56,6 +56,8 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
         owner=before.owner,
         trace=spec.trace,
     )
+    bundle = ports.stores.evidence.find(before.request.dataset, spec.evidence)
+    ports.stores.jobs.store_inputs(spec, bundle.image_names, bundle.label_space)
     submission = ports.stores.jobs.resubmit(
         record, spec, limit=ports.limits.max_open, owner_limit=CALLER.get().max_open
     )

@@ -14,7 +14,7 @@ from service.analyses.reuse import reuse_predictions
 from service.analyses.upload import check_capacity, check_same_body, request_id_conflict
 from service.analyses.waiting import install_remedy
 from service.caller import CALLER, visible_owner
-from service.domain import Analysis, AnalysisRequest, class_lines
+from service.domain import Analysis, AnalysisRequest
 from service.jobs.reader import Snapshot
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
@@ -87,6 +87,7 @@ def _accept(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
         delivery=delivery,
         trace=spec.trace,
     )
+    ports.stores.jobs.store_inputs(spec, bundle.image_names, bundle.label_space)
     submission = ports.stores.jobs.submit(record, spec, limit=ports.limits.max_open, owner_limit=CALLER.get().max_open)
     if submission.outcome is Outcome.REUSED:
         raise request_id_conflict(request.request_id)
@@ -129,9 +130,6 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
             field="dataset",
         )
     model = ports.models.pin(model)
-    ports.stores.jobs.store_image_names(bundle.images_digest, bundle.image_names)
-    if bundle.classes_digest:
-        ports.stores.jobs.store_classes(bundle.classes_digest, class_lines(bundle.label_space))
     total = len(bundle.image_names)
     return JobSpec(
         model=str(model),

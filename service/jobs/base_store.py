@@ -1,16 +1,17 @@
 """The parts of a job store that do not concern single jobs: caches, workers, and numbers for metrics."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import structlog
 from errata.errors import DamagedRecord, Unavailable
 
-from service.domain import LabelSpace
+from service.domain import LabelSpace, class_lines
 from service.jobs import records
 from service.jobs.transaction import JobTransaction, scores_command
-from service.jobs.transitions import ShardResult, WorkerOffer
+from service.jobs.transitions import JobSpec, ShardResult, WorkerOffer
 from service.key_value.commands import PREFIX, Backend, Command, number, text_of, texts
 from service.key_value.store import KeyValueStore, atomic
 
@@ -54,9 +55,18 @@ class BaseStore(KeyValueStore[JobTransaction]):
         self._known_owners: dict[str, str] = {}  # owners of the jobs that wait for workers, by the id of the job
         self._logged: set[tuple[str, str]] = set()  # damaged records
 
-    def store_image_names(self, digest: str, names: Sequence[str]) -> None:
-        """Store the names of a data set's images for workers. The key has no TTL, so Redis never evicts it."""
-        self._store_lines(f"images:{digest}", names)
+    @atomic
+    def store_inputs(
+        self, tx: JobTransaction, spec: JobSpec, image_names: Sequence[str], label_space: LabelSpace
+    ) -> None:
+        """Store the image names and the classes of a job for workers. The keys have no TTL, so Redis keeps them."""
+        inputs: dict[str, Callable[[], Sequence[str]]] = {f"images:{spec.images}": lambda: image_names}
+        if spec.classes:
+            inputs[f"classes:{spec.classes}"] = partial(class_lines, label_space)
+        tx.prefetch(*(("EXISTS", PREFIX + key) for key in inputs))
+        for key, lines in inputs.items():
+            if not tx.read("EXISTS", PREFIX + key):
+                tx.write("SET", PREFIX + key, records.pack_names(lines()))
 
     def image_names(self, digest: str) -> Sequence[str]:
         """Return the image names stored under a digest; raise Unavailable if there are none."""
@@ -65,19 +75,10 @@ class BaseStore(KeyValueStore[JobTransaction]):
                 digest, self._lines(f"images:{digest}", f"image names with digest {digest:.12}")
             )
 
-    def store_classes(self, digest: str, lines: Sequence[str]) -> None:
-        """Store the classes of a label space for workers, as the lines that `class_lines` returns."""
-        self._store_lines(f"classes:{digest}", lines)
-
     def label_space(self, digest: str) -> LabelSpace:
         """Return the label space whose classes are stored under a digest; raise Unavailable if there is none."""
         with self._log_damage():
             return records.unpack_classes(digest, self._lines(f"classes:{digest}", f"classes with digest {digest:.12}"))
-
-    @atomic
-    def _store_lines(self, tx: JobTransaction, key: str, lines: Sequence[str]) -> None:
-        if not tx.read("EXISTS", PREFIX + key):
-            tx.write("SET", PREFIX + key, records.pack_names(lines))
 
     def _lines(self, key: str, description: str) -> bytes:
         content = self._get(key)

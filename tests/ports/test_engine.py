@@ -26,6 +26,7 @@ from service.jobs.store import JobStore
 from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec
 from service.jobs.worker import RetryLater, Worker
 from service.key_value.redis_backend import connect
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 SOON = 10.0  # seconds: timeout for events that take milliseconds
 
@@ -61,8 +62,8 @@ def engine(make_broker: Callable[[], dramatiq.Broker], store: JobStore) -> Itera
 
 
 def submit(store: JobStore, id: str, total: int = 6, shard_size: int = 2) -> str:
-    store.store_image_names("i", [f"{number}.jpg" for number in range(total)])
     spec = JobSpec(f"demo:{id}", "demo", "e", "i", total, shard_size)
+    store.store_inputs(spec, [f"{number}.jpg" for number in range(total)], imagenet_1k())
     record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
     return store.submit(record, spec, limit=10).job
 

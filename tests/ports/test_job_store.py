@@ -23,7 +23,7 @@ from manual_clock import Clock
 from redis_job_store import RedisJobStore
 from redis_server import RedisServer
 
-from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State, class_lines
+from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State, class_lines, parse_class_lines
 from service.jobs import lifecycle, transitions
 from service.jobs.base_store import Depth
 from service.jobs.memory import InMemoryJobStore
@@ -45,6 +45,7 @@ from service.jobs.transitions import (
     WorkerOffer,
 )
 from service.key_value.redis_backend import connect
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 RECORDED = Path(__file__).parent / "written"  # the keys that earlier versions wrote
 LEASE_SECONDS = 20.0
@@ -1079,23 +1080,21 @@ def test_a_reserved_request_id_expires_after_a_week(store: JobStore, clock: Cloc
     assert store.reserve("r", "another", "u2").outcome is Outcome.NEW
 
 
-def test_image_names_are_stored_by_digest(store: JobStore) -> None:
-    store.store_image_names("d1", ["a.jpg", "b.jpg"])
-    store.store_image_names("d1", ["a.jpg", "b.jpg"])
+def test_the_images_and_classes_of_jobs_are_stored_once_by_digest(store: JobStore) -> None:
+    lines = ['["a","apple","apfel"]', '["b","äpple"]']
+    on_imagenet = JobSpec("demo:m", "demo", "e", "d1", total=2, shard_size=2)
+    on_own_classes = replace(on_imagenet, images="d3", classes="d2")
+
+    store.store_inputs(on_imagenet, ["a.jpg", "b.jpg"], imagenet_1k())
+    store.store_inputs(on_own_classes, ["c.jpg"], parse_class_lines("fruit", lines))
+    store.store_inputs(on_own_classes, ["other.jpg"], imagenet_1k())  # in fact, a digest never has other content
 
     assert list(store.image_names("d1")) == ["a.jpg", "b.jpg"]
-    with pytest.raises(Unavailable, match="d2"):
-        store.image_names("d2")
-
-
-def test_classes_are_stored_by_digest(store: JobStore) -> None:
-    lines = ['["a","apple","apfel"]', '["b","äpple"]']
-    store.store_classes("d1", lines)
-    store.store_classes("d1", lines)
-
-    assert class_lines(store.label_space("d1")) == ['["a","apple","apfel"]', '["b","\\u00e4pple"]']
-    with pytest.raises(Unavailable, match="d2"):
-        store.label_space("d2")
+    assert list(store.image_names("d3")) == ["c.jpg"]
+    assert class_lines(store.label_space("d2")) == ['["a","apple","apfel"]', '["b","\\u00e4pple"]']
+    for read, digest in ((store.image_names, "d2"), (store.label_space, "d1")):
+        with pytest.raises(Unavailable, match=digest):
+            read(digest)
 
 
 # snapshots

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from errata.errors import DamagedRecord, NewerRecord, Unavailable
 
-from service.domain import AnalysisRequest, LabelSpace, ModelInfo, Predictions
+from service.domain import AnalysisRequest, LabelSpace, ModelInfo, Predictions, parse_class_lines
 from service.domain.schema_version import check_schema
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.records import (
@@ -26,6 +26,7 @@ IMAGENET = JobSpec("timm:m", "demo", "e" * 64, "i" * 64, total=10, shard_size=4,
 OWN = JobSpec("timm:m", "demo", "e" * 64, "i" * 64, total=10, shard_size=4, runtime="timm 1.0", classes="c" * 64)
 INFO = ModelInfo("timm:m", "net", "0" * 64, "none")
 LINES = ['["a","apple"]', '["b","pear"]', '["c","plum"]']
+FRUIT = parse_class_lines("fruit", LINES)
 
 
 def test_the_keys_of_jobs_on_imagenet_stay_those_of_earlier_versions() -> None:
@@ -94,7 +95,7 @@ class RecordingPredictor:
 
 
 def submit(store: InMemoryJobStore, spec: JobSpec) -> str:
-    store.store_image_names(spec.images, [f"{number}.jpg" for number in range(spec.total)])
+    store.store_inputs(spec, [f"{number}.jpg" for number in range(spec.total)], FRUIT)
     record = AnalysisRecord("a", AnalysisRequest(spec.dataset, spec.model), "d", spec.evidence, created=0.0)
     return store.submit(record, spec, limit=10).job
 
@@ -108,7 +109,6 @@ def run(store: InMemoryJobStore, job: str, predictor: RecordingPredictor) -> Non
 
 def test_a_worker_predicts_the_classes_of_its_job() -> None:
     store, predictor = InMemoryJobStore(lambda: 0.0), RecordingPredictor()
-    store.store_classes(OWN.classes, LINES)
     job = submit(store, OWN)
 
     run(store, job, predictor)

@@ -34,6 +34,7 @@ from service.jobs.transitions import (
     ShardResult,
 )
 from service.jobs.worker import LEASE_SECONDS, Drain, RetryLater, Worker
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 NAMES = [f"{number}.jpg" for number in range(10)]
 INFO = ModelInfo("demo:m", "net", "0" * 64, "none")
@@ -85,8 +86,8 @@ class Backend:
     def __init__(self, store: type[InMemoryJobStore] = InMemoryJobStore) -> None:
         self.clock = Clock()
         self.store = store(self.clock)
-        self.store.store_image_names("i", NAMES)
         spec = JobSpec("demo:m", "demo", "e", "i", 10, 4)
+        self.store.store_inputs(spec, NAMES, imagenet_1k())
         record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
         self.job = self.store.submit(record, spec, limit=1).job
         self.drain = Drain()
