@@ -6,7 +6,7 @@ from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports, Stores
-from service.analyses.upload import archive_analysis, find_repeated_or_reserve
+from service.analyses.upload import archive_analysis, reserve
 from service.domain import Analysis, AnalysisFilter, AnalysisRequest, State
 from service.evidence.bundle import Bundle
 from service.jobs.transitions import JobSpec
@@ -65,7 +65,7 @@ def reuse_predictions(
         cached=True,
         trace=spec.trace,
     )
-    if repeated := find_repeated_or_reserve(ports, request, request_digest, analysis.id, owner, delivery):
+    if repeated := reserve(ports, request, request_digest, analysis.id, owner, delivery):
         return repeated, False
     archive_analysis(ports, analysis, predictions, delivery)
     return analysis, True

@@ -11,7 +11,7 @@ from service.analyses import request as requests
 from service.analyses.audit import record_creation
 from service.analyses.ports import Ports
 from service.analyses.reuse import reuse_predictions
-from service.analyses.upload import check_capacity, check_same_body, request_id_conflict
+from service.analyses.upload import check_capacity, find_repeated, request_id_conflict
 from service.analyses.waiting import install_remedy
 from service.caller import CALLER, visible_owner
 from service.domain import Analysis, AnalysisRequest
@@ -66,8 +66,8 @@ def _accept(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
     if request.gate_baseline:
         queries.get(ports.stores, request.gate_baseline)  # raises if the baseline does not exist
     request_digest = requests.digest(request)
-    if request.request_id and (before := queries.find_by_request_id(ports.stores, request.request_id)):
-        return check_same_body(before, request_digest), False
+    if before := find_repeated(ports.stores, request, request_digest):
+        return before, False
     spec = build_job_spec(ports, request)
     check_capacity(ports)
     bundle = ports.stores.evidence.find(request.dataset, spec.evidence)

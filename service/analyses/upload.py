@@ -225,9 +225,29 @@ def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) 
 
 
 def find_repeated_or_reserve(
+    ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str, owner: str
+) -> Analysis | None:
+    """Return the analysis of an earlier request with the same id, or reserve the id; see `find_repeated`, `reserve`."""
+    before = find_repeated(ports.stores, request, request_digest)
+    return before or reserve(ports, request, request_digest, analysis_id, owner)
+
+
+def find_repeated(stores: Stores, request: AnalysisRequest, request_digest: str) -> Analysis | None:
+    """Return the archived analysis of an earlier request with the same id; None if there is none.
+
+    Raises:
+        AlreadyExists: The request ID was used with another body.
+    """
+    before = queries.find_by_request_id(stores, request.request_id) if request.request_id else None
+    if before is not None and before.request_digest != request_digest:
+        raise request_id_conflict(request.request_id)
+    return before
+
+
+def reserve(
     ports: Ports, request: AnalysisRequest, request_digest: str, analysis_id: str, owner: str, delivery: str = ""
 ) -> Analysis | None:
-    """Return the analysis of an earlier request with the same id, or reserve the id.
+    """Reserve the id of a request that `find_repeated` has not found.
 
     Args:
         ports: The ports of the use cases.
@@ -238,7 +258,7 @@ def find_repeated_or_reserve(
         delivery: The key of a registry's delivery; empty if there is none.
 
     Returns:
-        The analysis; None if the request is new or has no id.
+        The analysis of an earlier request with the same id; None if the request is new or has no id.
 
     Raises:
         AlreadyExists: The request ID was used with another body.
@@ -246,8 +266,6 @@ def find_repeated_or_reserve(
     """
     if not request.request_id:
         return None
-    if before := queries.find_by_request_id(ports.stores, request.request_id):
-        return check_same_body(before, request_digest)
     needs_write_back = owner.startswith(REGISTRY_OWNER)
     reserved = ports.stores.jobs.reserve(
         request.request_id, request_digest, analysis_id, needs_write_back=needs_write_back, delivery=delivery
@@ -265,14 +283,7 @@ def find_repeated_or_reserve(
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
         # The process that reserved the id ended before it archived the analysis.
         ports.stores.jobs.cancel_reservation(request.request_id, reserved.analysis, delivery)
-        return find_repeated_or_reserve(ports, request, request_digest, analysis_id, owner, delivery)
-
-
-def check_same_body(before: Analysis, request_digest: str) -> Analysis:
-    """Return the analysis if its request had the same body; raise AlreadyExists otherwise."""
-    if before.request_digest != request_digest:
-        raise request_id_conflict(before.request.request_id)
-    return before
+        return reserve(ports, request, request_digest, analysis_id, owner, delivery)
 
 
 def request_id_conflict(request_id: str) -> AlreadyExists:
