@@ -33,6 +33,7 @@ from service.domain import (
 )
 from service.evidence.bundle import Bundle
 from service.jobs import transitions
+from service.jobs.reader import Snapshot
 from service.jobs.store import JobStore
 from service.jobs.transitions import AnalysisRecord, Job, ShardResult, failure_of, judging_delay
 from service.jobs.worker import RetryLater
@@ -186,9 +187,16 @@ def notify_job_failed(ports: Ports, job_id: str) -> None:
     with suppress(DamagedRecord):
         job = ports.stores.jobs.job(job_id)
     for analysis_id in sorted(job.analyses) if job else ():
-        snapshot = ports.stores.jobs.snapshot(analysis_id)
+        snapshot = _undamaged_snapshot(ports.stores.jobs, analysis_id)
         if snapshot is not None and snapshot.record.state is State.FAILED:
             ports.observer.analysis_finished(queries.to_analysis(snapshot))
+
+
+def _undamaged_snapshot(jobs: JobStore, analysis_id: str) -> Snapshot | None:
+    """Return the record of an analysis; None if it does not exist or is damaged. Its job ends a damaged one."""
+    with suppress(DamagedRecord):
+        return jobs.snapshot(analysis_id)
+    return None
 
 
 def _wait_for_store(stores: Stores) -> None:
@@ -220,7 +228,7 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
         summary = compute_summary(bundle, predictions)
     analyses = []
     for analysis_id in sorted(job.analyses):
-        snapshot = ports.stores.jobs.snapshot(analysis_id)
+        snapshot = _undamaged_snapshot(ports.stores.jobs, analysis_id)
         if snapshot is None or snapshot.record.state.is_final:
             continue
         if (before := ports.stores.archive.get(analysis_id)) is not None:

@@ -68,12 +68,18 @@ def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
     analyses = tx.waiting(job.id)
     tx.prefetch(*map(ANALYSES.command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
     for analysis_id in analyses:
+        record, state, failure = None, job.state, job.failure
         try:
             record = tx.record(analysis_id)
-        except DamagedRecord:  # also ended by the end of the job: otherwise, it would count as open forever
-            record = RecordStatus(analysis_id, before.state, job.id) if job.state.is_final else None
+            if state is State.SUCCEEDED:
+                records.read_record(analysis_id, tx.read(*ANALYSES.command(analysis_id)))
+        except DamagedRecord as error:  # it ends with its job, or it would count as open forever, but has no result
+            if state.is_final:
+                record = record or RecordStatus(analysis_id, before.state, job.id)
+            if state is State.SUCCEEDED:
+                state, failure = State.FAILED, transitions.failure_of(error)
         if record is not None:
-            _set_state(tx, record, job.state, job.failure)
+            _set_state(tx, record, state, failure)
     if job.state.is_final:
         tx.close_job(job)
 

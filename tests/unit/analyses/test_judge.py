@@ -13,7 +13,7 @@ from service.analyses import submit as submitting
 from service.analyses.judge import MAX_ATTEMPTS, digest_predictions, judge_job
 from service.analyses.queries import get
 from service.analyses.submit import submit
-from service.domain import Analysis, AnalysisRequest, ModelInfo, Predictions, State
+from service.domain import NO_PREDICTION, Analysis, AnalysisRequest, ModelInfo, Predictions, State
 from service.jobs import transitions
 from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Job, ShardResult
 from service.jobs.worker import RetryLater
@@ -107,6 +107,34 @@ def test_a_damaged_job_fails_after_the_last_attempt(backend: Backend) -> None:
 
     result = get(backend.ports.stores, analysis.id)
     assert (result.state, result.failure.message) == (State.FAILED, "the job is damaged")
+
+
+@pytest.mark.parametrize("field", ["entry", "state"])
+def test_a_damaged_record_fails_without_the_other_analyses_of_its_job(backend: Backend, field: str) -> None:
+    job, analyses = predict_job(backend, count=3)
+    first, damaged, last = sorted(analysis.id for analysis in analyses)
+    backend.store.run(lambda tx: tx.write("HSET", f"errata:analysis:{damaged}", field, "{"))
+
+    judge_job(backend.ports, job)
+
+    assert [get(backend.ports.stores, id).state for id in (first, last)] == [State.SUCCEEDED] * 2
+    assert sorted(analysis.id for analysis in backend.finished) == [first, last]
+    record = backend.store.run(lambda tx: tx.record(damaged))
+    assert record is not None
+    assert record.failure is not None
+    assert (record.state, record.failure.reason) == (State.FAILED, "DAMAGED_RECORD")
+    assert backend.store.depth().queued_analyses + backend.store.depth().running_analyses == 0
+
+
+def test_a_damaged_record_does_not_hide_the_failures_of_the_other_analyses(backend: Backend) -> None:
+    job, analyses = predict_job(backend, count=3, predicted=NO_PREDICTION)
+    first, damaged, last = sorted(analysis.id for analysis in analyses)
+    backend.store.run(lambda tx: tx.write("HSET", f"errata:analysis:{damaged}", "entry", "{"))
+
+    judge_job(backend.ports, job)
+
+    assert sorted(analysis.id for analysis in backend.finished) == [first, last]
+    assert {analysis.state for analysis in backend.finished} == {State.FAILED}
 
 
 def test_an_unavailable_archive_is_retried_with_growing_delays(backend: Backend) -> None:
