@@ -115,9 +115,6 @@ def write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) ->
     writer = writers.get(registry_of(analysis))
     if analysis.state is State.CANCELLED or writer is None:
         return _drop(ports.stores, item)
-    # For an mlflow: model, a worker has already found that the registry does not have the version.
-    if _is_model_missing(analysis) and analysis.request.model.startswith("mlflow:"):
-        return _drop_missing_version(ports.stores, item, analysis)
     try:
         result = build_result(ports, analysis)
         if result is None:
@@ -151,17 +148,13 @@ def _write(writer: Writer, result: WriteBack) -> None:
         writer.write(result)
 
 
-def _is_model_missing(analysis: Analysis) -> bool:
-    return analysis.failure is not None and analysis.failure.reason == ModelNotFound.reason
-
-
 def _drop_missing_version(stores: Stores, item: OutboxItem, analysis: Analysis) -> WriteBackResult:
     """Delete the outbox item of a missing version.
 
     If the version never existed, as in a test of a webhook, delete its analysis too.
     """
     result = _drop(stores, item)  # before its analysis: afterwards, the item would look like that of a retry
-    if _is_model_missing(analysis):
+    if analysis.failure is not None and analysis.failure.reason == ModelNotFound.reason:
         stores.jobs.delete(analysis.id)
     return result
 

@@ -64,8 +64,9 @@ def pool_options(scheme: str, connect_retries: int) -> dict[str, Any]:
 class RegistryHttp:
     """Connections to one registry. Thread-safe.
 
-    All methods raise ModelNotFound if the response has one of the error codes in `missing`. They raise Unavailable for
-    any other error, and if the registry cannot be reached.
+    All methods raise ModelNotFound if the response has one of the error codes in `missing`, or without such codes if a
+    file does not exist. They raise Unavailable for any other error, such as the 404 of a proxy, and if the registry
+    cannot be reached.
     """
 
     def __init__(self, address: RegistryAddress, total_seconds: float = TOTAL_SECONDS) -> None:
@@ -157,7 +158,7 @@ class RegistryHttp:
             message = str(fields.get("message") or fields.get("error") or "")
         except (ValueError, AttributeError):
             code, message = f"HTTP {response.status}", ""
-        if code in missing or (response.status == 404 and code.startswith("HTTP")):
+        if code in missing or (not missing and code == "HTTP 404"):
             return ModelNotFound(
                 f"Model not found in registry {self._address.id}: {message or code:.200}. Check its name and version.",
                 field="model",

@@ -18,6 +18,7 @@ import pytest
 from errata import pb
 from errata.errors import InvalidRequest
 from prometheus_client.parser import text_string_to_metric_families
+from registry_server import registry_server
 from running_service import MODEL, Running, Start, start_service
 from standardwebhooks import Webhook
 
@@ -155,7 +156,7 @@ class Site:
         return gate["decision"], gate["pass"]
 
 
-def registries(folder: Path) -> dict[str, Any]:
+def registries(folder: Path, mlflow_url: str = "http://127.0.0.1:9") -> dict[str, Any]:
     """Return the registry settings."""
     gated = []
     for name, bound in POLICIES.items():
@@ -172,15 +173,17 @@ def registries(folder: Path) -> dict[str, Any]:
     ]
     return {
         "any": {"kind": "generic", "secrets": [BEFORE, SECRET], "rules": [*rules, *gated]},
-        "prod": {"kind": "mlflow", "url": "http://127.0.0.1:9", "secrets": [MLFLOW_SECRET], "rules": rules},
+        "prod": {"kind": "mlflow", "url": mlflow_url, "secrets": [MLFLOW_SECRET], "rules": rules},
     }
 
 
 @pytest.fixture(scope="module")
 def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    registry_settings = registries(tmp_path_factory.mktemp("policies"))
-    with start_service(data_dir, tmp_path_factory.mktemp("archive"), registries=registry_settings) as running:
-        yield Site(running)
+    with registry_server() as mlflow:
+        mlflow.fallback = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}
+        registry_settings = registries(tmp_path_factory.mktemp("policies"), mlflow.url)
+        with start_service(data_dir, tmp_path_factory.mktemp("archive"), registries=registry_settings) as running:
+            yield Site(running)
 
 
 def test_a_new_version_is_analyzed_and_labeled(site: Site) -> None:

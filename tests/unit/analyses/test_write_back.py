@@ -12,12 +12,13 @@ from errata.errors import AnalysisNotFound, ModelNotFound, Unavailable
 from service.analyses import queries
 from service.analyses.judge import judge_job
 from service.analyses.lifecycle import cancel, delete, retry
+from service.analyses.ports import Workers
 from service.analyses.submit import submit
 from service.analyses.write_back import LEASE_SECONDS, WriteBack, WriteBackResult
 from service.analyses.write_back_queues import MAX_QUEUED, WriteBackQueues
 from service.domain import AnalysisRequest, Failure, GateDecision, ModelInfo, Predictions, State
 from service.jobs import transitions
-from service.jobs.transitions import OutboxItem, ShardResult
+from service.jobs.transitions import OutboxItem, ShardResult, WorkerOffer
 
 from .conftest import MODEL, Backend
 
@@ -225,6 +226,20 @@ def test_a_version_that_does_not_exist_is_dropped_and_its_record_deleted(backend
     assert writer.results == []
     with pytest.raises(AnalysisNotFound):
         queries.get(backend.ports.stores, analysis)
+
+
+def test_a_model_that_only_the_worker_did_not_find_is_written_as_failed(backend: Backend, writer: Recorder) -> None:
+    """A file of the version can be missing. Only the answer of the registry shows that the version does not exist."""
+    offer = WorkerOffer((("mlflow:*", "a registry"),), ("demo",))
+    ports = replace(backend.ports, models=replace(backend.ports.models, workers=lambda: Workers([offer])))
+    request = AnalysisRequest("demo", "mlflow:models://prod/net/3", labels={"model": "net", "version": "3"})
+    analysis = submit(ports, request, "registry:prod").id
+    fail(backend, analysis, Failure("MODEL_NOT_FOUND", "HTTP 404"))
+
+    assert write_back(backend, writer) == {WriteBackResult.WRITTEN: 1}
+
+    assert [result.analysis.id for result in writer.results] == [analysis]
+    assert queries.get(backend.ports.stores, analysis).state is State.FAILED
 
 
 @pytest.mark.slow

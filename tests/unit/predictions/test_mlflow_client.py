@@ -113,7 +113,8 @@ def test_a_redirect_is_not_followed(server: RegistryServer, client: MlflowClient
     ("response", "error", "message"),
     [
         ((404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no net"}), ModelNotFound, "no net"),
-        ((404, b"<html>"), ModelNotFound, "Check its name"),
+        ((404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}), ModelNotFound, "Check its name"),
+        ((404, b"<html>"), Unavailable, "HTTP 404"),
         ((400, {"error_code": "INVALID_PARAMETER_VALUE"}), Unavailable, "INVALID_PARAMETER_VALUE"),
         ((401, b"who?"), Unavailable, "HTTP 401"),
         ((500, b"[]"), Unavailable, "HTTP 500"),
