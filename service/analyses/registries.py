@@ -9,7 +9,15 @@ from enum import StrEnum
 from typing import Protocol
 
 import structlog
-from errata.errors import AlreadyExists, AnalysisNotFound, InvalidInput, ModelNotFound, NotFound, Unavailable
+from errata.errors import (
+    AlreadyExists,
+    AnalysisNotFound,
+    EvidenceDamaged,
+    InvalidInput,
+    ModelNotFound,
+    NotFound,
+    Unavailable,
+)
 
 from service.analyses import queries
 from service.analyses.owner_guard import acting_for
@@ -90,6 +98,7 @@ def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> Even
     Raises:
         TooBusy: Too many analyses are open. The registry may deliver the event again.
         Unavailable: A part of the service is unavailable. The registry may deliver the event again.
+        EvidenceDamaged: The bundle of a rule is damaged; the analyses of all other rules are queued.
     """
     log = _log.bind(registry=registry.id, model=event.model, version=event.version, event=event.action.value)
     if not _PLAIN.fullmatch(f"{event.model}{event.version}{event.name}{event.source}{event.delivery}"):
@@ -111,7 +120,7 @@ def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> Even
         log.info("event ignored: caused by a write-back")
         return EventResult.IGNORED
     event = resolved
-    outcomes = set()
+    outcomes, damage = set(), None
     for rule in rules:
         try:
             with acting_for(ports.stores.archive, REGISTRY_OWNER + registry.id):
@@ -123,21 +132,28 @@ def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> Even
         except (InvalidInput, NotFound) as error:
             log.warning("event refused", error=str(error))
             outcomes.add(EventResult.REFUSED)
+        except EvidenceDamaged as error:
+            damage = error
+    if damage is not None:
+        raise damage
     return next(outcome for outcome in EventResult if outcome in outcomes)
 
 
 def poll(ports: Ports, registry: Registry) -> int:
     """Poll a registry, and handle its new versions and aliases.
 
-    An event that fails does not stop the poll, unless several events in a row fail.
+    An event that fails does not stop the poll, unless several events in a row fail because a part of the service or the
+    registry is unavailable.
 
     Returns:
         The number of queued events.
 
     Raises:
-        Unavailable: An event failed; the error can be TooBusy. The last such error is raised when the poll ends.
+        TooBusy: Too many analyses are open. The poll ends at once.
+        Unavailable, EvidenceDamaged: An event failed. The last such error is raised when the poll ends.
     """
-    queued, last_error, num_consecutive = 0, None, 0
+    queued, num_consecutive = 0, 0
+    last_error: Unavailable | EvidenceDamaged | None = None
     for event in registry.events():
         try:
             queued += handle_event(ports, registry, event) is EventResult.QUEUED
@@ -146,6 +162,8 @@ def poll(ports: Ports, registry: Registry) -> int:
             last_error, num_consecutive = error, num_consecutive + 1
             if num_consecutive == MAX_CONSECUTIVE_FAILURES:
                 break
+        except EvidenceDamaged as error:
+            last_error = error
     if last_error is not None:
         raise last_error
     return queued

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import structlog
-from errata.errors import ErrataError, TooBusy, Unavailable
+from errata.errors import ErrataError, EvidenceDamaged, TooBusy, Unavailable
 from errata.json_input import parse_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -117,7 +117,7 @@ class Hooks:
             result = await asyncio.get_running_loop().run_in_executor(
                 self._pools[name], copy_context().run, _handle_events, self._ports, source.registry, events
             )
-        except (TooBusy, Unavailable) as error:
+        except (TooBusy, Unavailable, EvidenceDamaged) as error:
             return self._retry_later(name, error)
         except Exception:
             _log.exception("webhook failed", registry=name)

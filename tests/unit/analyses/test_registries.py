@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from errata.errors import ModelNotFound, TooBusy, Unavailable
+from errata.errors import EvidenceDamaged, ModelNotFound, TooBusy, Unavailable
 
 from service.analyses import queries
 from service.analyses.judge import judge_job
@@ -24,6 +24,8 @@ from service.domain import (
     RegistryRule,
     State,
 )
+from service.evidence.bundle import Bundle
+from service.evidence.repository import EvidenceRepository
 from service.jobs import transitions
 from service.jobs.transitions import ShardResult, WorkerOffer
 
@@ -652,6 +654,25 @@ def test_a_failed_event_does_not_stop_a_poll(backend: Backend) -> None:
         poll(backend.ports, registry)
 
     assert versions(backend) == ["5"]
+
+
+def test_a_damaged_bundle_does_not_stop_a_poll(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given two rules for each version, the versions are analyzed on the data set whose bundle is intact."""
+    find = EvidenceRepository.find
+
+    def find_intact(repository: EvidenceRepository, dataset: str, evidence: str = "") -> Bundle:
+        if dataset == "damaged":
+            raise EvidenceDamaged("the bundle is damaged")
+        return find(repository, dataset, evidence)
+
+    monkeypatch.setattr(EvidenceRepository, "find", find_intact)
+    registry = FakeRegistry([replace(CREATED, dataset="damaged"), CREATED])
+    registry.all_events = [created(str(number)) for number in range(5)]
+
+    with pytest.raises(EvidenceDamaged, match="the bundle is damaged"):
+        poll(backend.ports, registry)
+
+    assert sorted(versions(backend)) == list("01234")
 
 
 def test_a_poll_ends_after_several_failures_in_a_row(backend: Backend) -> None:
