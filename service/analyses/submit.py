@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import structlog
-from errata.errors import AnalysisNotFound, InvalidRequest, ModelNotFound, QuotaExceeded, TooBusy
+from errata.errors import InvalidRequest, ModelNotFound, QuotaExceeded, TooBusy, Unavailable
 
 from service import tracing
 from service.analyses import queries
@@ -11,9 +11,9 @@ from service.analyses import request as requests
 from service.analyses.audit import record_creation
 from service.analyses.ports import Ports
 from service.analyses.reuse import reuse_predictions
-from service.analyses.upload import check_capacity, find_repeated, request_id_conflict
+from service.analyses.upload import check_capacity, find_repeated, find_reserved, request_id_conflict
 from service.analyses.waiting import install_remedy
-from service.caller import CALLER, visible_owner
+from service.caller import CALLER
 from service.domain import Analysis, AnalysisRequest
 from service.jobs.reader import Snapshot
 from service.jobs.store import Outcome, Submission
@@ -100,12 +100,10 @@ def _accept(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
     )
     start_job(ports, submission, spec)
     if submission.outcome is Outcome.REPEATED:
-        try:
+        if delivery:  # its analysis may have been deleted since
             return queries.get(ports.stores, submission.analysis), False
-        except AnalysisNotFound as error:
-            if visible_owner() is not None:  # perhaps of another owner
-                raise request_id_conflict(request.request_id) from error
-            raise
+        before = find_reserved(ports, request, submission.analysis)
+        return (before, False) if before is not None else _accept(ports, request, owner, delivery)
     queued = Snapshot(record, job=None, queue_position=0, live_workers=0, now=record.created)
     analysis = queries.to_analysis(queued)
     record_creation(ports.stores, analysis, spec.model)
@@ -147,7 +145,10 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
 
 
 def start_job(ports: Ports, submission: Submission, spec: JobSpec) -> None:
-    """Send the shards of a new job; raise an error if the submission was refused."""
+    """Send the shards of a new job; raise an error if the submission was refused.
+
+    If the shards cannot be sent, the engine sends them later, as it does for lost messages.
+    """
     if submission.outcome is Outcome.FULL:
         raise TooBusy(
             f"Too many open analyses ({submission.open} of {ports.limits.max_open}). Try again later.",
@@ -161,7 +162,10 @@ def start_job(ports: Ports, submission: Submission, spec: JobSpec) -> None:
             retry_after=RETRY_AFTER,
         )
     if submission.outcome is Outcome.NEW:
-        ports.models.send_shards(submission.job, spec.num_shards)
+        try:
+            ports.models.send_shards(submission.job, spec.num_shards)
+        except Unavailable as error:
+            _log.warning("shards not sent", job=submission.job, error=error.message)
 
 
 def _check_offered(offers: Sequence[str], model: ModelId) -> None:

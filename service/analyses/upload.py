@@ -274,16 +274,28 @@ def reserve(
         raise request_id_conflict(request.request_id)
     if reserved.outcome is Outcome.NEW:
         return None
+    before = find_reserved(ports, request, reserved.analysis, delivery)
+    return before or reserve(ports, request, request_digest, analysis_id, owner, delivery)
+
+
+def find_reserved(ports: Ports, request: AnalysisRequest, analysis_id: str, delivery: str = "") -> Analysis | None:
+    """Return the analysis that has reserved the id of a request.
+
+    If the process that reserved the id ended before it archived the analysis, cancel the reservation and return None.
+
+    Raises:
+        AlreadyExists: Another owner used the request ID.
+        Unavailable: The earlier request is not finished.
+    """
     try:
-        return queries.get(ports.stores, reserved.analysis)
+        return queries.get(ports.stores, analysis_id)
     except AnalysisNotFound as error:
-        if is_hidden(ports.stores.jobs, ports.stores.archive, reserved.analysis):
+        if is_hidden(ports.stores.jobs, ports.stores.archive, analysis_id):
             raise request_id_conflict(request.request_id) from error
-        if ports.stores.clock().timestamp() - requests.creation_time(reserved.analysis) < JUDGING_SECONDS:
+        if ports.stores.clock().timestamp() - requests.creation_time(analysis_id) < JUDGING_SECONDS:
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
-        # The process that reserved the id ended before it archived the analysis.
-        ports.stores.jobs.cancel_reservation(request.request_id, reserved.analysis, delivery)
-        return reserve(ports, request, request_digest, analysis_id, owner, delivery)
+        ports.stores.jobs.cancel_reservation(request.request_id, analysis_id, delivery)
+        return None
 
 
 def request_id_conflict(request_id: str) -> AlreadyExists:
