@@ -13,7 +13,7 @@ from errata.errors import InvalidInput
 from errata.groups import check_group
 
 from service import wire
-from service.analyses.compare import Side, Verdicts, compare_sides
+from service.analyses.compare import MAX_CHANGED_IMAGES, Side, Verdicts, compare_sides
 from service.analyses.gate import evaluate_policy
 from service.analyses.policy import check_baseline, parse_policy, with_min_coverage
 from service.analyses.trend import (
@@ -45,13 +45,16 @@ class _Line:
     groups: frozenset[str]
 
 
-def compare_folders(a: Path, b: Path, with_report: bool) -> tuple[pb.Comparison, bytes]:
+def compare_folders(
+    a: Path, b: Path, with_report: bool, max_images: int = MAX_CHANGED_IMAGES
+) -> tuple[pb.Comparison, bytes]:
     """Compare the analyses of two folders.
 
     Args:
         a: Folder of the analysis to compare from.
         b: Folder of the analysis to compare to.
         with_report: Whether to render the report.
+        max_images: Maximum number of fixed and of broken images, also in the report.
 
     Returns:
         The comparison, and its report as HTML, which is empty unless `with_report`. The comparison has no superclasses
@@ -65,7 +68,7 @@ def compare_folders(a: Path, b: Path, with_report: bool) -> tuple[pb.Comparison,
     label_space = classes or imagenet_1k()
     one, other = read_side(a), read_side(b)
     superclasses = None if classes is None else classes.superclasses
-    comparison = compare_sides(one, other, label_space.names, superclasses)
+    comparison = compare_sides(one, other, label_space.names, superclasses, max_images)
     html = b""
     if with_report:
         assert one.analysis.summary is not None and other.analysis.summary is not None, "this is a bug: finished"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from errata import Client, pb
@@ -30,12 +31,15 @@ from errata.messages import (
     format_percentage,
     format_range,
     labels_accuracy_name,
+    pluralize,
 )
 from errata.names import dataset_id
 from errata.proto_json import to_json
 
 CHANGE = ("change, points", "95 % interval", "p")
 NARROW_CHANGE = ("points", "95 % interval")
+DEFAULT_IMAGES = 1000  # fixed images, and as many broken images, in the JSON
+MAX_IMAGES = 50_000  # maximum of a service
 EXAMPLES = """
 errata compare resnet50 resnet101
 errata compare 01kb4t9z 01kb4tbq --output comparison.html
@@ -47,7 +51,11 @@ errata compare results/before results/after --json
 @click.argument("a")
 @click.argument("b")
 @report_option
-@limit_option(10, "Maximum number of fixed images, of broken images, and of changed superclasses, classes, and slices.")
+@limit_option(
+    10,
+    "Maximum number of fixed images, of broken images, and of changed superclasses, classes, and slices. With --json, "
+    f"it applies only to images, and its default is {DEFAULT_IMAGES}.",
+)
 @click.option("--reanalyze", is_flag=True, help="Analyze B again with the evidence of A if B has other evidence.")
 @json_option
 @server_options
@@ -57,9 +65,11 @@ def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_
     To compare folders that 'errata analyze --output' wrote, install errata-service. No running service is needed.
     """
     path = report_path(output, "comparison.html", as_json)
+    limit_is_set = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
+    num_images = max(limit, DEFAULT_IMAGES)  # the report of folders needs more images than the table
     if all_folders([a, b]) and not reanalyze and not target.is_explicit:
         compare_folders = load_extension(EXTENSIONS_GROUP, "compare-folders", "'errata compare' on folders")
-        comparison, html = compare_folders(Path(a), Path(b), with_report=path is not None)
+        comparison, html = compare_folders(Path(a), Path(b), with_report=path is not None, max_images=num_images)
         analyses = [read_analysis(Path(folder)) for folder in (a, b)]
     else:
         with connect(target) as connection:
@@ -67,12 +77,14 @@ def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_
             name_a, name_b = resolve(client, a), resolve(client, b)
             if reanalyze:
                 name_b = _with_same_evidence(client, name_a, name_b)
-            comparison = client.compare(name_a, name_b)
+            comparison = client.compare(name_a, name_b, min(num_images, MAX_IMAGES))
             html = client.comparison_report(name_a, name_b) if path is not None else b""
             analyses = [client.get(name) for name in (name_a, name_b)]
     if path is not None:
         write_output(path, html)
     if as_json:
+        if limit_is_set:
+            del comparison.fixed[limit:], comparison.broken[limit:]
         print_json(to_json(comparison))
     elif path != STDOUT:
         _show_comparison(comparison, analyses, limit)
@@ -106,17 +118,21 @@ def _show_comparison(comparison: pb.Comparison, analyses: Sequence[pb.Analysis],
         ("broken", comparison.broken, everything.broken),
         ("fixed", comparison.fixed, everything.fixed),
     ):
-        for image in images[:limit]:
+        visible = images[:limit]
+        for image in visible:
             before, after = map(title_of, (image.error_type_a, image.error_type_b))
             text = (
                 f"{safe(image.file_name)}, label {safe(image.effective_target_name or image.target_name)}: "
                 f"{safe(image.predicted_a_name)} ({safe(before)}) → {safe(image.predicted_b_name)} ({safe(after)})"
             )
             console.print(labeled(f"  {label}", text))
-        if total > limit > 0:
-            stderr_console().print(
-                f"Showing {format_count(limit)} of {format_count(total)} {label} images. Use --limit to show more."
-            )
+        if limit and total > len(visible):
+            remedy = "Use --limit to show more."
+            if len(visible) < limit:  # the limit is above the maximum of the service
+                options = f"--baseline {comparison.a} --change {label} --limit {total}"
+                remedy = f"To list all of them, use 'errata images {comparison.b} {options}'."
+            number = f"{format_count(len(visible))} of {pluralize(total, f'{label} image')}"
+            stderr_console().print(safe(f"Showing {number}. {remedy}"))
     if comparison.num_left_out:
         count = format_count(comparison.num_left_out)
         stderr_console().print(f"Images excluded because only one analysis has a prediction: {count}.")

@@ -67,6 +67,21 @@ def test_a_comparison_has_the_names_and_superclasses_of_the_classes(tmp_path: Pa
     assert HTML not in text
 
 
+@pytest.mark.parametrize(("max_images", "num_fixed"), [(None, 1000), (1, 1), (1100, 1100), (50_000, 1200)])
+def test_the_number_of_changed_images_is_limited(tmp_path: Path, max_images: int | None, num_fixed: int) -> None:
+    folders = [write(tmp_path / name, TARGETS) for name in ("a", "b")]
+    for folder, predicted in zip(folders, (1, 0), strict=True):
+        line = json.loads((folder / VERDICTS).read_text().splitlines()[0])
+        line |= {"target": 0, "predicted": predicted, "error_type": "model_failure" if predicted else "correct"}
+        lines = [json.dumps(line | {"file_name": f"{number}.jpg"}) for number in range(1200)]
+        (folder / VERDICTS).write_text("\n".join(lines))
+
+    limit = {} if max_images is None else {"max_images": max_images}
+    comparison, _ = compare_folders(*folders, with_report=False, **limit)
+
+    assert (len(comparison.fixed), comparison.groups["all"].fixed) == (num_fixed, 1200)
+
+
 def test_an_answer_without_a_class_is_an_error(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a", [-1, *TARGETS[1:]]), write(tmp_path / "b", [TARGETS[0], -1, *TARGETS[2:]])
 
