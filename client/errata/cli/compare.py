@@ -14,6 +14,7 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders, read_analysis
+from errata.cli.limit_hint import USE_LIMIT, print_limit_hint
 from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slice_changes
@@ -31,7 +32,6 @@ from errata.messages import (
     format_percentage,
     format_range,
     labels_accuracy_name,
-    pluralize,
 )
 from errata.names import dataset_id
 from errata.proto_json import to_json
@@ -127,12 +127,10 @@ def _show_comparison(comparison: pb.Comparison, analyses: Sequence[pb.Analysis],
             )
             console.print(labeled(f"  {label}", text))
         if limit and total > len(visible):
-            remedy = "Use --limit to show more."
-            if len(visible) < limit:  # the limit is above the maximum of the service
-                options = f"--baseline {comparison.a} --change {label} --limit {total}"
-                remedy = f"To list all of them, use 'errata images {comparison.b} {options}'."
-            number = f"{format_count(len(visible))} of {pluralize(total, f'{label} image')}"
-            stderr_console().print(safe(f"Showing {number}. {remedy}"))
+            command = f"errata images {comparison.b} --baseline {comparison.a} --change {label} --limit {total}"
+            is_maximum = len(visible) < limit  # the limit is above the maximum of the service
+            remedy = f"To list all of them, use '{command}'." if is_maximum else USE_LIMIT
+            print_limit_hint(len(visible), f"{label} image", total=total, remedy=remedy)
     if comparison.num_left_out:
         count = format_count(comparison.num_left_out)
         stderr_console().print(f"Images excluded because only one analysis has a prediction: {count}.")

@@ -8,12 +8,13 @@ from rich.console import Console
 from errata import pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
-from errata.cli.console import safe, stderr_console, stdout_console
+from errata.cli.console import safe, stdout_console
+from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import limit_option, print_json
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table
 from errata.error_types import ERROR_TYPES, title_of
-from errata.messages import format_count, format_optional, pluralize
+from errata.messages import format_count, format_optional
 from errata.proto_json import to_json
 
 TYPES = [error_type.key for error_type in ERROR_TYPES]
@@ -106,8 +107,7 @@ def images(
     if facets:
         _print_facets(response.facets, console)
     if response.total_size > len(response.images):
-        num_visible, total = format_count(len(response.images)), pluralize(response.total_size, "image")
-        stderr_console().print(f"Showing {num_visible} of {total}. Use --limit to show more.")
+        print_limit_hint(len(response.images), "image", total=response.total_size)
 
 
 def _print_images(response: pb.ListImagesResponse, has_baseline: bool, console: Console) -> None:

@@ -15,12 +15,13 @@ from errata.choices import choices, enum_name, enum_names
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.labels import label_option, parse_labels
+from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
 from errata.cli.value_names import creation_time
 from errata.coverage import partial_coverage
 from errata.error_types import severe_total
-from errata.messages import MISSING, format_count, format_optional, pluralize
+from errata.messages import MISSING, format_count, format_optional
 from errata.names import dataset_id
 from errata.proto_json import to_dict
 
@@ -106,7 +107,7 @@ def list_analyses(
     click.secho(header, bold=True)
     click.echo("\n".join(lines))
     if len(analyses) > limit:
-        click.echo(f"Showing {pluralize(limit, 'analysis', 'analyses')}. Use --limit to show more.", err=True)
+        print_limit_hint(limit, "analysis", "analyses")
 
 
 def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> list[str]:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from errata import Client, pb
 from errata.cli.commands import FilePath, command
 from errata.cli.connect import Target, connect, json_option, server_options
-from errata.cli.console import stderr_console, stdout_console
+from errata.cli.console import stdout_console
 from errata.cli.folder import (
     MAX_VERDICTS,
     VERDICTS,
@@ -23,6 +23,7 @@ from errata.cli.folder import (
     read_part,
     select_verdicts,
 )
+from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import STDOUT, limit_option, output_path, print_json, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slices
@@ -30,7 +31,6 @@ from errata.cli.views import show_analysis, show_breakdown, show_verdicts
 from errata.connection import ConnectionFailed
 from errata.error_types import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
 from errata.errors import InvalidRequest
-from errata.messages import format_count, pluralize
 from errata.proto_json import to_json
 
 TYPES = [error_type.key for error_type in ERROR_TYPES]
@@ -164,8 +164,7 @@ def show(
             return
         show_verdicts(page.verdicts, stdout_console())
         if page.total_size > len(page.verdicts):
-            num_visible, total = format_count(len(page.verdicts)), pluralize(page.total_size, "verdict")
-            stderr_console().print(f"Showing {num_visible} of {total}. Use --limit to show more.")
+            print_limit_hint(len(page.verdicts), "verdict", total=page.total_size)
     else:
         result = _get(analysis, target)
         if as_json:
