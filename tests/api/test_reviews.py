@@ -231,6 +231,30 @@ def test_the_queue_loses_reviewed_images(client: Client, demo: Bundle, demo_csv:
     assert (conflict.file_name, conflict.reason) == (item.file_name, pb.ReviewQueueItem.REASON_CONFLICT)
 
 
+@pytest.mark.parametrize("page_size", [1, 2, 1000])
+def test_lists_have_the_fields_of_the_response(
+    client: Client, demo: Bundle, demo_csv: bytes, page_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("errata._sync.calls.PAGE_SIZE", page_size)
+    analysis = client.upload(io.BytesIO(demo_csv), "demo").name
+    queue = [*client.review_queue("demo")]
+
+    for most, num_images in ((0, 0), (1, 1), (2, 2), (3, 2), (None, 2)):
+        response = client.list_review_queue("demo", analysis, most)
+        assert [*response.items] == queue[:num_images]
+        assert (response.total_size, response.analysis) == (len(queue), analysis)
+        assert bool(response.next_page_token) == (num_images < len(queue))
+    assert client.list_review_queue("demo").analysis == analysis  # the newest one
+
+    image, _ = first_image(demo)
+    reviews = [client.create_review("demo", image, "ann", comment=str(number)) for number in range(5)][::-1]
+    for most, num_reviews in ((1, 1), (3, 3), (5, 5), (None, 5)):
+        response = client.some_reviews("demo", image, "ann", most)
+        assert [*response.reviews] == reviews[:num_reviews]
+        assert bool(response.next_page_token) == (num_reviews < 5)
+    assert [*client.some_reviews("demo", reviewer="bob").reviews] == []
+
+
 def test_reviewed_labels_become_evidence(client: Client, demo: Bundle, demo_csv: bytes) -> None:
     client.upload(io.BytesIO(demo_csv), "demo")
     item = next(client.review_queue("demo"))

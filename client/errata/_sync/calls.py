@@ -11,6 +11,7 @@ import grpc
 
 from errata._sync.platform import open_file, upload_messages
 from errata.channel import call_metadata, request_id_of
+from errata.requests import PAGE_SIZE
 from errata.status import error_of
 from errata.tracing import PACKAGE, trace_call
 from errata.uploads import converted_read_errors
@@ -42,6 +43,20 @@ class Calls:
             request.page_token = page.next_page_token
             if not request.page_token:
                 return
+
+    def _first(self, method: Callable[..., Any], request: Any, field: str, most: int | None) -> Any:
+        """Return the first `most` items of a list as one response, with the other fields of the last page."""
+        items: builtins.list[Any] = []
+        while True:
+            request.page_size = PAGE_SIZE if most is None else max(1, min(most - len(items), PAGE_SIZE))
+            page = self._call(method, request)
+            items.extend(getattr(page, field))
+            request.page_token = page.next_page_token
+            if not request.page_token or (most is not None and len(items) >= most):
+                break
+        del getattr(page, field)[:]
+        getattr(page, field).extend(items if most is None else items[: max(most, 0)])
+        return page
 
     def _send_file(
         self, method: Callable[..., Any], message: type[Any], header: Any, file: str | Path | BinaryIO

@@ -445,18 +445,7 @@ class Client(ReviewMethods, EvidenceMethods):
         request = pb.ListVerdictsRequest(
             parent=name_of(analysis), filter=verdict_filter(filter, conditions), view=verdict_view(True)
         )
-        response = pb.ListVerdictsResponse()
-        while True:
-            request.page_size = PAGE_SIZE if most is None else max(1, min(most - len(response.verdicts), PAGE_SIZE))
-            page = self._list_verdicts(request)
-            response.verdicts.extend(page.verdicts)
-            response.total_size, response.next_page_token = page.total_size, page.next_page_token
-            request.page_token = page.next_page_token
-            if not request.page_token or (most is not None and len(response.verdicts) >= most):
-                break
-        if most is not None:
-            del response.verdicts[max(most, 0) :]
-        return response
+        return self._first(self._analyses.ListVerdicts, request, "verdicts", most)
 
     def list_images(
         self,
@@ -479,17 +468,7 @@ class Client(ReviewMethods, EvidenceMethods):
         request = pb.ListImagesRequest(
             parent=name_of(analysis), filter=image_filter(filter, conditions), order_by=order_by
         )
-        response = pb.ListImagesResponse()
-        while True:
-            request.page_size = PAGE_SIZE if most is None else max(1, min(most - len(response.images), PAGE_SIZE))
-            page = self._call(self._analyses.ListImages, request)
-            images = [*response.images, *page.images]
-            response = page
-            del response.images[:]
-            response.images.extend(images if most is None else images[:most])
-            request.page_token = page.next_page_token
-            if not request.page_token or (most is not None and len(images) >= most):
-                return response
+        return self._first(self._analyses.ListImages, request, "images", most)
 
     def export(
         self,

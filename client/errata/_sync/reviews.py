@@ -37,6 +37,19 @@ class ReviewMethods(Calls):
                 remaining -= 1
             yield item
 
+    def list_review_queue(
+        self, dataset: str, analysis: AnalysisRef = "", most: int | None = 100
+    ) -> pb.ListReviewQueueResponse:
+        """Return images that people should review, their number (`total_size`), and the analysis with the errors.
+
+        Args:
+            dataset: The data set.
+            analysis: The analysis whose severe errors are in the queue. Default: the newest one.
+            most: The maximum number of images. None: no limit.
+        """
+        request = pb.ListReviewQueueRequest(parent=dataset_name(dataset), analysis=name_of(analysis))
+        return self._first(self._reviews.ListReviewQueue, request, "items", most)
+
     def create_review(
         self, dataset: str, file_name: str, reviewer: str = "", **statements: Unpack[ReviewStatements]
     ) -> pb.Review:
@@ -74,9 +87,22 @@ class ReviewMethods(Calls):
             file_name: File name of an image. Default: all images.
             reviewer: Name of a reviewer. Default: all reviewers.
         """
-        parent = image_name(dataset, file_name) if file_name else dataset_name(dataset)
-        request = pb.ListReviewsRequest(parent=parent, reviewer=reviewer, page_size=PAGE_SIZE)
+        request = _reviews_request(dataset, file_name, reviewer)
         yield from self._each(self._reviews.ListReviews, request, "reviews")
+
+    def some_reviews(
+        self, dataset: str, file_name: str = "", reviewer: str = "", most: int | None = None
+    ) -> pb.ListReviewsResponse:
+        """Return reviews, newest first, and the token of the next page if there are more (`next_page_token`).
+
+        Args:
+            dataset: The data set.
+            file_name: File name of an image. Default: all images.
+            reviewer: Name of a reviewer. Default: all reviewers.
+            most: The maximum number of reviews.
+        """
+        request = _reviews_request(dataset, file_name, reviewer)
+        return self._first(self._reviews.ListReviews, request, "reviews", most)
 
     def export_reviews(
         self,
@@ -123,3 +149,9 @@ class ReviewMethods(Calls):
         """
         header = pb.ImportReviewsHeader(parent=dataset_name(dataset), keep_authentication=keep_authentication)
         return self._send_file(self._reviews.ImportReviews, pb.ImportReviewsRequest, header, reviews)
+
+
+def _reviews_request(dataset: str, file_name: str, reviewer: str) -> pb.ListReviewsRequest:
+    """Return the request for the reviews of a data set, or of one of its images."""
+    parent = image_name(dataset, file_name) if file_name else dataset_name(dataset)
+    return pb.ListReviewsRequest(parent=parent, reviewer=reviewer, page_size=PAGE_SIZE)

@@ -13,6 +13,7 @@ from errata.choices import enum_name, enum_names
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
+from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import limit_option, print_json
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
@@ -70,12 +71,17 @@ def audit(
             start=since and since.replace(tzinfo=UTC),
             end=until and until.replace(tzinfo=UTC),
         )
-        selected = islice(events, None if is_unlimited else limit)
         if as_json:
-            for event in selected:
+            for event in islice(events, None if is_unlimited else limit):
                 print_json(json.dumps(to_dict(event)))
-        else:
-            _print_table(selected)
+            return
+        selected = [*islice(events, limit + 1)]
+    if not selected:
+        stderr_console().print("No events match the conditions.")
+        return
+    _print_table(selected[:limit])
+    if len(selected) > limit:
+        print_limit_hint(limit, "event")
 
 
 def _print_table(events: Iterable[pb.AuditEvent]) -> None:
@@ -86,10 +92,7 @@ def _print_table(events: Iterable[pb.AuditEvent]) -> None:
         action = enum_name(pb.AuditEvent.Action, event.action).replace("_", "-")
         texts = event.actor, action, dataset_id(event.dataset), event.analysis.removeprefix("analyses/"), details
         table.add_row(creation_time(event, seconds=True), *map(safe, texts))
-    if table.row_count:
-        stdout_console().print(table)
-    else:
-        stderr_console().print("No events match the conditions.")
+    stdout_console().print(table)
 
 
 def _shorten(name: str, value: str) -> str:

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from errata import Client, pb
 from errata.choices import enum_name, enum_names
 from errata.cli.commands import FilePath, GroupWithExamples
 from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
+from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import STDOUT, limit_option, output_path, print_json, print_path, write_output
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
@@ -60,15 +61,15 @@ errata review queue products --analysis 01kb4t9z --limit 20 --json
 def queue(dataset: str, analysis: str, limit: int, as_json: bool, target: Target) -> None:
     """List the images of DATASET that people should review, the most urgent first."""
     with connect(target) as connection:
-        items = [*connection.client.review_queue(dataset, analysis, limit)]
+        response = connection.client.list_review_queue(dataset, analysis, limit)
     if as_json:
-        print_json(to_json(pb.ListReviewQueueResponse(items=items)))
+        print_json(to_json(response))
         return
-    if not items and limit:
+    if not response.total_size:
         stderr_console().print("No images need a review.")
         return
     table = new_table("image", "reason", "class", "models", "probability", left=3)
-    for item in items:
+    for item in response.items:
         agreement = f"{item.num_agreeing} of {item.num_models}" if item.HasField("predicted") else MISSING
         table.add_row(
             safe(item.file_name),
@@ -78,6 +79,8 @@ def queue(dataset: str, analysis: str, limit: int, as_json: bool, target: Target
             format_optional(item, "probability"),
         )
     stdout_console().print(table)
+    if response.total_size > len(response.items):
+        print_limit_hint(len(response.items), "image", total=response.total_size)
 
 
 @review.command(
@@ -91,19 +94,23 @@ errata review list products --reviewer alice --json
 @click.argument("dataset")
 @click.argument("image", default="")
 @click.option("--reviewer", default="", metavar="NAME", help="Only reviews of this reviewer.")
-@limit_option(50, "Maximum number of reviews.")
+@limit_option(50, "Maximum number of reviews. With --json, there is no maximum by default.")
 @json_option
 @server_options
-def list_reviews(dataset: str, image: str, reviewer: str, limit: int, as_json: bool, target: Target) -> None:
+@click.pass_context
+def list_reviews(
+    ctx: click.Context, dataset: str, image: str, reviewer: str, limit: int, as_json: bool, target: Target
+) -> None:
     """List the reviews of DATASET, or of its IMAGE, newest first."""
+    is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
     with connect(target) as connection:
-        reviews = [*islice(connection.client.list_reviews(dataset, image, reviewer), limit + 1)]
+        response = connection.client.some_reviews(dataset, image, reviewer, None if is_unlimited else limit)
     if as_json:
-        print_json(to_json(pb.ListReviewsResponse(reviews=reviews[:limit])))
+        print_json(to_json(response))
         return
-    _print_reviews(reviews[:limit])
-    if len(reviews) > limit:
-        stderr_console().print(f"Showing {pluralize(limit, 'review')}. Use --limit to show more.")
+    _print_reviews(response.reviews)
+    if response.next_page_token:
+        print_limit_hint(len(response.reviews), "review")
 
 
 @review.command(

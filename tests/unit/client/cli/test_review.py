@@ -1,5 +1,6 @@
-"""errata review: the statements of reviews in one line, also from hostile texts."""
+"""errata review: lists and their limits, and the statements of reviews in one line, also from hostile texts."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -49,12 +50,49 @@ def test_a_missing_reviewer_is_named_with_the_option(
 
 
 def test_an_empty_queue_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_client(monkeypatch, review_queue=lambda *_: [])
+    use_client(monkeypatch, list_review_queue=lambda *_: pb.ListReviewQueueResponse())
 
-    result = CliRunner().invoke(review.review, ["queue", "d"])
+    for options in ([], ["--limit", "0"]):
+        result = CliRunner().invoke(review.review, ["queue", "d", *options])
+        assert (result.stdout, result.stderr) == ("", "No images need a review.\n")
 
-    assert (result.stdout, result.stderr) == ("", "No images need a review.\n")
-    assert CliRunner().invoke(review.review, ["queue", "d", "--limit", "0"]).stderr == ""
+
+def test_a_queue_has_the_fields_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    def list_review_queue(dataset: str, analysis: str, most: int) -> pb.ListReviewQueueResponse:
+        items = [pb.ReviewQueueItem(file_name=f"{number}.jpg") for number in range(most)]
+        return pb.ListReviewQueueResponse(items=items, total_size=1234, next_page_token="3", analysis="analyses/1")
+
+    use_client(monkeypatch, list_review_queue=list_review_queue)
+
+    table = CliRunner().invoke(review.review, ["queue", "d", "--limit", "3"])
+    assert table.stderr == "Showing 3 of 1,234 images. Use --limit to show more.\n"
+    document = json.loads(CliRunner().invoke(review.review, ["queue", "d", "--limit", "3", "--json"]).stdout)
+    assert [item["file_name"] for item in document.pop("items")] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert document == {"total_size": 1234, "next_page_token": "3", "analysis": "analyses/1"}
+
+
+@pytest.mark.parametrize(
+    ("options", "num_reviews", "hint"),
+    [
+        ([], 50, "Showing 50 reviews. Use --limit to show more.\n"),
+        (["--limit", "1"], 1, "Showing 1 review. Use --limit to show more.\n"),
+        (["--limit", "70"], 70, ""),
+    ],
+)
+def test_the_list_of_reviews_has_a_limit_unless_it_is_json(
+    options: list[str], num_reviews: int, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def some_reviews(dataset: str, image: str, reviewer: str, most: int | None) -> pb.ListReviewsResponse:
+        reviews = [pb.Review(name=f"{NAME}{number}") for number in range(70)][:most]
+        return pb.ListReviewsResponse(reviews=reviews, next_page_token="" if len(reviews) == 70 else "next")
+
+    use_client(monkeypatch, some_reviews=some_reviews)
+
+    table = CliRunner().invoke(review.review, ["list", "d", *options])
+    assert (table.stdout.count("0193e1b2c4d5"), table.stderr) == (num_reviews, hint)
+    document = json.loads(CliRunner().invoke(review.review, ["list", "d", *options, "--json"]).stdout)
+    expected = num_reviews if options else 70
+    assert (len(document["reviews"]), document["next_page_token"]) == (expected, "" if expected == 70 else "next")
 
 
 @pytest.mark.parametrize(
