@@ -14,6 +14,7 @@ from errata.cli.connect import Target, connect, evidence_option, json_option, se
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import STDOUT, limit_option, output_path, print_json, print_path, write_output
+from errata.cli.resolve import resolve
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
 from errata.errors import InvalidRequest, ReviewNotFound
@@ -53,7 +54,7 @@ errata review queue products --analysis 01kb4t9z --limit 20 --json
 )
 @click.argument("dataset")
 @click.option(
-    "--analysis", default="", help="ID of the analysis whose severe errors are in the queue. Default: the newest one."
+    "--analysis", default="", help="The analysis whose severe errors are in the queue. Default: the newest one."
 )
 @limit_option(50, "Maximum number of images.")
 @json_option
@@ -61,7 +62,8 @@ errata review queue products --analysis 01kb4t9z --limit 20 --json
 def queue(dataset: str, analysis: str, limit: int, as_json: bool, target: Target) -> None:
     """List the images of DATASET that people should review, the most urgent first."""
     with connect(target) as connection:
-        response = connection.client.list_review_queue(dataset, analysis, limit)
+        client = connection.client
+        response = client.list_review_queue(dataset, analysis and resolve(client, analysis), limit)
     if as_json:
         print_json(to_json(response))
         return

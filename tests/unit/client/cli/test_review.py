@@ -72,6 +72,33 @@ def test_a_queue_has_the_fields_of_the_service(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("1m8gjjm7", "analyses/1m8gjjm78yatht4tadvh4"),
+        ("resnet50", "analyses/1m8gjjm78yatht4tadvh4"),
+        ("analyses/1m8gjjkxrqyt3n2nkhj47", "analyses/1m8gjjkxrqyt3n2nkhj47"),
+        ("", ""),
+    ],
+)
+def test_the_analysis_of_the_queue_is_a_short_id_or_a_name(
+    text: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def list_analyses(id_prefix: str = "", display_name: str = "") -> Iterator[pb.Analysis]:
+        analysis = pb.Analysis(name="analyses/1m8gjjm78yatht4tadvh4", display_name="resnet50")
+        if analysis.name.startswith(f"analyses/{id_prefix}") and display_name in ("", analysis.display_name):
+            yield analysis
+
+    def list_review_queue(dataset: str, analysis: str, most: int) -> pb.ListReviewQueueResponse:
+        return pb.ListReviewQueueResponse(analysis=analysis)
+
+    use_client(monkeypatch, list=list_analyses, list_review_queue=list_review_queue)
+
+    result = CliRunner().invoke(review.review, ["queue", "d", "--analysis", text, "--json"], catch_exceptions=False)
+
+    assert json.loads(result.stdout)["analysis"] == name
+
+
+@pytest.mark.parametrize(
     ("options", "num_reviews", "hint"),
     [
         ([], 50, "Showing 50 reviews. Use --limit to show more.\n"),
