@@ -6,6 +6,7 @@ from errata.errors import InvalidUpload
 
 from service.domain.label_space import MAX_CLASSES
 from service.predictions.uploads.json_reader import JsonReader
+from service.predictions.uploads.records import surrogate_problem
 
 CLASS_NAMES = ("classes", "class_names", "categories")  # keys of a document
 
@@ -19,7 +20,8 @@ def read_class_names(reader: JsonReader, key: str) -> dict[str, str]:
             COCO), or a mapping of positions or IDs to names.
 
     Raises:
-        InvalidUpload: The value has another form, has a position or an ID twice, or has too many names.
+        InvalidUpload: The value has another form, has a position or an ID twice, has too many names, or has a name that
+            is not valid Unicode.
     """
     is_array = reader.peek() == "["
     names: dict[str, str] = {}
@@ -38,6 +40,8 @@ def read_class_names(reader: JsonReader, key: str) -> dict[str, str]:
             raise _invalid(key, f"has {shown!r:.60}, which is not a class name")
         if str(index) in names:
             raise _invalid(key, f"has the class {index!s:.20} twice")
+        if problem := surrogate_problem(str(name)):
+            raise InvalidUpload(f"The list of class names {key!r:.40} is invalid. {problem}", field="predicted_class")
         names[str(index)] = str(name)
     return names
 

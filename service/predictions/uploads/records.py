@@ -65,7 +65,8 @@ class RecordParser:
         if value is None or isinstance(value, (dict, list, bool)):
             raise ValueError(f"Key {key!r:.80} is {json_type(value)}. Expected a string or a number.")
         text = str(value)
-        text.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
+        if problem := surrogate_problem(text):
+            raise ValueError(problem)
         return text
 
     def _check_late_probability(self, raw: dict[str, Any]) -> None:
@@ -124,3 +125,18 @@ class RowCollector:
 def json_type(value: object) -> str:
     """Return the type of a JSON value, with an article."""
     return JSON_TYPES.get(type(value), "a number")
+
+
+def surrogate_problem(text: str) -> str:
+    """Return the problem and the remedy if a text has a lone surrogate; otherwise an empty text.
+
+    JSON can escape a lone surrogate, but UTF-8 cannot encode it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return (
+            f"The text {text!r:.80} has the lone surrogate U+{ord(text[error.start]):04X}, which is half of a "
+            "character. Write the whole character, or remove the surrogate."
+        )
+    return ""

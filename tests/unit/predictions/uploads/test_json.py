@@ -320,6 +320,28 @@ def test_strings_are_no_positions_in_the_class_names_of_the_file(small, key) -> 
         assert upload.predictions.top1.tolist() == TWELVE
 
 
+@pytest.mark.parametrize(
+    "names", [["a", "gold\ud800fish"], {"1": "gold\ud800fish"}, [{"id": 1, "name": "gold\ud800fish"}]]
+)
+def test_a_class_name_with_a_lone_surrogate_is_rejected_with_a_remedy(small, names) -> None:
+    error = small.rejection(json.dumps({"classes": names, "labels": dict.fromkeys(small.names, 1)}).encode())
+
+    assert isinstance(error, InvalidUpload)
+    assert "'classes'" in error.message
+    assert "'gold\\ud800fish' has the lone surrogate U+D800" in error.message
+    assert error.message.endswith("Write the whole character, or remove the surrogate.")
+
+
+@pytest.mark.parametrize("value", ["\ud800", ["\ud800", "tench"], {"label": "\ud800"}, {"label": 3, "score": "\ud800"}])
+def test_a_lone_surrogate_in_a_row_is_named_with_a_remedy(small, value) -> None:
+    error = small.rejection(json.dumps({small.names[0]: value}).encode())
+
+    assert isinstance(error, InvalidRow)
+    description = error.violations[0].description
+    assert "'\\ud800' has the lone surrogate U+D800" in description
+    assert description.endswith("Write the whole character, or remove the surrogate.")
+
+
 def test_a_list_of_class_names_after_indices_is_rejected(small) -> None:
     document = {"labels": dict(small.rows(TWELVE)), "classes": [f"{999 - number}" for number in range(1000)]}
 
