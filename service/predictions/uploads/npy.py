@@ -104,6 +104,7 @@ def read_class_rows(content: Readable, header: Header, expected: tuple[int, int]
             field="chunk",
         )
     values = _read_exactly(content, int(np.prod(shape)), dtype, label)
+    _expect_end(content, label)
     if len(shape) == 2:
         try:
             check_distinct((values[::num_images] if is_fortran else values[: shape[1]]).tolist())
@@ -119,7 +120,12 @@ def read_class_rows(content: Readable, header: Header, expected: tuple[int, int]
 def read_score_blocks(
     content: Readable, header: Header, expected: tuple[int, int], label: str
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield an (N, C) array of scores in blocks of rows; raise InvalidRow for rows with NaN, or without a score."""
+    """Yield an (N, C) array of scores in blocks of rows.
+
+    Raises:
+        InvalidUpload: The array has another shape or type, or bytes follow it, which is known after the last block.
+        InvalidRow: Rows have NaN, or no score.
+    """
     _check_scores(header, expected, label)
     _, dtype, _ = header
     violations: list[Violation] = []
@@ -143,6 +149,7 @@ def read_score_blocks(
             count += len(bad_rows)
             continue
         yield block
+    _expect_end(content, label)
     if violations:
         more = f" (and {count - 1:,} more row{'s' if count > 2 else ''})" if count > 1 else ""
         message = f"{label}, row {violations[0].line}: {violations[0].description}{more}"
@@ -228,3 +235,11 @@ def _read_exactly(content: Readable, count: int, dtype: np.dtype[Any], label: st
             f"{label} is incomplete: {remaining:,} bytes are missing. Upload the complete file.", field="chunk"
         )
     return np.frombuffer(b"".join(pieces), dtype=dtype)
+
+
+def _expect_end(content: Readable, label: str) -> None:
+    """Raise InvalidUpload if more bytes follow the array, such as a second array that was saved into the same file."""
+    if content.read(1):
+        raise InvalidUpload(
+            f"{label} is not the whole npy file: more bytes follow the array. Save one array per file.", field="chunk"
+        )

@@ -145,6 +145,7 @@ def test_a_file_has_the_same_rows_in_the_sandbox_as_in_this_process(
         ("npz", npz_file(top5=np.arange(IMAGES))),
         ("npz", npz_file(top1=np.arange(IMAGES))[:-30]),
         ("npy", npy_file(np.arange(IMAGES + 1))),
+        ("npy", TWELVE + TWELVE),
         ("npy", npy_file(np.full((IMAGES, 1000), np.nan))),
     ],
 )

@@ -167,6 +167,19 @@ def test_a_file_that_ends_too_early_is_rejected(small, write, cut) -> None:
         assert error.reason == "TRUNCATED_UPLOAD"
 
 
+@pytest.mark.parametrize("shape", [(12,), (12, 5), (12, 1000)])
+@pytest.mark.parametrize("rest", ["array", "byte"])
+def test_bytes_after_the_array_are_rejected(small, write, shape, rest) -> None:
+    """Given the labels and then the predictions in one file, the labels are not read as the predictions."""
+    array = np.zeros(shape, dtype=np.float32) if shape[-1] == 1000 else np.arange(np.prod(shape)).reshape(shape)
+    assert len(small.top1(write.npy(array))) == 12
+
+    error = small.rejection(write.npy(array) + (write.npy(TWELVE) if rest == "array" else b"\n"))
+
+    assert type(error) is InvalidUpload
+    assert error.message.endswith("bytes follow the array. Save one array per file.")
+
+
 def test_a_header_that_promises_more_than_there_is_takes_no_memory_for_it(small, write) -> None:
     head = write.npy_header("{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000,)}")
 

@@ -146,6 +146,22 @@ def test_an_array_that_is_shorter_than_its_header_states_is_rejected(small, writ
     assert isinstance(error, TruncatedUpload)
 
 
+@pytest.mark.parametrize("member", ["top1", "probs", "arr_0"])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_bytes_after_an_array_are_rejected(small, write, member, method) -> None:
+    arrays = {"top1": TWELVE, "probs": distributions(TWELVE, 0.5)}
+    if member == "arr_0":
+        arrays = {"arr_0": arrays["probs"]}
+    members = {f"{name}.npy": write.npy(array) for name, array in arrays.items()}
+    assert small.top1(zipped(members, method), RowOrder.FILE_NAME) == TWELVE.tolist()
+
+    error = small.rejection(zipped(members | {f"{member}.npy": members[f"{member}.npy"] + write.npy(TWELVE)}, method))
+
+    assert type(error) is InvalidUpload
+    assert error.message.startswith(f"Array '{member}' ")
+    assert error.message.endswith("bytes follow the array. Save one array per file.")
+
+
 def test_a_header_that_promises_an_endless_array_is_rejected(small, write) -> None:
     head = write.npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000)}")
 
