@@ -83,11 +83,11 @@ def token_cursor(token: str, key: str, order: Order) -> Cursor | None:
 
 
 def query_key(query: Message) -> str:
-    """Return a digest of a query without its paging fields; equal queries have the same digest."""
+    """Return a digest of a query without its paging fields; equal queries of the same type have the same digest."""
     fields = to_dict(query)
     fields.pop("page_token", None)
     fields.pop("page_size", None)
-    return fields_key(fields)
+    return fields_key(fields | {"@type": query.DESCRIPTOR.full_name})  # requests of several lists have equal fields
 
 
 def fields_key(fields: Mapping[str, Any]) -> str:

@@ -64,6 +64,39 @@ def test_a_page_token_of_another_query_is_rejected(start, demo_csv: bytes) -> No
             service.client._call(stub.ListAnalyses, pb.ListAnalysesRequest(filter=other, page_token=token))
 
 
+def test_a_page_token_of_another_list_with_equal_fields_is_rejected(client: Client) -> None:
+    catalog = client._catalog
+    token = catalog.ListDatasets(pb.ListDatasetsRequest(page_size=1)).next_page_token
+    assert catalog.ListDatasets(pb.ListDatasetsRequest(page_size=2, page_token=token)).datasets
+
+    for call, request in [
+        (catalog.ListModels, pb.ListModelsRequest(page_token=token)),
+        (catalog.ListErrorTypes, pb.ListErrorTypesRequest(page_token=token)),
+    ]:
+        with pytest.raises(errors.InvalidPageToken):
+            client._call(call, request)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_lists_of_the_catalog_are_paged_without_loss(client: Client, size: int) -> None:
+    catalog = client._catalog
+    for call, request, field in [
+        (catalog.ListDatasets, pb.ListDatasetsRequest(), "datasets"),
+        (catalog.ListErrorTypes, pb.ListErrorTypesRequest(), "error_types"),
+        (catalog.ListModels, pb.ListModelsRequest(), "models"),
+        (catalog.ListEvidence, pb.ListEvidenceRequest(parent="datasets/demo"), "evidence"),
+        (catalog.ListClasses, pb.ListClassesRequest(parent="datasets/demo/evidence/default"), "classes"),
+    ]:
+        expected = list(getattr(call(request), field))[: 4 * size]
+        collected: list[object] = []
+        request.page_size = size
+        while len(collected) < len(expected):
+            page = call(request)
+            collected += getattr(page, field)
+            request.page_token = page.next_page_token
+        assert collected == expected
+
+
 def test_a_filter_selects_analyses_that_meet_all_conditions(client: Client, analysis: pb.Analysis) -> None:
     conditions = pb.AnalysisFilter(states=["STATE_SUCCEEDED"], dataset="demo", labels={"kind": "look"})
     other = pb.AnalysisFilter(dataset="demo", labels={"kind": "none such"})

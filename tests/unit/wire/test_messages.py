@@ -609,6 +609,22 @@ def test_a_token_of_another_query_is_rejected(queries: list[Message]) -> None:
                 paging.page_offset(paging.page_token(50, other), mine)
 
 
+LISTS = [kind for name, kind in vars(pb).items() if name.startswith("List") and name.endswith("Request")]
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_token_is_valid_only_for_its_own_list(kind: Any) -> None:
+    """Given requests of all lists with equal fields, such as those of data sets and of models."""
+    fields = {"parent": "datasets/demo"} if "parent" in kind.DESCRIPTOR.fields_by_name else {}
+    token = paging.page_token(50, kind(**fields, page_size=50))
+
+    assert paging.page_offset(token, kind(**fields, page_size=10, page_token=token)) == 50
+    for other in {*LISTS} - {kind}:
+        fields = {"parent": "datasets/demo"} if "parent" in other.DESCRIPTOR.fields_by_name else {}
+        with pytest.raises(InvalidPageToken):
+            paging.page_offset(token, other(**fields, page_size=10, page_token=token))
+
+
 def forge_token(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode()
 
