@@ -21,6 +21,11 @@ _LATER_FIELDS = "accept_implausible", "min_coverage", "subset", "answers_mapping
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, without letters that look alike
 
 
+def missing_dataset(field: str) -> InvalidRequest:
+    """Return the error of a request without a data set, with the field that should have it."""
+    return InvalidRequest(f"The data set is missing. Set `{field}`; ListDatasets returns the names.", field=field)
+
+
 def check(request: AnalysisRequest, owner: str = "") -> None:
     """Raise InvalidRequest for a field that is missing or too long, or a request ID that is reserved for registries."""
     if request.request_id.startswith(HOOK_PREFIX) and not owner.startswith(REGISTRY_OWNER):
@@ -30,7 +35,7 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
             field="request_id",
         )
     if not request.dataset:
-        raise InvalidRequest("The data set is missing. Name one, for example with --dataset.", field="dataset")
+        raise missing_dataset("dataset")
     if len(request.labels) > MAX_LABELS:
         raise InvalidRequest(
             f"The analysis has {len(request.labels)} labels. Use at most {MAX_LABELS}.", field="labels"

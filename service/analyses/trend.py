@@ -18,7 +18,7 @@ from errata.groups import check_group
 from service.analyses import queries
 from service.analyses.compare import labels_difference
 from service.analyses.ports import Stores
-from service.analyses.request import MAX_TEXT
+from service.analyses.request import MAX_TEXT, missing_dataset
 from service.domain import (
     ALL,
     AXES,
@@ -88,7 +88,8 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
         NotReady: A selected analysis has no result.
         NotComparable: The selected analyses differ in data set or evidence, or have implausible predictions.
         InvalidUpload: The file of published models is invalid.
-        InvalidRequest: There are too many names, the label is too long, or the data set has no such group.
+        InvalidRequest: There are too many names, the label is too long, the data set has no such group, or the request
+            has neither analyses nor a data set.
     """
     if len(request.names) > MAX_NAMES:
         raise InvalidRequest(
@@ -101,6 +102,8 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
     check_same_evidence(selected, request.dataset)
     check_plausible(selected)
     dataset = selected[0].request.dataset if selected else request.dataset
+    if not dataset:
+        raise missing_dataset("dataset")
     archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset)
     evidence = selected[0].evidence if selected else _default_evidence(stores, archived)
     bundle = _find_bundle(stores, dataset, evidence)

@@ -4,8 +4,8 @@ from typing import Any
 
 import grpc
 from errata import v1 as pb
-from errata.errors import EvidenceDamaged, InvalidRequest, ModelNotFound, Unavailable
-from errata.names import dataset_id, evidence_name, model_id
+from errata.errors import EvidenceDamaged, ModelNotFound, Unavailable
+from errata.names import evidence_name, model_id
 from errata.v1 import catalog_service_pb2_grpc
 
 from service import wire
@@ -25,7 +25,8 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     async def GetDataset(self, request: pb.GetDatasetRequest, context: Context) -> pb.Dataset:
         """Return a data set."""
-        bundle = await self._executor.call(self._ports.stores.evidence.find, dataset_id(request.name), "")
+        dataset = wire.required_dataset(request.name)
+        bundle = await self._executor.call(self._ports.stores.evidence.find, dataset, "")
         workers = await self._executor.call(self._ports.models.workers)
         return wire.to_dataset(bundle.manifest, workers.has_images(bundle.dataset))
 
@@ -41,11 +42,8 @@ class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     async def ListEvidence(self, request: pb.ListEvidenceRequest, context: Context) -> pb.ListEvidenceResponse:
         """Return a page of the evidence bundles of a data set."""
-        if not request.parent:
-            raise InvalidRequest(
-                "The data set is missing. Set `parent`; ListDatasets returns the names.", field="parent"
-            )
-        manifests = await self._executor.call(self._ports.stores.evidence.versions, dataset_id(request.parent))
+        dataset = wire.required_dataset(request.parent, "parent")
+        manifests = await self._executor.call(self._ports.stores.evidence.versions, dataset)
         page, next_token = wire.page_of(manifests, request)
         return pb.ListEvidenceResponse(evidence=map(wire.to_evidence, page), next_page_token=next_token)
 

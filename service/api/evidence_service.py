@@ -6,8 +6,6 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import grpc
 from errata import v1 as pb
-from errata.errors import InvalidRequest
-from errata.names import dataset_id
 from errata.v1 import evidence_service_pb2_grpc
 
 from service import wire
@@ -41,7 +39,7 @@ class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
 
     async def BuildEvidence(self, request: pb.BuildEvidenceRequest, context: Context) -> pb.Evidence:
         """Build and publish evidence from reviews."""
-        dataset = _dataset(request.parent)
+        dataset = wire.required_dataset(request.parent, "parent")
         base = wire.evidence_of(dataset, request.base)
         build = evidence_versions.build_from_reviews
         bundle = await self._change(
@@ -76,7 +74,7 @@ class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
         self, request: pb.ReanalyzeAnalysesRequest, context: Context
     ) -> AsyncIterator[pb.ReanalyzeAnalysesResponse]:
         """Judge all archived analyses of a data set again, and send the outcome for each."""
-        dataset = _dataset(request.dataset, "dataset")
+        dataset = wire.required_dataset(request.dataset, "dataset")
         evidence = wire.evidence_of(dataset, request.evidence)
         with self._builds.slot():
             outcomes = iter(reanalyze_all(self._ports, dataset, evidence, CALLER.get().name))
@@ -96,15 +94,9 @@ class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
             return await self._executor.call(function, *arguments)
 
     def _start_labels(self, header: pb.UploadLabelsHeader) -> Callable[[UploadStream], Bundle]:
-        dataset, caller = _dataset(header.parent), CALLER.get().name
+        dataset, caller = wire.required_dataset(header.parent, "parent"), CALLER.get().name
         base = wire.evidence_of(dataset, header.base)
         return lambda stream: evidence_versions.upload_labels(self._ports.stores, dataset, stream, caller, base)
 
     def _start_bundle(self, _: None) -> Callable[[UploadStream], Bundle]:
         return partial(evidence_versions.upload_bundle, self._ports.stores, caller=CALLER.get().name)
-
-
-def _dataset(name: str, field: str = "parent") -> str:
-    if not name:
-        raise InvalidRequest(f"The data set is missing. Set `{field}`; ListDatasets returns the names.", field=field)
-    return dataset_id(name)

@@ -6,8 +6,7 @@ from typing import Any
 
 import grpc
 from errata import v1 as pb
-from errata.errors import InvalidRequest
-from errata.names import IMAGES, dataset_id
+from errata.names import IMAGES
 from errata.v1 import review_service_pb2_grpc
 
 from service import wire
@@ -37,7 +36,7 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
 
     async def ListReviewQueue(self, request: pb.ListReviewQueueRequest, context: Context) -> pb.ListReviewQueueResponse:
         """Return a page of the images that people should review."""
-        dataset = _dataset(request.parent)
+        dataset = wire.required_dataset(request.parent, "parent")
         analysis = wire.analysis_id(request.analysis, "analysis") if request.analysis else ""
         start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, QUEUE_SIZE)
         queue = await self._executor.call(review_queue, self._stores, dataset, analysis, size, start)
@@ -63,11 +62,13 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
 
     async def ListReviews(self, request: pb.ListReviewsRequest, context: Context) -> pb.ListReviewsResponse:
         """Return a page of reviews, newest first."""
-        has_image = IMAGES in request.parent
-        parent = wire.image_ids(request.parent, "parent") if has_image else (_dataset(request.parent), "")
+        if IMAGES in request.parent:
+            dataset, image = wire.image_ids(request.parent, "parent")
+        else:
+            dataset, image = wire.required_dataset(request.parent, "parent"), ""
 
         def page() -> pb.ListReviewsResponse:
-            reviews = list_reviews(self._stores, *parent, request.reviewer)
+            reviews = list_reviews(self._stores, dataset, image, request.reviewer)
             selected, next_token = wire.page_of_records(reviews[::-1], request)
             undone = find_undone(self._stores, selected)
             return pb.ListReviewsResponse(
@@ -79,7 +80,7 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
 
     async def ExportReviews(self, request: pb.ExportReviewsRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
         """Stream the reviews of a data set, or the labels that result from them, as a file."""
-        dataset = _dataset(request.parent)
+        dataset = wire.required_dataset(request.parent, "parent")
         labels = wire.labels_export(request, dataset)
         if labels is None:
             pieces = await self._executor.call(export_reviews, self._stores, dataset)
@@ -97,13 +98,7 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
         return partial(
             import_reviews,
             self._stores,
-            _dataset(header.parent),
+            wire.required_dataset(header.parent, "parent"),
             caller=CALLER.get().name,
             keep_authentication=header.keep_authentication,
         )
-
-
-def _dataset(parent: str) -> str:
-    if not parent:
-        raise InvalidRequest("The data set is missing. Set `parent`; ListDatasets returns the names.", field="parent")
-    return dataset_id(parent)

@@ -23,6 +23,7 @@ from service.wire.names import (
     image_ids,
     is_id,
     optional_class,
+    required_dataset,
     review_ids,
     verdict_ids,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "query_key",
     "request_from_create",
     "request_from_header",
+    "required_dataset",
     "review_ids",
     "review_request",
     "to_analysis",

@@ -20,6 +20,7 @@ from errata.names import (
 from google.protobuf.message import Message
 
 from service.analyses.class_names import class_named
+from service.analyses.request import missing_dataset
 from service.domain import ERROR_TYPES, ErrorType, LabelSpace
 
 Number = TypeVar("Number", int, float)
@@ -63,11 +64,19 @@ def verdict_ids(name: str) -> tuple[str, str]:
     return analysis_id(analysis), file_name
 
 
+def required_dataset(name: str, field: str = "name") -> str:
+    """Return the ID of a data set from its name or ID; raise InvalidRequest if it is empty."""
+    identifier = dataset_id(name)
+    if not identifier:
+        raise missing_dataset(field)
+    return identifier
+
+
 def evidence_ids(name: str, field: str = "name") -> tuple[str, str]:
     """Return the data set and the digest prefix in the name of a bundle; raise InvalidRequest for another form."""
     form = "datasets/DATASET/evidence/DIGEST, where `default` means the default bundle"
     dataset, identifier = split_child(name, EVIDENCE, form, field)
-    return dataset_id(dataset), evidence_id(identifier)
+    return required_dataset(dataset, field), evidence_id(identifier)
 
 
 def class_ids(name: str) -> tuple[str, str, str]:
@@ -79,7 +88,7 @@ def class_ids(name: str) -> tuple[str, str, str]:
 def image_ids(name: str, field: str = "name") -> tuple[str, str]:
     """Return the data set and the file name of an image."""
     dataset, file_name = split_child(name, IMAGES, "datasets/DATASET/images/FILE_NAME", field)
-    return dataset_id(dataset), file_name
+    return required_dataset(dataset, field), file_name
 
 
 def review_ids(name: str, field: str = "name") -> tuple[str, str, str]:

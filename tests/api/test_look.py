@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 
 import pyarrow.parquet as pq
 import pytest
@@ -50,6 +51,33 @@ def test_a_listing_is_paged_without_loss_and_newest_first(start, demo_csv: bytes
                 break
 
         assert collected == names[::-1]
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda client: client.dataset(""), "name"),
+        (lambda client: client.evidence(""), "name"),
+        (lambda client: client.evidence_bundles(""), "parent"),
+        (lambda client: client.find_class("", 3), "name"),
+        (lambda client: client.classes(""), "parent"),
+        (lambda client: client.trend(), "dataset"),
+        (lambda client: client.trend_report(), "dataset"),
+        (lambda client: client.analyze("demo:x", ""), "dataset"),
+        (lambda client: [*client.review_queue("")], "parent"),
+        (lambda client: [*client.list_reviews("")], "parent"),
+        (lambda client: client.create_review("", "a.jpg", "ann", comment="x"), "parent"),
+        (lambda client: client.build_evidence(""), "parent"),
+        (lambda client: client.upload_labels(io.BytesIO(b"{}"), ""), "parent"),
+        (lambda client: [*client.reanalyze_all("")], "dataset"),
+    ],
+)
+def test_a_missing_data_set_is_no_unknown_one(client: Client, call: Callable[[Client], object], field: str) -> None:
+    with pytest.raises(errors.InvalidRequest) as error:
+        call(client)
+
+    assert error.value.message == f"The data set is missing. Set `{field}`; ListDatasets returns the names."
+    assert error.value.violations[0].field == field
 
 
 def test_a_page_token_of_another_query_is_rejected(start, demo_csv: bytes) -> None:

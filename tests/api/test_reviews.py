@@ -141,7 +141,7 @@ def test_errors_have_a_reason_and_a_field(client: Client, demo: Bundle) -> None:
     for name in ("", "x", "datasets/demo", "datasets/demo/images/x", "datasets/demo/reviews/x"):
         with pytest.raises(InvalidRequest, match="Invalid name"):
             client.get_review(name)
-    with pytest.raises(DatasetNotFound):
+    with pytest.raises(InvalidRequest, match="data set is missing"):
         list(client.list_reviews(""))
     with pytest.raises(InvalidRequest, match="data set is missing"):
         client._call(client._reviews.ListReviews, pb.ListReviewsRequest())
