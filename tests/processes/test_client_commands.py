@@ -80,7 +80,11 @@ def test_list_filters_and_limits(service: Running, name: str, namesakes: list[st
     assert listed("--limit", "1", "--dataset", "demo", "--state", "succeeded") == [namesakes[1]]
     table = errata("list", "--limit", "2", server=server)
     assert len(table.stdout.splitlines()) == 3
-    assert "Showing 2 analyses. Use --limit to show more." in table.stderr
+    for options in ([], ["--json"]):
+        assert (
+            "Showing 2 analyses. Use --limit to show more."
+            in errata("list", "--limit", "2", *options, server=server).stderr
+        )
     assert errata("list", "--label", "team", server=server).returncode == 2
 
 

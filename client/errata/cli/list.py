@@ -94,19 +94,18 @@ def list_analyses(
             "index_incomplete": bool(incomplete_pages),
         }
         print_json(json.dumps(document, indent=2))
-        return
-    if not visible:
+    elif visible:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
+        header, *lines = analysis_lines(analyses, len(visible), width)
+        click.secho(header, bold=True)
+        click.echo("\n".join(lines))
+    elif not analyses:
         has_condition = condition != pb.AnalysisFilter()
         click.echo(
             "No analyses match the conditions." if has_condition else "No analyses. 'errata analyze' creates one.",
             err=True,
         )
-        return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
-    header, *lines = analysis_lines(analyses, len(visible), width)
-    click.secho(header, bold=True)
-    click.echo("\n".join(lines))
-    if len(analyses) > limit:
+    if len(analyses) > len(visible):
         print_limit_hint(limit, "analysis", "analyses")
 
 
