@@ -166,7 +166,7 @@ def _read_blocks(path: Path, content: BinaryIO, label_space: LabelSpace) -> Iter
         stream = BoundedStream(DecompressedStream(stream, codec), MAX_BYTES, too_large)
     match path.name.removesuffix(".gz").rsplit(".", 1)[-1]:
         case "csv":
-            return csv.read(stream, MAX_IMAGES)
+            return csv.read(stream, MAX_IMAGES, label_space.num_classes)
         case "jsonl":
             return jsonl.read(stream, MAX_IMAGES, label_space.num_classes)
     with ParserPool(size=1) as parse:

@@ -49,7 +49,7 @@ FORMATS = (
     Format("parquet", PARQUET_TERMS, parquet.recognizes, None),
     Format("json", JSON_TERMS, json.recognizes, json.read),
     Format("jsonl", JSONL_TERMS, jsonl.recognizes, jsonl.read),
-    Format("csv", CSV_TERMS, csv.recognizes, lambda content, images, _: csv.read(content, images)),
+    Format("csv", CSV_TERMS, csv.recognizes, csv.read),
 )
 
 

@@ -16,7 +16,7 @@ from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.columns import EXPECTED_HEADER, Columns
 from service.predictions.uploads.csv_header import MAX_HEADER, Header, parse_header
 from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG, NamedRows, check_row_count
-from service.predictions.uploads.top_class import FIRST_COUNTS, first_of_texts
+from service.predictions.uploads.top_class import FIRST_COUNTS, check_list_of_classes, first_of_texts
 
 MAX_LINE = 1 << 20  # bytes
 # Minimum size of a block in bytes. With blocks of only 256 KiB, parsing 1.6 MB takes 5.0 ms instead of 4.0 ms.
@@ -31,7 +31,7 @@ def recognizes(head: bytes) -> bool:
     return not head.startswith((b"{", b"["))
 
 
-def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
+def read(content: BoundedStream, images: int, num_classes: int) -> Iterator[NamedRows]:
     """Yield blocks of rows; raise InvalidUpload or InvalidRow for invalid content, TooLarge for far too many rows."""
     line = _read_first_line(content)
     header = parse_header(line)
@@ -52,7 +52,7 @@ def read(content: BoundedStream, images: int) -> Iterator[NamedRows]:
             number = _find_open_quotation(block, header.delimiter, first_line)
             raise _invalid_line(number, "A quotation continues on the next line. Close each quotation on its line.")
         check_row_count(int(lines[-1]) - 1 if len(lines) else 0, images)
-        yield _named_rows(batch, header.columns, lines, header.delimiter)
+        yield _named_rows(batch, header.columns, lines, header.delimiter, num_classes)
     yield ragged.to_rows()
 
 
@@ -202,7 +202,9 @@ def _read_first_line(content: BoundedStream) -> bytes:
     return line
 
 
-def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64], delimiter: str) -> NamedRows:
+def _named_rows(
+    batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64], delimiter: str, num_classes: int
+) -> NamedRows:
     names, classes = batch.column(columns.file_name), batch.column(columns.predicted)
     probabilities = batch.column(columns.probability) if columns.probability else None
     if pa.compute.min(pa.compute.binary_length(names)).as_py() == 0:  # there are blank lines, or a row has no name
@@ -211,11 +213,12 @@ def _named_rows(batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64
         names, classes, lines = names.take(pa.array(rows)), classes.take(pa.array(rows)), lines[rows]
         probabilities = None if probabilities is None else probabilities.take(pa.array(rows))
     assumptions = columns.assumptions
-    try:
-        top = None if columns.are_answers else first_of_texts(classes)
-    except ValueError as error:
-        raise InvalidUpload(f"Line {lines[0]}: {error}", field="predicted_class", line=int(lines[0])) from error
+    top = None if columns.are_answers else first_of_texts(classes)
     if top:
+        try:
+            check_list_of_classes(classes[0].as_py(), num_classes)
+        except ValueError as error:
+            raise InvalidUpload(f"Line {lines[0]}: {error}", field="predicted_class", line=int(lines[0])) from error
         classes, scores = top
         first = None if probabilities is None else first_of_texts(probabilities)
         probabilities = scores if probabilities is None else first[0] if first else probabilities

@@ -12,6 +12,7 @@ from service.domain import Mask
 from service.predictions.uploads.rows import NamedRows
 from service.predictions.uploads.score_probabilities import ScoreProbabilities
 from service.predictions.uploads.top_class import (
+    AMBIGUOUS_PAIR,
     BEST_SCORE,
     FIRST_COUNTS,
     NAN,
@@ -87,6 +88,12 @@ def top_of_lists(
             check_distinct(column[0].as_py() or ())
         except ValueError as error:
             is_wrong[:], problem = True, str(error)
+    if pa.types.is_integer(values.type) and num_classes == 2:
+        rows = np.flatnonzero(lengths == 2)
+        pairs = values.fill_null(2).take(pa.array((starts[rows, None] + [0, 1]).ravel()))
+        ambiguous = rows[np.isin(np.asarray(pairs).reshape(-1, 2), (0, 1)).all(axis=1)]
+        if len(ambiguous):
+            is_wrong[ambiguous], problem = True, AMBIGUOUS_PAIR.format(values=column[int(ambiguous[0])].as_py())
     return TopOfLists(first, probabilities, is_wrong, problem, assumptions)
 
 

@@ -18,6 +18,9 @@ MAX_DEPTH = 4  # maximum depth of lists and objects around a class
 NO_SCORES = "All scores are minus infinity. Write the scores of the model, or leave the image out."
 FIRST_COUNTS = "Of several classes of an image, the first is the prediction."
 BEST_SCORE = "The predicted class is the one with the highest score."
+NO_SCORES_IN_TEXT = (
+    "A list of scores cannot be a cell of a CSV file. Write the scores to JSON or Parquet, or the class alone."
+)
 ONLY_COMPARED = "Errata derives no probabilities from lists of scores in JSON that are not probability distributions."
 AMBIGUOUS_PAIR = (
     "With 2 classes, the list {values} can be scores, classes, or a class with its score. Write the class alone, or "
@@ -25,10 +28,9 @@ AMBIGUOUS_PAIR = (
 )
 NAN = "The scores contain NaN. Replace NaN before you save them, for example with numpy.nan_to_num."
 _TEXT = r"""(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<plain>[^\s,\[\]{}()'"]+))"""
-_LIST = rf"^\s*[\[(]\s*{_TEXT}"
-_OBJECT = rf"""^\s*\[?\s*\{{[^}}]*?['"]label['"]\s*:\s*{_TEXT}"""
+_LIST = rf"^\s*[\[(]\s*{_TEXT}.*[\])]\s*$"
+_OBJECT = rf"""^\s*\[?\s*\{{[^}}]*?['"]label['"]\s*:\s*{_TEXT}.*[}}\]]\s*$"""
 _SCORE = r"""^[^}]*['"]score['"]\s*:\s*(?P<score>[0-9.eE+-]+)"""
-_INTEGERS, _NUMBER = re.compile(r"[\[(][0-9\s,]*[\])]"), re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -157,20 +159,29 @@ def first_of_texts(column: pa.Array) -> tuple[pa.Array, pa.Array | None] | None:
     Returns:
         The (n,) classes, and the (n,) scores as texts; None instead of all scores if any score is missing. None instead
         of classes and scores if the first text is neither a list nor an object.
-
-    Raises:
-        ValueError: The first text is a list of integers, and one of them is repeated.
     """
     first = column[0].as_py().strip() if len(column) else ""
-    if not first.startswith(("[", "{", "(")):
-        return None
-    if _INTEGERS.fullmatch(first):
-        check_distinct([int(number) for number in _NUMBER.findall(first)])
+    if not (first.startswith(("[", "{", "(")) and first.endswith(("]", "}", ")"))):
+        return None  # a class can begin with a bracket, as in "(wild) cat"
     has_objects = pc.match_substring_regex(column, r"^\s*\[?\s*\{")
     objects, lists = (_first(column, pattern) for pattern in (_OBJECT, _LIST))
     classes = pc.coalesce(pc.if_else(has_objects, objects, lists), column)
     scores = pc.struct_field(pc.extract_regex(column, _SCORE), "score")
     return classes, None if scores.null_count else scores
+
+
+def check_list_of_classes(text: str, num_classes: int) -> None:
+    """Raise ValueError if a text is a list of scores, or a list of integers that are not classes."""
+    parts = re.split(r"[\s,]+", text.strip()[1:-1].strip(", "))
+    try:
+        values = [int(part) if part.isdecimal() else float(part) for part in parts]
+    except ValueError:
+        return
+    if num_classes == 2 and _is_ambiguous_pair(values, depth=0):
+        raise ValueError(AMBIGUOUS_PAIR.format(values=values))
+    if _are_scores(values, num_classes):
+        raise ValueError(NO_SCORES_IN_TEXT)
+    check_distinct(values)
 
 
 def _first(column: pa.Array, pattern: str) -> pa.Array:

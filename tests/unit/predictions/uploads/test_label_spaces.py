@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from errata.errors import ErrataError
+from pyarrow import parquet
 from unit.predictions.label_spaces import label_space, label_space_of
 
 from service.domain import LabelSpace, RowOrder
@@ -248,3 +249,35 @@ def test_a_list_that_can_be_scores_or_classes_of_two_classes_is_rejected(value) 
     message = message_of(json.dumps(rows).encode(), label_space(2))
 
     assert message.startswith("Entry 4: With 2 classes, the list [") and "such as [0.0, 1.0]" in message
+
+
+@pytest.mark.parametrize("value", [[0, 1], [1, 0], [1, 1]])
+def test_a_vector_of_two_classes_is_rejected_in_tables(write, value: list[int]) -> None:
+    """Read as a list of classes, a vector of zeros and ones would swap the two classes."""
+    message = message_of(write.csv((name, str(value)) for name in NAMES), label_space(2))
+    assert message.startswith(f"Line 2: With 2 classes, the list {value} can be scores, classes")
+
+    lists = pa.array([[0], *[value] * (len(NAMES) - 1)], pa.list_(pa.uint8()))
+    file = io.BytesIO()
+    parquet.write_table(pa.table({"file_name": NAMES, "top1": lists}), file)
+    message = message_of(file.getvalue(), label_space(2))
+    assert message.startswith(f"Row 2: With 2 classes, the list {value} can be scores, classes")
+
+
+def test_a_list_of_scores_in_a_csv_file_is_rejected(write) -> None:
+    """In the first row, JavaScript or numpy may have written a score of 1.0 as 1."""
+    for cell in ("[1, 0.0, 0.0]", "[0.5 0.25 0.25]"):
+        message = message_of(write.csv((name, cell) for name in NAMES), label_space(3))
+
+        assert message.startswith("Line 2: A list of scores cannot be a cell of a CSV file.")
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_class_name_may_begin_with_a_bracket(write, first: int) -> None:
+    space = label_space_of([("a", "cat"), ("b", "(cat) toy"), ("c", "[dog] other"), ("d", "{dog} third")])
+    classes = [first, *(number % 4 for number in range(len(NAMES) - 1))]
+
+    upload = parse(write.csv((name, space.names[index]) for name, index in zip(NAMES, classes, strict=True)), space)
+
+    assert upload.predictions.top1.tolist() == classes
+    assert upload.assumptions == ()
