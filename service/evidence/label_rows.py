@@ -87,7 +87,7 @@ def _row_of(raw: Any, number: int, problems: Problems) -> Iterator[LabelRow]:
     labels = raw.get("labels", raw.get("label"))
     labels = [] if labels is None else labels
     values = labels if isinstance(labels, list) else [labels]
-    if problem := _key_problem(raw):
+    if problem := key_problem([*raw]):
         problems.add("row", problem, number)
     elif not isinstance(name, str):
         problems.add("file_name", f"{name!r:.40} is not a text; write the name of an image", number)
@@ -109,16 +109,16 @@ def _row_of(raw: Any, number: int, problems: Problems) -> Iterator[LabelRow]:
         )
 
 
-def _key_problem(raw: Mapping[str, Any]) -> str:
-    """Return the problem of the keys of an object; empty if there is none."""
-    if "labels" in raw and "label" in raw:
-        return "labels and label in one object; keep one"
+def key_problem(keys: Sequence[str], noun: str = "key") -> str:
+    """Return the problem of the keys of an object or the columns of a table (`noun`); empty if there is none."""
+    if "labels" in keys and "label" in keys:
+        return f"it has the {noun}s labels and label; keep one"
     known = [name for column, aliases in COLUMNS.items() for name in (column, *aliases)]
-    if raw.keys() <= {*known}:
+    if {*keys} <= {*known}:
         return ""
-    for key in raw:
+    for key in keys:
         if similar := similar_name(key, known):
-            return f"unknown key {key!r:.40}; rename it to {similar!r}"
+            return f"unknown {noun} {key!r:.40}; rename it to {similar!r}"
     return ""
 
 

@@ -29,7 +29,6 @@ CPU_SECONDS = 30
 TIMEOUT_SECONDS = 120.0
 INVALID = 3  # exit status of an invalid file; standard error then has the problem
 MAX_LOGGED = 300  # characters of standard error
-COLUMNS = ("file_name", "target", "labels", "problematic")
 _log = structlog.get_logger()
 REMEDY = "Write the file again, with the columns file_name, target, labels, and problematic."
 
@@ -123,6 +122,8 @@ def _convert(content: bytes) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
+    from service.evidence.label_rows import COLUMNS, REQUIRED, key_problem
+
     pa.set_cpu_count(1)
     if (size := int.from_bytes(content[-FOOTER_END:-4], "little")) > MAX_FOOTER:
         raise ValueError(f"its footer has {size:,} bytes, but at most {MAX_FOOTER:,} are allowed")
@@ -134,12 +135,15 @@ def _convert(content: bytes) -> None:
         if count > limit:
             raise ValueError(f"it has {count:,} {parts}, but at most {limit:,} are allowed")
     schema = file.schema_arrow
-    names = [name for name in COLUMNS if name in schema.names]
-    for name in ("file_name", "labels"):
-        if name not in names:
-            raise ValueError(f"it has no column '{name}'")
+    if problem := key_problem(schema.names, "column"):
+        raise ValueError(problem)
+    known = {name: column for column, aliases in COLUMNS.items() for name in (column, *aliases)}
+    names = [name for name in schema.names if name in known]
+    for column in REQUIRED:
+        if column not in map(known.get, names):
+            raise ValueError(f"it has no column '{column}'")
     for name in names:
-        _check_type(name, schema.field(name).type)
+        _check_type(known[name], schema.field(name).type)
     rows = 0
     for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=names, use_threads=False):
         if (rows := rows + batch.num_rows) > MAX_ROWS:

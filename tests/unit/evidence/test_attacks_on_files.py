@@ -85,7 +85,7 @@ def test_joiners_inside_names_are_accepted(tmp_path: Path) -> None:
     ("row", "problem"),
     [
         ('{"file_name": "a", "labels": ["owl"], "labels": ["crane"]}', "duplicate field 'labels'"),
-        ('{"file_name": "a", "labels": ["owl"], "label": "crane"}', "labels and label in one object"),
+        ('{"file_name": "a", "labels": ["owl"], "label": "crane"}', "it has the keys labels and label; keep one"),
         ('{"file_name": "a", "labels": ["owl"], "problematik": "blurred"}', "rename it to 'problematic'"),
     ],
 )

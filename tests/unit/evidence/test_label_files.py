@@ -245,7 +245,10 @@ def test_parquet_is_equivalent(tmp_path: Path, own: LabelSpace) -> None:
     lists = [[label for label in str(row["labels"]).split(";") if label] for row in rows]
     lists[0], lists[4], lists[5] = ["sku-c", "sku-d"], ["1", "2"], ["4", "KRAN"]
     encoded = table.set_column(0, "file_name", table["file_name"].dictionary_encode())
-    for number, variant in enumerate((table, encoded, table.set_column(2, "labels", pa.array(lists)))):
+    as_lists, renamed = (
+        table.set_column(2, name, column) for name, column in (("labels", pa.array(lists)), ("label", table["labels"]))
+    )
+    for number, variant in enumerate((table, encoded, as_lists, renamed)):
         path = tmp_path / f"{number}.parquet"
         parquet.write_table(variant, path)
         assert_own_labels(read_labels(path, own))
@@ -419,6 +422,9 @@ def test_file_of_100_mb_is_refused_before_it_is_read(tmp_path: Path, monkeypatch
         ({"file_name": ["a"], "labels": [{"x": 1}]}, "'labels' has the type struct"),
         ({"file_name": ["a"], "labels": [1], "target": [None]}, "'target' has the type null"),
         ({"file_name": ["a"], "labels": [1], "problematic": [0]}, "'problematic' has the type int64"),
+        ({"file_name": ["a"], "labels": [1], "Target": [0]}, "unknown column 'Target'; rename it to 'target'"),
+        ({"file_name": ["a"], "label": [1], "problematics": [""]}, "unknown column 'problematics'; rename it"),
+        ({"file_name": ["a"], "labels": [1], "label": [1]}, "it has the columns labels and label; keep one"),
         ({"file_name": [b"\xff"], "labels": [1]}, "can't decode"),
     ],
     ids=str,
