@@ -33,6 +33,8 @@ def class_named(text: str, field: str, label_space: LabelSpace) -> int:
 def find_class(text: str, field: str, label_space: LabelSpace) -> int:
     """Return the class whose ID is the text, or else the class that `class_named` returns for the text.
 
-    URLs of pages contain IDs. IDs take precedence, because an ID can equal the index or the name of another class.
+    Pages, their URLs, and exported reviews contain IDs. IDs take precedence, because an ID can equal the index or the
+    name of another class.
     """
-    return label_space.ids.index(text) if text in label_space.ids else class_named(text, field, label_space)
+    index = label_space.find_id(text)
+    return class_named(text, field, label_space) if index is None else index

@@ -134,7 +134,8 @@ class _Reader:
         """Return the review of a line with the IDs of its classes; raise an error for an invalid one."""
         review = parse_review(line, self._default)
         names = ("dataset", "image", "confirmed", "added", "rejected", "problematic", "reason", "comment", "undoes")
-        request = ReviewRequest(**{name: getattr(review, name) for name in names}, reviewer=review.reviewer)
+        fields = {name: getattr(review, name) for name in names}
+        request = ReviewRequest(**fields, reviewer=review.reviewer, prefer_ids=True)  # exported classes are IDs
         check_texts(request)
         if not EARLIEST <= review.time <= self._latest:
             raise InvalidRequest(

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from errata.errors import AlreadyExists, InvalidRequest, ReviewNotFound
 
 from service.analyses.audit import record_review
-from service.analyses.class_names import class_named
+from service.analyses.class_names import class_named, find_class
 from service.analyses.ports import Stores
 from service.domain import Review, undone_ids
 from service.evidence.bundle import Bundle
@@ -41,6 +41,7 @@ class ReviewRequest:
     undoes: str = ""  # ID of an earlier review
     reviewer: str = ""  # required if the caller has no token
     request_id: str = ""  # makes the request idempotent
+    prefer_ids: bool = False  # whether a class whose ID is the text takes precedence over the class with this index
 
 
 def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> Review:
@@ -172,8 +173,9 @@ def add_classes(review: Review, request: ReviewRequest, bundle: Bundle, is_base:
             or is added although it is a label.
     """
     ids = bundle.label_space.ids
+    find = find_class if request.prefer_ids else class_named
     confirmed, added, rejected = (
-        tuple(dict.fromkeys(ids[class_named(text, field, bundle.label_space)] for text in texts))
+        tuple(dict.fromkeys(ids[find(text, field, bundle.label_space)] for text in texts))
         for field, texts in (
             ("confirmed", request.confirmed),
             ("added", request.added),

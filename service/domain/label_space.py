@@ -45,6 +45,10 @@ class LabelSpace:
         """Return the number of classes C."""
         return len(self.names)
 
+    def find_id(self, class_id: str) -> int | None:
+        """Return the class with exactly this ID; None if there is none."""
+        return self._by_id.get(class_id, (None,))[0]
+
     def match(self, text: str) -> tuple[int, ...]:
         """Return the classes that a text can mean, ascending. If the text identifies a class, there is exactly one.
 

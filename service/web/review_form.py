@@ -55,21 +55,22 @@ class ReviewForm:
             bundle: The bundle whose labels the page shows.
             caller: The name of the caller's token; empty: the form names the reviewer.
         """
-        space, labels = bundle.label_space, {*bundle.evidence.labels.of(bundle.row(self.image)).tolist()}
+        ids, labels = bundle.label_space.ids, {*bundle.evidence.labels.of(bundle.row(self.image)).tolist()}
         present = [index for index, is_present in self.choices.items() if is_present]
         return ReviewRequest(
             dataset=self.dataset,
             image=self.image,
             evidence=bundle.digest,
-            confirmed=tuple(_identify(space, index) for index in present if index in labels),
-            added=(*(_identify(space, index) for index in present if index not in labels), *self.added),
-            rejected=tuple(_identify(space, index) for index, is_present in self.choices.items() if not is_present),
+            confirmed=tuple(ids[index] for index in present if index in labels),
+            added=(*(ids[index] for index in present if index not in labels), *self.added),
+            rejected=tuple(ids[index] for index, is_present in self.choices.items() if not is_present),
             problematic=self.problematic,
             reason=self.reason,
             comment=self.comment,
             undoes=self.undoes,
             reviewer="" if caller else self.reviewer,
             request_id=self.request_id,
+            prefer_ids=True,
         )
 
 
@@ -113,12 +114,6 @@ def parse_form(fields: "ImmutableMultiDict[str, str]") -> ReviewForm:
     )
     request_id = _text(fields, "request_id")
     return replace(form, request_id=request_id) if request_id else form
-
-
-def _identify(label_space: LabelSpace, index: int) -> str:
-    """Return a text that identifies only this class. A number that is an ID can also be the index of another class."""
-    texts = (label_space.ids[index], label_space.names[index], *label_space.synonyms[index], str(index))
-    return next((text for text in texts if label_space.match(text) == (index,)), label_space.ids[index])
 
 
 def check_choices(form: ReviewForm, label_space: LabelSpace) -> None:

@@ -17,6 +17,7 @@ from service.analyses.ports import Stores
 from service.analyses.review_export import LabelsExport, export_labels, export_reviews
 from service.analyses.review_import import ImportResult, import_reviews
 from service.analyses.reviews import ReviewRequest, create_review, list_reviews
+from service.bootstrap.build import Inputs, build_evidence
 from service.domain import active_reviews
 from service.evidence.bundle import Bundle
 from service.evidence.label_files import read_labels
@@ -43,6 +44,16 @@ def labels_of(bundle: Bundle, image: str) -> list[str]:
     return [bundle.label_space.ids[label] for label in bundle.evidence.labels.of(bundle.row(image))]
 
 
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Classes whose IDs count from 1, so that most of them are also the index of another class."""
+    folder = tmp_path_factory.mktemp("numbered")
+    (folder / "classes.csv").write_text("id,name\n1,person\n2,bicycle\n3,car\n")
+    (folder / "labels.csv").write_text("file_name,labels\na.jpg,person\nb.jpg,car\n")
+    inputs = Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv")
+    return build_evidence("street", inputs, folder / "bundle")
+
+
 @pytest.fixture
 def reviewed(stores: Stores, demo: Bundle) -> Stores:
     """Reviews of four images, one of them undone and one by nobody with a token."""
@@ -66,6 +77,21 @@ def test_an_import_restores_an_export(backend: Backend, reviewed: Stores) -> Non
     assert list_reviews(other, "demo") == list_reviews(reviewed, "demo")
     assert import_reviews(other, "demo", read(lines)) == ImportResult(0, 5)
     assert text_of(other) == lines
+
+
+def test_ids_that_are_the_indices_of_other_classes_are_imported(numbered: Bundle, tmp_path: Path) -> None:
+    stores = Backend(EvidenceRepository({"street": [numbered.path]}, tmp_path)).ports.stores
+    request = ReviewRequest("street", "a.jpg", confirmed=("person",), added=("bicycle",), rejected=("car",))
+    review = create_review(stores, request, "ann")
+    assert (review.confirmed, review.added, review.rejected) == (("1",), ("2",), ("3",))
+    lines = b"".join(export_reviews(stores, "street"))
+    other = replace(stores, reviews=make_review_log())
+
+    assert import_reviews(stores, "street", read(lines)) == ImportResult(0, 1)
+    assert import_reviews(other, "street", read(lines), keep_authentication=True) == ImportResult(1, 0)
+    assert list_reviews(other, "street") == (review,)
+    with pytest.raises(InvalidRequest, match="2 classes match '2'"):  # in a request, it can also be an index
+        create_review(stores, replace(request, added=("2",)), "ann")
 
 
 def test_imported_reviewers_are_not_authenticated_by_default(reviewed: Stores) -> None:

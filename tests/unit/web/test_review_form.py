@@ -1,13 +1,16 @@
 """The fields of a review's form, and the review that they describe."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from unittest.mock import ANY
 
 import pytest
 from errata.errors import InvalidRequest
 from starlette.datastructures import ImmutableMultiDict, QueryParams
 
+from service.analyses.reviews import add_classes
 from service.bootstrap.build import Inputs, build_evidence
+from service.domain import Review
 from service.evidence.bundle import Bundle
 from service.web.review_form import MAX_NEXT, ReviewForm, check_choices, parse_form, parse_link
 from service.web.review_view import form_url, next_url
@@ -32,14 +35,18 @@ def test_yes_confirms_a_label_and_adds_another_class(bundle: Bundle) -> None:
 
     request = sent.to_request(bundle, "")
 
-    assert (request.confirmed, request.added, request.rejected) == (("dog",), ("cat", "fish"), ("bird",))
+    assert (request.confirmed, request.added, request.rejected) == (("0",), ("2", "fish"), ("1",))
     assert (request.dataset, request.image, request.evidence) == ("street", "b.jpg", bundle.digest)
 
 
-def test_a_class_whose_id_is_the_index_of_another_one_is_named(bundle: Bundle) -> None:
-    request = form(("class-0", "no")).to_request(bundle, "")
+def test_a_form_has_ids_even_if_they_are_the_indices_of_other_classes(bundle: Bundle) -> None:
+    sent = form(("class-0", "no"), ("class-1", "yes"), ("added", "bird"))
+    review = Review("0" * 32, "street", "b.jpg", bundle.digest, "ann", False, datetime(2026, 1, 31, tzinfo=UTC))
 
-    assert [bundle.label_space.match(text) for text in request.rejected] == [(0,)]
+    with pytest.raises(InvalidRequest, match="'1' is already a label"):  # the ID of the bird
+        add_classes(review, replace(sent, added=("1",)).to_request(bundle, ""), bundle)
+    review = add_classes(replace(review, image="a.jpg"), replace(sent, image="a.jpg").to_request(bundle, ""), bundle)
+    assert (review.confirmed, review.added, review.rejected) == ((), ("0", "1"), ("2",))
 
 
 def test_no_statement_and_unknown_values_say_nothing(bundle: Bundle) -> None:
