@@ -18,7 +18,7 @@ from service.analyses import queries
 from service.analyses.ports import Ports
 from service.analyses.review_details import find_details, find_last_review
 from service.analyses.review_queue import review_queue
-from service.analyses.reviews import create_review
+from service.analyses.reviews import ReviewRequest, create_review
 from service.authorization import CALLER, may
 from service.report.render import render
 from service.web.analysis_list import parameter
@@ -85,13 +85,21 @@ class ReviewPages:
         if form.evidence != details.bundle.digest and not form.undoes:
             return self._respond(request, form, STALE, 409)
         try:
-            create_review(self._ports.stores, form.to_request(details.bundle, CALLER.get().name), CALLER.get().name)
-        except (InvalidRequest, AlreadyExists) as error:
+            self._store(form.to_request(details.bundle, CALLER.get().name))
+        except InvalidRequest as error:
             if form.undoes:
                 raise
             return self._respond(request, form, error.message, status_of(error))
         target = form_url(form.at(form.image)) if form.undoes else next_url(form, details.position.next)
         return RedirectResponse(target, status_code=303, headers=HEADERS)
+
+    def _store(self, request: ReviewRequest) -> None:
+        """Store a review. If another review has its request ID, the review is stored without the ID."""
+        stores, caller = self._ports.stores, CALLER.get().name
+        try:
+            create_review(stores, request, caller)
+        except AlreadyExists:  # the reviewer went back to a form that was sent, and changed it
+            create_review(stores, replace(request, request_id=""), caller)
 
     def _respond(self, request: Request, form: ReviewForm, problem: str = "", status: int = 200) -> Response:
         """Return the page of an image with the statements of a form."""
