@@ -142,15 +142,13 @@ class _Reader:
                 f"The time {review.time.isoformat()} is before 1970 or in the future. Correct it.", field="time"
             )
         base = self._bundles.get(review.evidence)
-        bundle = base or self._default
-        bundle.row(review.image)
         draft = replace(
             review,
             reviewer=review.reviewer.strip(),
             is_authenticated=self._keep_authentication and review.is_authenticated,
             time=review.time.astimezone(UTC),
         )
-        return add_classes(draft, request, bundle, is_base=base is not None)
+        return add_classes(draft, request, base or self._default, is_base=base is not None)
 
 
 def _read_lines(content: Readable) -> Iterator[bytes]:

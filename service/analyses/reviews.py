@@ -55,7 +55,7 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
     Raises:
         DatasetNotFound: The data set does not exist.
         EvidenceNotFound: The bundle does not exist.
-        ImageNotFound: The bundle does not have the image.
+        ImageNotFound: The bundle does not have the image, and the review does not undo another one.
         ReviewNotFound: The review to undo does not exist.
         InvalidRequest: A field is invalid.
         AlreadyExists: The request ID was used for another review.
@@ -64,7 +64,6 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
     check_texts(request)
     reviewer = _check_reviewer(request.reviewer, caller)
     bundle = stores.evidence.find(request.dataset, request.evidence)
-    bundle.row(request.image)
     draft = Review(
         id=_new_id(stores.clock(), request, (reviewer, bool(caller))),
         dataset=request.dataset,
@@ -161,18 +160,23 @@ def check_texts(request: ReviewRequest) -> None:
 def add_classes(review: Review, request: ReviewRequest, bundle: Bundle, is_base: bool = True) -> Review:
     """Return a review with the IDs of the classes of a request.
 
+    A review that undoes another one has no classes. Its image can be absent from the bundle.
+
     Args:
         review: The review without classes.
         request: The request.
-        bundle: The bundle with the classes and with the image.
+        bundle: The bundle with the classes.
         is_base: Whether the bundle is the evidence of the review. If so, confirmed classes must be labels, and added
             classes must not be labels.
 
     Raises:
+        ImageNotFound: The bundle does not have the image.
         InvalidRequest: A class is unknown, is rejected and also confirmed or added, is confirmed without being a label,
             or is added although it is a label.
     """
-    ids = bundle.label_space.ids
+    if request.undoes:
+        return review
+    row, ids = bundle.row(review.image), bundle.label_space.ids
     find = find_class if request.prefer_ids else class_named
     confirmed, added, rejected = (
         tuple(dict.fromkeys(ids[find(text, field, bundle.label_space)] for text in texts))
@@ -186,7 +190,7 @@ def add_classes(review: Review, request: ReviewRequest, bundle: Bundle, is_base:
         if both := sorted({*classes} & {*rejected}):
             raise InvalidRequest(f"The class {both[0]!r:.80} is both {field} and rejected. Choose one.", field=field)
     if is_base:
-        labels = {ids[label] for label in bundle.evidence.labels.of(bundle.row(review.image)).tolist()}
+        labels = {ids[label] for label in bundle.evidence.labels.of(row).tolist()}
         for class_id in confirmed:
             if class_id not in labels:
                 raise InvalidRequest(

@@ -55,7 +55,10 @@ class ReviewForm:
             bundle: The bundle whose labels the page shows.
             caller: The name of the caller's token; empty: the form names the reviewer.
         """
-        ids, labels = bundle.label_space.ids, {*bundle.evidence.labels.of(bundle.row(self.image)).tolist()}
+        # An undo has no choices, and the bundle can lack its image.
+        ids, labels = bundle.label_space.ids, set[int]()
+        if self.choices:
+            labels |= {*bundle.evidence.labels.of(bundle.row(self.image)).tolist()}
         present = [index for index, is_present in self.choices.items() if is_present]
         return ReviewRequest(
             dataset=self.dataset,

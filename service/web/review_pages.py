@@ -17,7 +17,7 @@ from starlette.routing import Route
 from service.analyses import queries
 from service.analyses.ports import Ports
 from service.analyses.review_details import find_details, find_last_review
-from service.analyses.review_queue import review_queue
+from service.analyses.review_queue import find_labels, review_queue
 from service.analyses.reviews import ReviewRequest, create_review
 from service.authorization import CALLER, may
 from service.report.render import render
@@ -80,17 +80,25 @@ class ReviewPages:
         if isinstance(fields, ErrataError):
             raise fields
         form = parse_form(fields)
+        if form.undoes:
+            return self._undo(form)
         details = find_details(self._ports.stores, form.dataset, form.analysis, form.image)
         check_choices(form, details.bundle.label_space)
-        if form.evidence != details.bundle.digest and not form.undoes:
+        if form.evidence != details.bundle.digest:
             return self._respond(request, form, STALE, 409)
         try:
             self._store(form.to_request(details.bundle, CALLER.get().name))
         except InvalidRequest as error:
-            if form.undoes:
-                raise
             return self._respond(request, form, error.message, status_of(error))
-        target = form_url(form.at(form.image)) if form.undoes else next_url(form, details.position.next)
+        return RedirectResponse(next_url(form, details.position.next), status_code=303, headers=HEADERS)
+
+    def _undo(self, form: ReviewForm) -> Response:
+        """Undo a review, also of an image that is no longer evaluated, and thus has no page."""
+        bundle, _ = find_labels(self._ports.stores, form.dataset, form.analysis)
+        check_choices(form, bundle.label_space)
+        self._store(form.to_request(bundle, CALLER.get().name))
+        is_evaluated = form.image in bundle.row_of_name
+        target = form_url(form.at(form.image)) if is_evaluated else next_url(form, "")
         return RedirectResponse(target, status_code=303, headers=HEADERS)
 
     def _store(self, request: ReviewRequest) -> None:

@@ -66,7 +66,7 @@ class LastReview:
 
     id: str
     image: str
-    url: str
+    url: str  # empty: the image is not evaluated, and has no page
     next: tuple[str, ...]  # the images of a selection that follow it
 
 
@@ -303,7 +303,8 @@ class ReviewPageBuilder:
 
     def _last(self, last: Review) -> LastReview:
         form = self._form.back_to(last.image)
-        return LastReview(last.id, last.image, form_url(form), form.next)
+        is_evaluated = last.image in self._details.bundle.row_of_name
+        return LastReview(last.id, last.image, form_url(form) if is_evaluated else "", form.next)
 
 
 def class_options(bundle: Bundle) -> tuple[Option, ...]:

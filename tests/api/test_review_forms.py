@@ -1,8 +1,10 @@
 """The form of a review: what a browser sends after the reviewer went back, and undo."""
 
+import io
 import re
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -11,6 +13,7 @@ from running_service import Running, Start
 
 from service.evidence.bundle import Bundle
 
+from .test_evidence_forms import street_service
 from .test_forms import SAME_ORIGIN, Answer, FormClient
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -37,7 +40,12 @@ def hidden_fields(text: str) -> list[tuple[str, str]]:
 
 def review_fields(page: Answer) -> list[tuple[str, str]]:
     """Return the hidden fields of the form of a review."""
-    return hidden_fields(page.text.partition("data-review")[2].partition("</form>")[0])
+    return hidden_fields(page.text.partition("data-review ")[2].partition("</form>")[0])
+
+
+def undo_form(page: Answer) -> str:
+    """Return the text and the form with which the last review is undone."""
+    return page.text.partition("data-undo>")[2].partition("</form>")[0]
 
 
 def send(browser: FormClient, fields: list[tuple[str, str]]) -> Answer:
@@ -56,3 +64,28 @@ def test_a_form_that_is_changed_after_it_was_sent_adds_a_review(running: Running
 
     assert [answer.status for answer in answers] == [303] * 3
     assert [review.problematic for review in client.list_reviews("demo", image)] == [False, True]  # newest first
+
+
+def test_a_review_of_an_image_that_is_no_longer_evaluated_can_be_undone(start: Start, tmp_path: Path) -> None:
+    with street_service(start, tmp_path) as running:
+        client, browser = running.client, FormClient(running)
+        for comment in ("first", "second", "third"):
+            client.create_review("street", "a.jpg", "ann", comment=comment)
+        labels = client.upload_labels(io.BytesIO(b"file_name,labels\nb.jpg,dog\nc.jpg,owl\n"), "street")
+        client.set_default_evidence("street", labels.digest)
+        third, second, first = client.list_reviews("street", "a.jpg")
+        assert browser.get("/review/street/a.jpg?reviewer=ann").status == 404
+
+        last = undo_form(browser.get("/review/street/b.jpg?reviewer=ann"))
+        assert "a.jpg" in last and "<a" not in last
+        answer = send(browser, hidden_fields(last))
+        selection = undo_form(browser.get("/review/street/b.jpg?reviewer=ann&selection=1&next=c.jpg"))
+        selected = send(browser, hidden_fields(selection))
+        undo = client.create_review("street", "a.jpg", "ann", undoes=first.name)
+
+        assert (answer.status, answer.headers["Location"]) == (303, "/review?dataset=street&reviewer=ann")
+        assert selected.headers["Location"] == "/review/street/b.jpg?reviewer=ann&selection=1&next=c.jpg"
+        assert browser.get(answer.headers["Location"]).status == 200
+        undone = {review.name for review in client.list_reviews("street") if review.undone}
+        assert (undone, undo.undoes) == ({first.name, second.name, third.name}, first.name)
+        assert undo_form(browser.get("/review/street/b.jpg?reviewer=ann")) == ""

@@ -8,11 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from errata.errors import DatasetNotFound, InvalidRequest, InvalidRow, TooLarge
+from errata.errors import DatasetNotFound, ImageNotFound, InvalidRequest, InvalidRow, ReviewNotFound, TooLarge
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.analyses import review_import
+from service.analyses.evidence_versions import set_default, upload_labels
 from service.analyses.ports import Stores
 from service.analyses.review_export import LabelsExport, export_labels, export_reviews
 from service.analyses.review_import import ImportResult, import_reviews
@@ -92,6 +93,26 @@ def test_ids_that_are_the_indices_of_other_classes_are_imported(numbered: Bundle
     assert list_reviews(other, "street") == (review,)
     with pytest.raises(InvalidRequest, match="2 classes match '2'"):  # in a request, it can also be an index
         create_review(stores, replace(request, added=("2",)), "ann")
+
+
+def test_a_review_can_be_undone_and_imported_after_its_image_left_the_default(numbered: Bundle, tmp_path: Path) -> None:
+    stores = Backend(EvidenceRepository({"street": [numbered.path]}, tmp_path)).ports.stores
+    review = create_review(stores, ReviewRequest("street", "a.jpg", comment="x"), "ann")
+    labels = upload_labels(stores, "street", read("file_name,labels\nb.jpg,car\n"), "root")
+    set_default(stores, "street", labels.digest, "root")
+
+    undo = create_review(stores, ReviewRequest("street", "a.jpg", undoes=review.id), "ann")
+
+    assert (undo.evidence, active_reviews(list_reviews(stores, "street"))) == (labels.digest, [])
+    lines = b"".join(export_reviews(stores, "street"))
+    other = replace(stores, reviews=make_review_log())
+    assert import_reviews(stores, "street", read(lines)) == ImportResult(0, 2)
+    assert import_reviews(other, "street", read(lines), keep_authentication=True) == ImportResult(2, 0)
+    assert list_reviews(other, "street") == (review, undo)
+    with pytest.raises(ImageNotFound):
+        create_review(stores, ReviewRequest("street", "a.jpg", comment="x"), "ann")
+    with pytest.raises(ReviewNotFound):
+        create_review(stores, ReviewRequest("street", "nothing.jpg", undoes=review.id), "ann")
 
 
 def test_imported_reviewers_are_not_authenticated_by_default(reviewed: Stores) -> None:
