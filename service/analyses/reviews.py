@@ -63,12 +63,11 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
     """
     check_texts(request)
     reviewer = _check_reviewer(request.reviewer, caller)
-    bundle = stores.evidence.find(request.dataset, request.evidence)
     draft = Review(
         id=_new_id(stores.clock(), request, (reviewer, bool(caller))),
         dataset=request.dataset,
         image=request.image,
-        evidence=bundle.digest,
+        evidence=request.evidence,
         reviewer=reviewer,
         is_authenticated=bool(caller),
         time=stores.clock(),
@@ -77,10 +76,10 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
         comment=request.comment,
         undoes=request.undoes,
     )
-    review = add_classes(draft, request, bundle)
-    earlier = stores.reviews.find((review.dataset, review.image))
-    if repeated := next((other for other in earlier if other.id == review.id), None):
-        return _check_repeated(request, review, repeated)
+    earlier = stores.reviews.find((draft.dataset, draft.image))
+    if repeated := next((other for other in earlier if other.id == draft.id), None):
+        return _check_repeated(stores, request, draft, repeated)
+    review = _add_evidence(stores, request, draft)
     if review.undoes:
         _check_undo(review, earlier)
     # The review must be later than the reviewer's others of the image, even if another process's clock is ahead.
@@ -89,7 +88,8 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
     stored = stores.reviews.create(review)
     if stored == review:
         record_review(stores, review.dataset, review.evidence, review.image, review.id)
-    return _check_repeated(request, review, stored)
+        return stored
+    return _check_repeated(stores, request, draft, stored)
 
 
 def list_reviews(stores: Stores, dataset: str, image: str = "", reviewer: str = "") -> Sequence[Review]:
@@ -223,8 +223,18 @@ def _check_reviewer(reviewer: str, caller: str) -> str:
     return caller
 
 
-def _check_repeated(request: ReviewRequest, review: Review, stored: Review) -> Review:
-    """Return the stored review with the same ID; raise AlreadyExists if its content differs."""
+def _add_evidence(stores: Stores, request: ReviewRequest, draft: Review) -> Review:
+    """Return a review with the digest of its evidence and the IDs of its classes."""
+    bundle = stores.evidence.find(draft.dataset, draft.evidence)
+    return add_classes(replace(draft, evidence=bundle.digest), request, bundle)
+
+
+def _check_repeated(stores: Stores, request: ReviewRequest, draft: Review, stored: Review) -> Review:
+    """Return the stored review with the same ID; raise AlreadyExists if its content differs.
+
+    A request without evidence means the default bundle of its first attempt. The default can be another one now.
+    """
+    review = _add_evidence(stores, request, replace(draft, evidence=draft.evidence or stored.evidence))
     if replace(review, time=stored.time) != stored:
         raise AlreadyExists(
             f"The request ID {request.request_id!r:.80} was used for another review. Use a new one.", field="request_id"

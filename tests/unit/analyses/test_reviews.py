@@ -1,7 +1,9 @@
 """Reviews of images: what is stored, what is refused, and who may undo what."""
 
+import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from errata.errors import (
@@ -14,6 +16,7 @@ from errata.errors import (
     ReviewNotFound,
 )
 
+from service.analyses.evidence_versions import set_default, upload_labels
 from service.analyses.ports import Stores
 from service.analyses.reviews import (
     MAX_CLASSES,
@@ -27,6 +30,7 @@ from service.analyses.reviews import (
 )
 from service.domain import Review, active_reviews, undone_ids
 from service.evidence.bundle import Bundle
+from service.evidence.repository import EvidenceRepository
 
 from .conftest import Backend
 
@@ -190,6 +194,56 @@ def test_a_request_id_makes_a_review_idempotent(stores: Stores, demo: Bundle, im
         create_review(stores, replace(request, comment="y"), "alice")
     assert create_review(stores, request, "bob").id != review.id
     assert len(list_reviews(stores, "demo")) == 2
+
+
+def change_default(stores: Stores, labels: str) -> Bundle:
+    """Make a bundle with the labels of a CSV file the default."""
+    bundle = upload_labels(stores, "street", io.BytesIO(labels.encode()), "root")
+    set_default(stores, "street", bundle.digest, "root")
+    return bundle
+
+
+@pytest.mark.parametrize("labels", ["a,owl", "b,dog"], ids=["other labels", "image not evaluated"])
+def test_a_request_can_be_repeated_after_the_default_evidence_has_changed(
+    street: Bundle, tmp_path: Path, labels: str
+) -> None:
+    stores = Backend(EvidenceRepository({"street": [street.path]}, tmp_path)).ports.stores
+    request = ReviewRequest("street", "a", confirmed=("cat",), request_id="r1")
+    review = create_review(stores, request, "ann")
+    undo_request = ReviewRequest("street", "a", undoes=review.id, request_id="r2")
+    undo = create_review(stores, undo_request, "ann")
+
+    change_default(stores, f"file_name,labels\n{labels}\n")
+
+    assert create_review(stores, request, "ann") == review
+    assert create_review(stores, undo_request, "ann") == undo
+    assert (review.evidence, undo.evidence) == (street.digest, street.digest)
+    with pytest.raises(AlreadyExists):
+        create_review(stores, replace(request, confirmed=(), rejected=("cat",)), "ann")
+    assert [*stores.reviews.all()] == [review, undo]
+
+
+def test_a_request_with_other_evidence_is_not_repeated(street: Bundle, tmp_path: Path) -> None:
+    stores = Backend(EvidenceRepository({"street": [street.path]}, tmp_path)).ports.stores
+    request = ReviewRequest("street", "a", comment="x", request_id="r1")
+    review = create_review(stores, request, "ann")
+    other = change_default(stores, "file_name,labels\na,owl\n")
+
+    assert create_review(stores, replace(request, evidence=street.digest[:12]), "ann") == review
+    with pytest.raises(AlreadyExists):
+        create_review(stores, replace(request, evidence=other.digest), "ann")
+
+
+def test_a_request_is_repeated_while_the_default_evidence_changes(
+    street: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = Backend(EvidenceRepository({"street": [street.path]}, tmp_path)).ports.stores
+    request = ReviewRequest("street", "a", comment="x", request_id="r1")
+    review = create_review(stores, request, "ann")
+    change_default(stores, "file_name,labels\na,owl\n")
+    monkeypatch.setattr(stores.reviews, "find", lambda key: ())  # the other process has not seen it yet
+
+    assert create_review(stores, request, "ann") == review
 
 
 def test_lists_by_image_and_reviewer(stores: Stores, demo: Bundle) -> None:
