@@ -14,14 +14,22 @@ _log = structlog.get_logger()
 
 
 def delete_expired(stores: Stores, retention: timedelta) -> int:
-    """Delete the archived analyses that ended before the retention period; return how many."""
+    """Delete the archived analyses that ended before the retention period; return how many.
+
+    As in `lifecycle.delete`, the audit event is stored first, so that no analysis disappears without an event.
+
+    Raises:
+        Unavailable: An event cannot be stored, or the archive cannot be read or written. The analyses that are left
+            expire in a later call.
+    """
     expired = AnalysisFilter(ended_before=stores.clock() - retention)
     oldest_first = NEWEST_FIRST.reversed
     count, after = 0, None
     while analyses := stores.index.find(expired, oldest_first, after, BATCH):
         for analysis in analyses:
             created = analysis.create_time.isoformat()
-            record_change(stores, AuditAction.DELETE, analysis, {"create_time": created}, actor=RETENTION)
+            details = {"create_time": created}
+            record_change(stores, AuditAction.DELETE, analysis, details, actor=RETENTION, required=True)
             stores.archive.delete(analysis.id)
             try:
                 stores.jobs.release_request_id(analysis.request.request_id, analysis.id)

@@ -3,23 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from analyses_strategy import START, archived_analyses, make_analysis
-from errata.errors import InvalidRequest
+from errata.errors import InvalidRequest, Unavailable
 from example_counts import max_examples
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.analyses import queries
 from service.analyses.retention import delete_expired
+from service.archive.files import FolderFiles
+from service.archive.record_log import RecordLog
 from service.domain import (
     NEWEST_FIRST,
     ORDERS,
+    RETENTION,
     Analysis,
     AnalysisFilter,
     AnalysisRequest,
+    AuditAction,
+    AuditEvent,
     Cursor,
     Order,
     Predictions,
@@ -197,3 +203,24 @@ def test_expired_analyses_are_deleted_and_their_request_ids_released(backend: Ba
     assert delete_expired(backend.ports.stores, timedelta(days=5)) == 250
 
     assert backend.archive.ids() == backend.archive.index.ids() == {"b1", "b2"}
+
+
+def test_an_expired_analysis_stays_until_its_event_can_be_stored(backend: Backend, tmp_path: Path) -> None:
+    folder = tmp_path / "audit-analyses"
+    events = RecordLog(FolderFiles(folder), AuditEvent)
+    stores = replace(backend.ports.stores, events=events)
+    backend.now = (START + timedelta(days=10)).timestamp()
+    archive(backend, make_analysis("a1"), make_analysis("a2", 1))
+    folder.write_text("a file in the place of the folder: no event can be written")
+
+    with pytest.raises(Unavailable):
+        delete_expired(stores, timedelta(days=5))
+    assert backend.archive.ids() == backend.archive.index.ids() == {"a1", "a2"}
+
+    folder.unlink()
+    assert delete_expired(stores, timedelta(days=5)) == 2
+    assert backend.archive.ids() == set()
+    assert {(event.analysis, event.actor, event.action) for event in events.all()} == {
+        ("a1", RETENTION, AuditAction.DELETE),
+        ("a2", RETENTION, AuditAction.DELETE),
+    }
