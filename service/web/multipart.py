@@ -29,12 +29,13 @@ class FileForm:
         content_type: The header with the boundary.
         max_bytes: Maximum size of the file.
         check_token: Called with the token before the file is stored; raises PermissionDenied.
+        file_kind: The kind of file that the form expects, for messages, such as "predictions".
 
     Raises:
         InvalidRequest: The content type is not multipart/form-data with a boundary.
     """
 
-    def __init__(self, content_type: str, max_bytes: int, check_token: Callable[[str], None]) -> None:
+    def __init__(self, content_type: str, max_bytes: int, check_token: Callable[[str], None], file_kind: str) -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
         if kind != CONTENT_TYPE or not boundary:
@@ -46,6 +47,7 @@ class FileForm:
         self.file_name = ""
         self._max_bytes = max_bytes
         self._check_token = check_token
+        self._file_kind = file_kind
         self._size = self._num_parts = 0
         self._headers: dict[bytes, bytes] = {}
         self._header_name = self._header_value = b""
@@ -86,7 +88,7 @@ class FileForm:
         if not self._is_complete:
             raise InvalidRequest("The form ended before its last line. Send it again.")
         if self.file is None or not self._size:
-            raise InvalidRequest("Select a predictions file that is not empty.", field="file")
+            raise InvalidRequest(f"Select a {self._file_kind} file that is not empty.", field="file")
         self.file.seek(0)
         return self.file
 
@@ -119,7 +121,7 @@ class FileForm:
             self._value = bytearray()
             return
         if self._name != "file" or self.file is not None:
-            raise InvalidRequest("The form has more than one file. Send one predictions file.", field="file")
+            raise InvalidRequest(f"The form has more than one file. Send one {self._file_kind} file.", field="file")
         self._check_token(self.fields.get(FIELD, ""))
         self.file_name = _decode(options[b"filename"][:MAX_FILE_NAME], errors="replace")
         self.file = temporary_file()

@@ -47,6 +47,7 @@ Result = TypeVar("Result")
 class _Target:
     """What the service does with a file."""
 
+    file_kind: str  # for messages
     max_bytes: int
     use: Callable[[FileForm, Callable[[], bool]], str]  # returns the URL of the result; the last argument: is_closed
     refuse: Callable[[Request, Mapping[str, str], ErrataError], Response]
@@ -86,7 +87,7 @@ class UploadPage:
         def refuse(request: Request, fields: Mapping[str, str], error: ErrataError) -> Response:
             return upload_form(self._ports, request, UploadFields.read(fields), error)
 
-        return await self._receive(request, _Target(self._ports.limits.max_upload_bytes, judge, refuse))
+        return await self._receive(request, _Target("predictions", self._ports.limits.max_upload_bytes, judge, refuse))
 
     async def _receive_labels(self, request: Request) -> Response:
         dataset, stores = request.path_params["dataset"], self._ports.stores
@@ -96,13 +97,15 @@ class UploadPage:
             bundle = evidence_versions.upload_labels(stores, dataset, form.finish(), CALLER.get().name, base)
             return changes_url(dataset, bundle.digest)
 
-        return await self._receive(request, _Target(MAX_LABELS_BYTES, build, lambda _, __, error: error_page(error)))
+        target = _Target("labels", MAX_LABELS_BYTES, build, lambda _, __, error: error_page(error))
+        return await self._receive(request, target)
 
     async def _receive(self, request: Request, target: _Target) -> Response:
         limit = target.max_bytes
         try:
             require_same_origin(request)
-            form = FileForm(request.headers.get("content-type", ""), limit, partial(require_form_token, request))
+            content_type = request.headers.get("content-type", "")
+            form = FileForm(content_type, limit, partial(require_form_token, request), target.file_kind)
             size = request.headers.get("content-length", "")
             if size.isascii() and size.isdigit() and int(size[:20]) > limit + MAX_OVERHEAD:
                 raise upload_too_large(limit)

@@ -82,6 +82,8 @@ def test_a_labels_file_becomes_a_version_or_has_the_messages_of_the_api(start: S
         assert refused.status == 400
         for text in (error.value.message, *(violation.description for violation in error.value.violations)):
             assert text in text_of(refused)
+        empty = browser.upload(b"", path=f"{URL}/labels")
+        assert (empty.status, "Select a labels file that is not empty." in text_of(empty)) == (400, True)
         good = b"file_name,labels\na.jpg,cat;dog\nb.jpg,dog\nc.jpg,owl\n"
         assert browser.upload(good, path=f"{URL}/labels", headers=CROSS_SITE).status == 403
         assert browser.upload(good, path=f"{URL}/labels", form_token="").status == 403

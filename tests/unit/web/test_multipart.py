@@ -30,8 +30,10 @@ def check_token(token: str) -> None:
         raise PermissionDenied("no token")
 
 
-def parse(pieces: Iterator[bytes], max_bytes: int = 1000) -> tuple[dict[str, str], str, bytes]:
-    form = FileForm(CONTENT_TYPE, max_bytes, check_token)
+def parse(
+    pieces: Iterator[bytes], max_bytes: int = 1000, file_kind: str = "predictions"
+) -> tuple[dict[str, str], str, bytes]:
+    form = FileForm(CONTENT_TYPE, max_bytes, check_token, file_kind)
     try:
         for piece in pieces:
             form.feed(piece)
@@ -118,6 +120,24 @@ def test_invalid_forms_are_refused(content: bytes, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (body(b"", TOKEN), "Select a labels file that is not empty."),
+        (part("form_token", b"secret") + END, "Select a labels file that is not empty."),
+        (
+            part("form_token", b"secret") + part("file", b"x", "a") * 2 + END,
+            "The form has more than one file. Send one labels file.",
+        ),
+    ],
+)
+def test_messages_name_the_kind_of_file_that_the_form_expects(content: bytes, message: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        parse(iter([content]), file_kind="labels")
+
+    assert error.value.message == message
+
+
+@pytest.mark.parametrize(
     "content_type",
     [
         "",
@@ -129,7 +149,7 @@ def test_invalid_forms_are_refused(content: bytes, message: str) -> None:
 )
 def test_other_content_types_are_refused(content_type: str) -> None:
     with pytest.raises(ErrataError) as error:
-        FileForm(content_type, 1000, check_token)
+        FileForm(content_type, 1000, check_token, "predictions")
     assert isinstance(error.value, InvalidRequest)
 
 
