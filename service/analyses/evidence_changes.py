@@ -38,7 +38,8 @@ class ChangedLabels:
     before: tuple[int, ...]
     after: tuple[int, ...]
     was_problematic: bool
-    is_problematic: bool
+    is_problematic: bool  # also if the image is no longer evaluated
+    is_evaluated: bool  # by the bundle; the base evaluates all listed images
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class EvidenceChanges:
     images: Sequence[ChangedLabels]  # the first MAX_IMAGES
     models: Sequence[JudgedTwice]  # newest first
     num_waiting: int  # models that are judged with the base only
+    base_analysis: str  # ID of an analysis on the base: that of the first model, or else of a waiting one; empty: none
 
 
 def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChanges:
@@ -86,7 +88,7 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
     before, after = _common_rows(base, bundle)
     changed = _find_changed(base, bundle, before, after)
     labels = [_labels_of(base, bundle, int(row), int(after[row])) for row in np.flatnonzero(changed)]
-    models, num_waiting = _find_models(stores, base, bundle)
+    models, num_waiting, base_analysis = _find_models(stores, base, bundle)
     return EvidenceChanges(
         base=base,
         bundle=bundle,
@@ -98,6 +100,7 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
         images=labels[:MAX_IMAGES],
         models=[_judge_twice(stores, pair, (base, bundle), after, changed) for pair in models[:MAX_MODELS]],
         num_waiting=num_waiting,
+        base_analysis=base_analysis,
     )
 
 
@@ -126,11 +129,17 @@ def _labels_of(base: Bundle, bundle: Bundle, row: int, new_row: int) -> ChangedL
         after=tuple(bundle.evidence.labels.of(new_row).tolist()) if is_evaluated else (),
         was_problematic=bool(base.evidence.problematic[row]),
         is_problematic=not is_evaluated or bool(bundle.evidence.problematic[new_row]),
+        is_evaluated=is_evaluated,
     )
 
 
-def _find_models(stores: Stores, base: Bundle, bundle: Bundle) -> tuple[list[tuple[Analysis, Analysis]], int]:
-    """Return the pairs of analyses of the same predictions, newest first, and the number judged only with the base."""
+def _find_models(stores: Stores, base: Bundle, bundle: Bundle) -> tuple[list[tuple[Analysis, Analysis]], int, str]:
+    """Return the models that are judged with a base and its bundle.
+
+    Returns:
+        The pairs of analyses of the same predictions, newest first, the number of models judged only with the base, and
+        the ID of an analysis on the base: that of the first pair, or else of a model without a pair; empty: none.
+    """
     by_predictions: list[dict[str, Analysis]] = []
     for digest in (base.digest, bundle.digest):
         matching = AnalysisFilter(dataset=bundle.dataset, evidence=digest, states=frozenset({State.SUCCEEDED}))
@@ -138,7 +147,8 @@ def _find_models(stores: Stores, base: Bundle, bundle: Bundle) -> tuple[list[tup
         by_predictions.append({predictions_key(analysis): analysis for analysis in reversed(analyses)})
     befores, afters = by_predictions
     pairs = [(befores[key], analysis) for key, analysis in afters.items() if key in befores]
-    return pairs[::-1], len(befores.keys() - afters.keys())
+    on_base = [before for before, _ in pairs] or [*befores.values()]
+    return pairs[::-1], len(befores.keys() - afters.keys()), on_base[-1].id if on_base else ""
 
 
 def _judge_twice(

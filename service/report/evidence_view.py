@@ -55,8 +55,8 @@ class ImageRow:
     """One image whose labels changed."""
 
     name: str
-    url: str
-    review_url: str
+    url: str  # empty: no analysis evaluates the image
+    review_url: str  # empty: the version no longer evaluates the image
     before: str
     after: str
 

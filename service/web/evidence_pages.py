@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service.analyses import evidence_versions
-from service.analyses.evidence_changes import EvidenceChanges, compute_changes
+from service.analyses.evidence_changes import ChangedLabels, EvidenceChanges, compute_changes
 from service.analyses.evidence_versions import EvidenceVersion, list_audit_events, list_versions
 from service.analyses.ports import Ports
 from service.authorization import CALLER, may
@@ -188,7 +188,6 @@ def _to_version(version: EvidenceVersion) -> views.Version:
 def _to_view(changes: EvidenceChanges, is_default: bool) -> views.ChangesView:
     dataset, bundle, base = changes.bundle.dataset, changes.bundle, changes.base
     names = display_names(bundle.label_space)
-    analysis = changes.models[0].after.id if changes.models else ""
     short = bundle.digest[: views.SHORT_DIGEST]
     return views.ChangesView(
         dataset=dataset,
@@ -214,8 +213,8 @@ def _to_view(changes: EvidenceChanges, is_default: bool) -> views.ChangesView:
         images=tuple(
             views.ImageRow(
                 image.name,
-                image_url(dataset, image.name, analysis=analysis),
-                review_url(dataset, image.name),
+                _image_url(changes, image),
+                review_url(dataset, image.name) if image.is_evaluated else "",
                 views.describe_labels(image.before, names, image.was_problematic),
                 views.describe_labels(image.after, names, image.is_problematic),
             )
@@ -223,3 +222,11 @@ def _to_view(changes: EvidenceChanges, is_default: bool) -> views.ChangesView:
         ),
         num_changed=changes.num_changed,
     )
+
+
+def _image_url(changes: EvidenceChanges, image: ChangedLabels) -> str:
+    """Return the URL of the page of a changed image; empty if no analysis evaluates the image."""
+    dataset = changes.bundle.dataset
+    if image.is_evaluated:
+        return image_url(dataset, image.name, analysis=changes.models[0].after.id if changes.models else "")
+    return image_url(dataset, image.name, analysis=changes.base_analysis) if changes.base_analysis else ""

@@ -1,6 +1,7 @@
 """The forms that build evidence, set the default, and judge again, over HTTP."""
 
 import io
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,13 @@ def street_service(start: Start, folder: Path, with_tokens: bool = False) -> Ite
         settings["tokens"] = folder / "tokens"
     with start(**settings) as running:
         yield running
+
+
+def image_links(browser: FormClient, page: str) -> dict[str, list[str]]:
+    """Return the links of each changed image by its name."""
+    rows = re.findall(r"<tr>(.*?)</tr>", browser.get(page).text.partition('<h2 id="images">')[2])[1:]
+    names = [re.sub("<[^>]*>", "", row.partition("</th>")[0]) for row in rows]
+    return {name: re.findall('href="([^"]*)"', row) for name, row in zip(names, rows, strict=True)}
 
 
 def text_of(answer: Answer) -> str:
@@ -96,6 +104,36 @@ def test_a_labels_file_becomes_a_version_or_has_the_messages_of_the_api(start: S
         (event,) = running.client.audit_events()
         assert built.headers["Location"] == f"{URL}/{event.evidence.rpartition('/')[2]}"
         assert "1 image differs. 1 label added, 0 labels removed." in text_of(browser.get(built.headers["Location"]))
+
+
+def test_links_of_an_image_that_is_no_longer_evaluated_lead_to_the_analysis_on_the_base(
+    start: Start, tmp_path: Path
+) -> None:
+    with street_service(start, tmp_path) as running:
+        browser = FormClient(running)
+        open_form(browser)
+        labels = b"file_name,labels\na.jpg,cat;dog\nb.jpg,dog\n"  # without c.jpg
+        page = browser.upload(labels, path=f"{URL}/labels").headers["Location"]
+        url = "/datasets/street/images"
+        assert image_links(browser, page)["c.jpg"] == [], "no analysis evaluates the image"
+
+        predictions = b"file_name,label\na.jpg,cat\nb.jpg,dog\nc.jpg,dog\n"
+        before = running.client.upload(io.BytesIO(predictions), "street").name.removeprefix("analyses/")
+        assert image_links(browser, page)["c.jpg"] == [f"{url}/c.jpg?analysis={before}"]
+
+        evidence = page.rpartition("/")[2]
+        after = running.client.reanalyze(f"analyses/{before}", evidence).name.removeprefix("analyses/")
+        links = image_links(browser, page)
+        assert links == {
+            "a.jpg": [f"{url}/a.jpg?analysis={after}", "/review/street/a.jpg"],
+            "c.jpg": [f"{url}/c.jpg?analysis={before}"],
+        }
+        urls = [link for row in links.values() for link in row]
+        assert [browser.get(link).status for link in urls] == [200] * 3
+        open_form(browser)
+        assert browser.post(f"{page}/default").status == 303
+        assert image_links(browser, page) == links
+        assert [browser.get(link).status for link in urls] == [200] * 3
 
 
 def test_forms_of_other_sites_change_nothing(start: Start, tmp_path: Path) -> None:
