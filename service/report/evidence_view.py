@@ -85,8 +85,8 @@ class ChangesView:
     base: str
     base_url: str
     summary: tuple[str, ...]
-    command: str  # command that judges the other models again; empty: all models are judged
-    num_waiting: int
+    command: str  # judges the other models again; empty: all models are judged, or the caller lacks the scope `admin`
+    num_waiting: int  # models that are not judged again
     models: tuple[ModelRow, ...]
     images: tuple[ImageRow, ...]
     num_changed: int

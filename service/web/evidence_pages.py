@@ -83,9 +83,11 @@ class EvidencePages:
         changes = compute_changes(self._stores, dataset, request.path_params["digest"])
         digest = changes.bundle.digest
         runs = {each: run for each, run in self._run_views(dataset).items() if each == digest}
-        forms = FormsView(may(Scope.ADMIN), versions_url(dataset), token, (), runs=runs)
+        is_admin = may(Scope.ADMIN)
+        forms = FormsView(is_admin, versions_url(dataset), token, (), runs=runs)
         is_default = self._stores.evidence.find(dataset, "").digest == digest
-        html = render("evidence_changes.html", site=True, view=_to_view(changes, is_default), forms=forms)
+        view = _to_view(changes, is_default, is_admin)
+        html = render("evidence_changes.html", site=True, view=view, forms=forms)
         return add_form_cookie(request, html_page(html), token)
 
     def _build(self, request: Request, form: Form) -> Response:
@@ -185,10 +187,11 @@ def _to_version(version: EvidenceVersion) -> views.Version:
     )
 
 
-def _to_view(changes: EvidenceChanges, is_default: bool) -> views.ChangesView:
+def _to_view(changes: EvidenceChanges, is_default: bool, is_admin: bool) -> views.ChangesView:
     dataset, bundle, base = changes.bundle.dataset, changes.bundle, changes.base
     names = display_names(bundle.label_space)
     short = bundle.digest[: views.SHORT_DIGEST]
+    shows_command = changes.num_waiting > 0 and is_admin
     return views.ChangesView(
         dataset=dataset,
         versions_url=versions_url(dataset),
@@ -204,7 +207,7 @@ def _to_view(changes: EvidenceChanges, is_default: bool) -> views.ChangesView:
             changes.num_set_aside,
             changes.num_restored,
         ),
-        command=f"errata reanalyze --all --dataset {dataset} --evidence {short}" if changes.num_waiting else "",
+        command=f"errata reanalyze --all --dataset {dataset} --evidence {short}" if shows_command else "",
         num_waiting=changes.num_waiting,
         models=tuple(
             views.model_row(model.before, model.after, model.num_label_errors, model.num_new_errors)

@@ -9,6 +9,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from errata import Client
 from errata.errors import InvalidEvidence
 from running_service import Running, Start
 
@@ -161,6 +162,21 @@ def test_only_the_scope_admin_sees_and_sends_the_forms(start: Start, tmp_path: P
             digest = page.partition("<code>")[2].partition("</code>")[0]
             assert browser.post(f"{URL}/{digest}/default").status == (303 if is_admin else 403)
         assert "admin" in FormClient(running, basic(TOKENS[Scope.ADMIN])).get(URL).text
+
+
+def test_only_the_scope_admin_sees_the_command_that_judges_again(start: Start, tmp_path: Path) -> None:
+    with street_service(start, tmp_path, with_tokens=True) as running:
+        admin = FormClient(running, basic(TOKENS[Scope.ADMIN]))
+        open_form(admin)
+        page = admin.upload(b"file_name,labels\na.jpg,cat;dog\nb.jpg,dog\nc.jpg,owl\n", path=f"{URL}/labels")
+        with Client(running.addresses.grpc, token=TOKENS[Scope.ADMIN]) as client:
+            client.upload(io.BytesIO(b"file_name,label\na.jpg,cat\nb.jpg,dog\nc.jpg,dog\n"), "street")
+        for scope, token in TOKENS.items():
+            text = text_of(FormClient(running, basic(token)).get(page.headers["Location"]))
+            is_admin = scope is Scope.ADMIN
+            assert "Models judged with the base only: 1." in text
+            assert ("errata reanalyze --all" in text) == ("To judge them again, run:" in text) == is_admin
+            assert ("An administrator can judge them again." in text) == (not is_admin)
 
 
 def test_too_many_runs_are_refused_and_a_running_one_is_not_started_twice(

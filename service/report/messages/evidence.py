@@ -49,6 +49,7 @@ EVIDENCE_TEXTS = (
     "version",
     "Versions of evidence",
     "Models judged with the base only: {count}. To judge them again, run:",
+    "Models judged with the base only: {count}. An administrator can judge them again.",
     "base",
     "The default evidence, or its base if the default was built from reviews",
     "reviewers that must have voted on a class, at least",
