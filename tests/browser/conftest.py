@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from errata import pb
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 from running_service import Running, Start, start_service
 
 from service.bootstrap.build import Inputs, build_evidence
@@ -69,6 +69,15 @@ def open_page(chromium: Browser, url: str, **options: Any) -> Iterator[OpenPage]
         yield view
     finally:
         context.close()
+
+
+def wait_for_pictures(*pictures: Locator) -> None:
+    """Wait until pictures are loaded.
+
+    Unlike `Page.wait_for_function`, this evaluates no text as code, which the policy of the pages can forbid.
+    """
+    for picture in pictures:
+        expect(picture).not_to_have_js_property("naturalWidth", 0, timeout=30_000)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from .conftest import HOSTILE_FILE, SCREENSHOTS, OpenPage, Site, open_page
+from .conftest import HOSTILE_FILE, SCREENSHOTS, OpenPage, Site, open_page, wait_for_pictures
 
 SCHEMES = ("light", "dark")
 WIDTHS = (420, 1300)
@@ -172,7 +172,7 @@ def test_pictures_are_shown_in_the_grid_and_on_the_page(chromium: Browser, site:
         page = view.page
         page.route(re.compile("/datasets/demo/(thumbnails|pictures)/"), answer)
         page.goto(f"{site.url}/{site.demo.name}/images")
-        page.wait_for_function("[...document.images].slice(0, 5).every(image => image.naturalWidth > 0)")
+        wait_for_pictures(*page.locator("img").all()[:5])
         link = page.locator(".image-grid li > a").first
         name = link.locator("img").get_attribute("alt")
         source = link.locator("img").get_attribute("src")
@@ -180,7 +180,7 @@ def test_pictures_are_shown_in_the_grid_and_on_the_page(chromium: Browser, site:
         is_cached = source.startswith("data:image/jpeg;base64,")  # by another test
         assert is_cached or f"/datasets/demo/thumbnails/{name.removeprefix('image ')}" in requested
         link.click()
-        page.wait_for_function("document.images[0].naturalWidth > 0")
+        wait_for_pictures(page.locator(".inspection img"))
         assert f"/datasets/demo/pictures/{name.removeprefix('image ')}" in requested
         assert page.locator(".inspection img").evaluate("image => image.width") == 256  # small pictures are enlarged
 
@@ -212,7 +212,6 @@ def test_hostile_names_are_text(chromium: Browser, site: Site) -> None:
         page.locator(".pager a[rel]").first.click()
         page.wait_for_url("**/plain.jpg?**")
         page.locator(".pager a[rel]").first.click()
-        page.wait_for_function("document.querySelector('h1').textContent !== 'plain.jpg'")
-        assert page.inner_text("h1") == HOSTILE_FILE
+        expect(page.locator("h1")).to_have_text(HOSTILE_FILE, timeout=30_000)
         assert page.evaluate("window.hacked") is None
         assert view.messages == []

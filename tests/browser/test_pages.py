@@ -8,7 +8,7 @@ from errata import pb
 from playwright.sync_api import Browser
 from running_service import Start
 
-from .conftest import SCREENSHOTS, Site, open_page
+from .conftest import SCREENSHOTS, Site, open_page, wait_for_pictures
 
 
 def paths(site: Site) -> dict[str, str]:
@@ -65,8 +65,7 @@ def test_error_row_shows_its_image_and_links_to_the_image_page(chromium: Browser
         assert requested == 0  # images are loaded only on demand
         page.locator("#errors-table tbody button").first.click()
         picture = page.locator(".opened img")
-        picture.wait_for()
-        page.wait_for_function("document.querySelector('.opened img').naturalWidth > 0")
+        wait_for_pictures(picture)
         assert view.messages == []
         name = page.locator("#errors-table tbody .file").first.inner_text()
         demo = site.demo.name.removeprefix("analyses/")

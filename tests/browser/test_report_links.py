@@ -16,7 +16,7 @@ from service.domain import TOP1_ERROR_TYPES, ErrorType
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
 
-from .conftest import SCREENSHOTS, OpenPage, Site, open_page
+from .conftest import SCREENSHOTS, OpenPage, Site, open_page, wait_for_pictures
 from .test_report import count
 
 MENU = ".contents > details"
@@ -271,7 +271,7 @@ def test_thumbnails_are_embedded_on_request(chromium: Browser, site: Site, tmp_p
     with open_page(chromium, file.as_uri(), offline=True) as view:
         page = view.page
         page.locator("#errors-table tbody button").first.click()
-        page.wait_for_function("document.querySelector('.opened img').naturalWidth > 0")
+        wait_for_pictures(page.locator(".opened img"))
         assert [request for request in view.requests if not request.startswith("data:")] == [file.as_uri()]
         assert view.messages == []
         assert view.violations() == []
