@@ -59,7 +59,7 @@ class BaseStore(KeyValueStore[JobTransaction]):
     def store_inputs(
         self, tx: JobTransaction, spec: JobSpec, image_names: Sequence[str], label_space: LabelSpace
     ) -> None:
-        """Store the image names and the classes of a job for workers. The keys have no TTL, so Redis keeps them."""
+        """Store the image names and the classes of a job for workers. They have no TTL, so Redis never evicts them."""
         inputs: dict[str, Callable[[], Sequence[str]]] = {f"images:{spec.images}": lambda: image_names}
         if spec.classes:
             inputs[f"classes:{spec.classes}"] = partial(class_lines, label_space)

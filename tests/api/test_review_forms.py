@@ -26,11 +26,6 @@ def running(start: Start) -> Iterator[Running]:
         yield service
 
 
-@pytest.fixture
-def client(running: Running) -> Client:
-    return running.client
-
-
 def hidden_fields(text: str) -> list[tuple[str, str]]:
     """Return the hidden fields of a form."""
     return [

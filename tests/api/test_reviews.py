@@ -42,11 +42,6 @@ def running(start: Start) -> Iterator[Running]:
         yield service
 
 
-@pytest.fixture
-def client(running: Running) -> Client:
-    return running.client
-
-
 @pytest.fixture(scope="module")
 def guarded(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with tokens."""
