@@ -1,19 +1,24 @@
 """A Redis for tests on a free port with an append-only file, which tests can kill and start."""
 
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import redis
 
 
 def free_port() -> int:
-    with socket.socket() as result:
-        result.bind(("127.0.0.1", 0))
-        return int(result.getsockname()[1])
+    """Return a free port that the system gives to no connection before a test uses it (Linux: 32,768 to 60,999)."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)  # not the seeded generator, which processes may share
+        with socket.socket() as result, suppress(OSError):
+            result.bind(("127.0.0.1", port))
+            return port
 
 
 class RedisServer:
