@@ -13,6 +13,7 @@ from service.archive.port import AnalysisIndex, Archive, Record
 from service.caller import restricted_to, visible_owner
 from service.domain import (
     NEWEST_FIRST,
+    REGISTRY_OWNER,
     Analysis,
     AnalysisFilter,
     AuditEvent,
@@ -29,6 +30,12 @@ from service.jobs.store import JobStore
 def acting_for(archive: Archive, owner: str) -> AbstractContextManager[None]:
     """Return a context in which a task of the service sees only the analyses of an owner, if owners are isolated."""
     return restricted_to(owner if isinstance(archive, GuardedArchive) else None)
+
+
+def isolated_owner(archive: Archive, analysis: Analysis) -> str:
+    """Return the owner of an analysis if owners are isolated; empty if they are not, or if it belongs to a registry."""
+    is_isolated = isinstance(archive, GuardedArchive) and not analysis.owner.startswith(REGISTRY_OWNER)
+    return analysis.owner if is_isolated else ""
 
 
 def is_visible(owner: str) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 import structlog
 from errata.errors import ErrataError, EvidenceDamaged, Unavailable
 
+from service.analyses import owner_guard
 from service.analyses import request as requests
 from service.analyses.ports import Ports, Stores
 from service.analyses.reanalyze import judge_again
@@ -34,7 +35,7 @@ class ReanalysisProgress:
 
 @dataclass(frozen=True)
 class _Predicted:
-    """The analyses with the same `predictions_key`."""
+    """The analyses with the same `predictions_key` and, if owners are isolated, of the same owner."""
 
     newest: str  # ID; the newest on another bundle, if there is one
     created: datetime  # of the oldest
@@ -44,15 +45,16 @@ class _Predicted:
 def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Iterator[ReanalysisProgress]:
     """Judge all archived analyses of a data set with a bundle, each at most once, and yield the progress.
 
-    Analyses of the same predictions with the same name and labels count as one. These values and the bundle determine
-    the ID of the new analysis. A call therefore creates only the missing analyses, even if an earlier call was killed
-    or another call runs at the same time.
+    Analyses of the same predictions with the same name and labels count as one, unless owners are isolated and differ.
+    These values and the bundle determine the ID of the new analysis. A call therefore creates only the missing
+    analyses, even if an earlier call was killed or another call runs at the same time.
 
     Args:
         ports: The ports of the use cases.
         dataset: Name of the data set.
         digest: Digest of the bundle, or its start; empty: the default bundle.
-        caller: Name of the caller's token; empty without a token.
+        caller: Name of the caller's token; empty without a token. New analyses have this owner; if owners are isolated,
+            they have the owner of the analysis whose predictions are judged.
 
     Raises:
         DatasetNotFound: The data set has no evidence.
@@ -74,13 +76,13 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
 
 
 def _find_predicted(stores: Stores, dataset: str, evidence: str) -> Mapping[str, _Predicted]:
-    """Return the successful analyses of a data set by `predictions_key`, oldest first."""
+    """Return the successful analyses of a data set by `predictions_key` and isolated owner, oldest first."""
     matching = AnalysisFilter(dataset=dataset, states=frozenset({State.SUCCEEDED}))
     oldest_first, after = NEWEST_FIRST.reversed, None
     predicted: dict[str, _Predicted] = {}
     while analyses := stores.index.find(matching, oldest_first, after, PAGE):
         for analysis in analyses:
-            key = predictions_key(analysis)
+            key = predictions_key(analysis) + owner_guard.isolated_owner(stores.archive, analysis)
             known = predicted.get(key) or _Predicted(analysis.id, analysis.create_time)
             is_new = analysis.evidence == evidence
             predicted[key] = replace(known, new_id=analysis.id) if is_new else replace(known, newest=analysis.id)
@@ -105,12 +107,15 @@ def _reanalyze(
             return replace(progress, reason="The analysis was deleted.")
         request = replace(before.request, evidence=bundle.digest, request_id="")
         analysis_id = requests.derive_id(created, f"{key} {bundle.digest}")
+        if ports.stores.index.contained([analysis_id]):  # with isolated owners, the caller's analysis for a registry's
+            return replace(progress, after=analysis_id)
         analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
     except EvidenceDamaged:
         raise
     except ErrataError as error:
         return replace(progress, reason=error.message)
     content = hashlib.sha256(before.id.encode()).hexdigest()
-    analysis = replace(analysis, owner=caller, request_digest=requests.digest(request, content))
+    owner = owner_guard.isolated_owner(ports.stores.archive, before) or caller
+    analysis = replace(analysis, owner=owner, request_digest=requests.digest(request, content))
     archive_analysis(ports, analysis, predictions)
     return replace(progress, after=analysis.id, is_new=True)

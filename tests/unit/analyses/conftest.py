@@ -1,13 +1,14 @@
 """Fixtures for the use cases: ports with in-memory stores and a fake archive that fails on request."""
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from indexed_archive import InMemoryIndexedArchive
 
+from service.analyses.owner_guard import GuardedArchive, GuardedIndex, GuardedJobStore
 from service.analyses.ports import Limits, Models, Ports, Stores, Workers
 from service.archive.files import ObjectFiles
 from service.archive.port import Record
@@ -89,3 +90,16 @@ class Backend:
 @pytest.fixture
 def backend(repository: EvidenceRepository) -> Backend:
     return Backend(repository)
+
+
+@pytest.fixture
+def isolated(backend: Backend) -> Ports:
+    """Return ports whose owners are isolated."""
+    stores = backend.ports.stores
+    guarded = replace(
+        stores,
+        jobs=GuardedJobStore(stores.jobs),
+        archive=GuardedArchive(stores.archive),
+        index=GuardedIndex(stores.index),
+    )
+    return replace(backend.ports, stores=guarded)

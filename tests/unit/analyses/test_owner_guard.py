@@ -1,6 +1,5 @@
 """Guarded stores: what exists for a restricted caller, and for tasks of the service."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from analyses_strategy import make_analysis
 from errata.errors import AlreadyExists
 
-from service.analyses.owner_guard import GuardedArchive, GuardedIndex, GuardedJobStore, acting_for
+from service.analyses.owner_guard import GuardedArchive, acting_for
 from service.analyses.ports import Ports
 from service.analyses.submit import build_job_spec, submit
 from service.analyses.upload import JUDGING_SECONDS
@@ -62,19 +61,6 @@ def test_a_registry_sees_its_own_analyses_if_owners_are_isolated(archive: InMemo
     with acting_for(archive, "registry:prod"):
         assert visible_owner() is None
     assert visible_owner() is None
-
-
-@pytest.fixture
-def isolated(backend: Backend) -> Ports:
-    """Return ports whose owners are isolated."""
-    stores = backend.ports.stores
-    guarded = replace(
-        stores,
-        jobs=GuardedJobStore(stores.jobs),
-        archive=GuardedArchive(stores.archive),
-        index=GuardedIndex(stores.index),
-    )
-    return replace(backend.ports, stores=guarded)
 
 
 def test_a_request_id_of_an_open_analysis_of_another_owner_is_not_released(backend: Backend, isolated: Ports) -> None:

@@ -30,11 +30,12 @@ def backend(street: Bundle, tmp_path: Path) -> Backend:
     return Backend(EvidenceRepository({"street": [street.path]}, tmp_path))
 
 
-def analyze(backend: Backend, predicted: str, name: str = "", version: str = "") -> Analysis:
+def analyze(backend: Backend, predicted: str, name: str = "", version: str = "", owner: str = "") -> Analysis:
     labels = {"model": "net", "version": version} if version else {}
     rows = "".join(f"{image},{label}\n" for image, label in zip("abcd", predicted.split(), strict=True))
     content = f"file_name,top1\n{rows}".encode()
-    return upload(backend.ports, AnalysisRequest("street", display_name=name, labels=labels), io.BytesIO(content))
+    request = AnalysisRequest("street", display_name=name, labels=labels)
+    return upload(backend.ports, request, io.BytesIO(content), owner=owner)
 
 
 @pytest.fixture
@@ -74,6 +75,24 @@ def test_each_analysis_is_judged_with_the_corrected_labels(backend: Backend, cor
         )
     after = backend.archive.get(progress[0].after)
     assert befores[0].summary.groups["all"].counts != after.summary.groups["all"].counts
+
+
+@pytest.mark.parametrize("are_isolated", [False, True])
+def test_isolated_owners_keep_their_analyses(
+    backend: Backend, isolated: Ports, corrected: Bundle, are_isolated: bool
+) -> None:
+    """Otherwise only administrators would find the new analyses."""
+    analyze(backend, "owl dog cat owl", owner="alice")
+    analyze(backend, "owl dog cat owl", owner="bob")  # the same predictions
+    analyze(backend, "cat cat cat cat", owner="registry:prod")
+    ports = isolated if are_isolated else backend.ports
+
+    created = run(ports, corrected.digest)
+    again = run(ports, corrected.digest)
+
+    owners = ["alice", "bob", "root"] if are_isolated else ["root", "root"]
+    assert sorted(analysis.owner for analysis in on(backend, corrected)) == owners
+    assert all(step.is_new for step in created) and not any(step.is_new for step in again)
 
 
 def test_a_second_run_creates_nothing(backend: Backend, corrected: Bundle) -> None:
