@@ -63,11 +63,14 @@ class JobSpec:
     classes: str = ""  # digest of the classes of the label space; empty: ImageNet-1k
     trace: str = ""  # trace context of the first request; empty: not traced
 
-    def shard_result_key(self, shard: int, info: ModelInfo) -> str:
-        """Return the SHA-256 of a shard's inputs: architecture, weights, transform, images, and classes."""
-        start, stop = self.bounds(shard)
-        parts = [info.architecture, info.weights_sha256, info.transform, self.images, f"{start}:{stop}"]
-        return _digest([*parts, *self._own_classes])
+    def shard_result_key(self, info: ModelInfo, images_digest: str) -> str:
+        """Return the SHA-256 of a shard's inputs: architecture, weights, transform, images, and classes.
+
+        Args:
+            info: The model.
+            images_digest: The digest of the shard's images in the worker (`Predictor.images_digest`).
+        """
+        return _digest([info.architecture, info.weights_sha256, info.transform, images_digest, *self._own_classes])
 
     @property
     def computation(self) -> str:

@@ -60,6 +60,10 @@ class Predictor(Protocol):
         """
         ...
 
+    def images_digest(self, dataset: str, names: Sequence[str]) -> str:
+        """Return a digest of images and their order, which changes if an image is replaced."""
+        ...
+
     def predict(
         self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
     ) -> Iterator[Predictions]:
@@ -254,7 +258,7 @@ class ShardLease:
         names = worker.retry_while_unavailable(worker.store.image_names, spec.images)[start:stop]
         if self._report_progress(0) is not LeaseReply.OK:
             return None
-        key = spec.shard_result_key(self.shard, info)
+        key = spec.shard_result_key(info, worker.predictor.images_digest(spec.dataset, names))
         if not spec.fresh:
             cached = None
             with suppress(Unavailable):

@@ -1,5 +1,6 @@
 """The in-memory implementation of the predictor, for tests: it needs no torch and no images."""
 
+import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -35,6 +36,10 @@ class FakePredictor:
         if model not in self._models:
             raise ModelNotFound(f"Unknown model {model!r:.80}. Expected one of {', '.join(self._models)}.")
         return ModelInfo(model, "hash", weights_sha256="0" * 64, transform="none")
+
+    def images_digest(self, dataset: str, names: Sequence[str]) -> str:
+        """Return a digest of the names, because the predictions depend only on them."""
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
     def predict(
         self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None

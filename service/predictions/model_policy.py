@@ -30,12 +30,14 @@ class ModelPolicy:
         """Check that a model is allowed. A pattern for a hub repository allows all revisions of the repository.
 
         A pattern for `hf` allows all sources of the hub. A model of the source `hf` is allowed if its repository is
-        allowed for one of these sources. The model is checked again when its actual source is known.
+        allowed for one of these sources. The model is checked again when its actual source is known. A pattern for
+        `mlflow` or `wandb` without a registry allows all configured registries, and a model without a registry is in
+        the only one.
 
         Raises:
             InvalidModelId: No pattern allows the model, or the source is `file` or `onnx` and there is no folder.
         """
-        names = _names(model)
+        names = [*_names(model), *self._names_in_registries(model)]
         if not any(fnmatchcase(name, pattern) for name in names for pattern in self.sources):
             allowed = ", ".join(self.sources) or "none"
             raise InvalidModelId(
@@ -47,6 +49,18 @@ class ModelPolicy:
             raise InvalidModelId(
                 f"{model.source}: models are not allowed. Ask the operator to set ERRATA_MODELS.", field="model"
             )
+
+    def _names_in_registries(self, model: ModelId) -> list[str]:
+        """Return the name of a model of `mlflow` or `wandb` without its registry, or with the only registry."""
+        prefix = {"mlflow": "models:", "wandb": ""}.get(model.source)
+        if prefix is None:
+            return []
+        rest = model.rest.removeprefix(prefix)
+        if rest.startswith("//"):
+            _, _, name = rest.removeprefix("//").partition("/")
+            return [f"{model.source}:{prefix}{'/' if prefix else ''}{name}"]
+        registries = [registry.id for registry in self.registries if registry.kind == model.source]
+        return [f"{model.source}:{prefix}//{registries[0]}/{rest.removeprefix('/')}"] if len(registries) == 1 else []
 
     def registry(self, name: str, model: str, kind: str = "mlflow") -> RegistryAddress:
         """Return the registry with this kind and ID. An empty ID means the only registry of the kind.

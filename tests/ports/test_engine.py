@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from queue import Queue
@@ -76,6 +76,9 @@ class SingleImagePredictor:
 
     def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
         return ModelInfo(model, "net", "0" * 64, "none")
+
+    def images_digest(self, dataset: str, names: Sequence[str]) -> str:
+        return f"{dataset} {names}"
 
     def predict(
         self, model: str, dataset: str, names: list[str], label_space: LabelSpace | None = None

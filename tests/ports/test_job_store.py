@@ -1952,7 +1952,7 @@ def depth(**counts: float) -> Depth:
 
 def test_shard_results_are_cached_by_key(store: JobStore) -> None:
     info = ModelInfo("demo:m", "net", "0" * 64, "t")
-    key = spec().shard_result_key(1, info)
+    key = spec().shard_result_key(info, "d" * 64)
     assert store.cached_shard_result(key) is None
 
     store.store_shard_result(key, shard_result(4, first=4))
@@ -1963,19 +1963,17 @@ def test_shard_results_are_cached_by_key(store: JobStore) -> None:
     assert record_ids.model_info == info
 
 
-def test_different_weights_transforms_images_or_shards_have_different_keys() -> None:
-    info = ModelInfo("demo:m", "net", "0" * 64, "t")
+def test_different_weights_transforms_or_images_have_different_keys() -> None:
+    info, images = ModelInfo("demo:m", "net", "0" * 64, "t"), "d" * 64
     keys = [
-        spec().shard_result_key(0, info),
-        spec().shard_result_key(1, info),
-        replace(spec(), images="j" * 64).shard_result_key(0, info),
-        replace(spec(), shard_size=5).shard_result_key(0, info),
-        spec().shard_result_key(0, replace(info, weights_sha256="1" * 64)),
-        spec().shard_result_key(0, replace(info, transform="u")),
+        spec().shard_result_key(info, images),
+        spec().shard_result_key(info, "e" * 64),
+        spec().shard_result_key(replace(info, weights_sha256="1" * 64), images),
+        spec().shard_result_key(replace(info, transform="u"), images),
     ]
 
     assert len(set(keys)) == len(keys)
-    assert replace(spec(), model="demo:same_weights_by_another_name").shard_result_key(0, info) == keys[0]
+    assert replace(spec(), model="demo:same_weights_by_another_name").shard_result_key(info, images) == keys[0]
 
 
 def test_the_analysis_of_a_result_is_cached(store: JobStore) -> None:

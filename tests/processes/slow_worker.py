@@ -28,6 +28,9 @@ class Slow:
     def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
         return self._hash.load(model, label_space)
 
+    def images_digest(self, dataset: str, names: Sequence[str]) -> str:
+        return self._hash.images_digest(dataset, names)
+
     def predict(
         self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
     ) -> Iterator[Predictions]:

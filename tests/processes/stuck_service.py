@@ -54,6 +54,9 @@ class StuckPredictor:
     def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
         return FakePredictor([model], 1).load(model, label_space)
 
+    def images_digest(self, dataset: str, names: Sequence[str]) -> str:
+        return FakePredictor([], 1).images_digest(dataset, names)
+
     def predict(
         self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
     ) -> Iterator[Predictions]:

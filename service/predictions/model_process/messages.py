@@ -32,9 +32,21 @@ def read_model_info(message: Message) -> ModelInfo:
     if message.header.get("kind") != "loaded" or not isinstance(raw, dict) or raw.keys() != set(names):
         raise ProtocolError("Expected the description of a model.")
     values = {name: _text(raw[name], MAX_INFO_TEXT) for name in names}
-    if not re.fullmatch(r"[0-9a-f]{64}", values["weights_sha256"]):
-        raise ProtocolError("Expected a SHA-256 of the weights.")
+    _check_digest(values["weights_sha256"])
     return ModelInfo(**values)
+
+
+def images_message(digest: str) -> Message:
+    """Return the response with the digest of images."""
+    return Message({"kind": "images", "digest": digest})
+
+
+def read_images_digest(message: Message) -> str:
+    """Return the digest of images; raise ProtocolError for any other response."""
+    digest = message.header.get("digest")
+    if message.header.get("kind") != "images":
+        raise ProtocolError("Expected the digest of images.")
+    return _check_digest(digest)
 
 
 def check_ready(message: Message) -> None:
@@ -111,6 +123,12 @@ def read_gpu_memory(message: Message) -> Mapping[str, tuple[int, int]]:
             raise ProtocolError("Expected used and total bytes of a GPU.")
         memory[device] = (sizes[0], sizes[1])
     return memory
+
+
+def _check_digest(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ProtocolError("Expected a SHA-256.")
+    return value
 
 
 def _violation(raw: Any) -> Violation:

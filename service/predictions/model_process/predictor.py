@@ -21,6 +21,7 @@ from service.predictions.model_process.messages import (
     raise_error,
     read_batch,
     read_gpu_memory,
+    read_images_digest,
     read_model_info,
 )
 from service.predictions.model_process.process import KillReason, ModelProcess, ProcessEnded
@@ -91,6 +92,20 @@ class ProcessPredictor:
             return self._load(model, label_space)
         except ProcessEnded as ended:
             raise self._load_error(model, ended) from ended
+
+    def images_digest(self, dataset: str, names: Sequence[str]) -> str:
+        """Return a digest of images and their order, which changes if an image is replaced.
+
+        Raises:
+            WorkerLost: The process ended, or listing the images took too long.
+        """
+        request: dict[str, object] = {"command": "images", "dataset": dataset, "names": list(names)}
+        try:
+            return self._request(self._ensure_process(), request, read_images_digest, self._limits.batch_seconds)
+        except ProcessEnded as ended:
+            if ended.kill_reason is KillReason.INTERRUPTED:
+                raise Interrupted from ended
+            raise WorkerLost(f"The process that lists the images of {dataset} ended: {ended!s}.") from ended
 
     def predict(
         self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None

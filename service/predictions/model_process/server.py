@@ -8,7 +8,12 @@ import structlog
 from errata.errors import ErrataError
 
 from service.domain import LabelSpace, Predictions, parse_class_lines
-from service.predictions.model_process.messages import batch_message, error_message, model_info_message
+from service.predictions.model_process.messages import (
+    batch_message,
+    error_message,
+    images_message,
+    model_info_message,
+)
 from service.predictions.model_process.protocol import MAX_REQUEST, Message, read_message, write_message
 from service.predictions.models.torch_predictor import TorchPredictor
 
@@ -17,7 +22,7 @@ _log = structlog.get_logger()
 
 
 class Server:
-    """Serves the commands `load`, `predict`, `next`, and `stop` over a pair of pipes."""
+    """Serves the commands `load`, `images`, `predict`, `next`, and `stop` over a pair of pipes."""
 
     def __init__(
         self, predictor: TorchPredictor, requests: BinaryIO, responses: BinaryIO, gpu_memory: GpuMemory
@@ -60,6 +65,8 @@ class Server:
                 structlog.contextvars.clear_contextvars()
                 structlog.contextvars.bind_contextvars(**context)
                 return model_info_message(self._predictor.load(model, self._label_space_of(classes)))
+            case {"command": "images", "dataset": str(dataset), "names": list(names)}:
+                return images_message(self._predictor.images_digest(dataset, names))
             case {"command": "predict", "model": str(model), "dataset": str(dataset), "names": list(names)}:
                 label_space = self._label_space_of(header.get("classes"))
                 self._batches = self._predictor.predict(model, dataset, names, label_space)

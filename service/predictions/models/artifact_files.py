@@ -65,10 +65,9 @@ def choose_files(model: str, files: Sequence[ArtifactFile], remedy: str) -> list
         UnsupportedFormat: There is no file that can be loaded without running code.
     """
     files = [file for file in files if _NAME.fullmatch(file.name)]
-    by_name = {file.name: file for file in files}
-    predictions = [by_name[name] for name in PREDICTIONS if name in by_name]
-    if predictions:
-        return predictions[:1]
+    for name in PREDICTIONS:
+        if predictions := [file for file in files if file.name == name]:
+            return [_only(model, predictions)]
     metadata = [file for file in files if file.name in METADATA and (file.size or 0) <= MAX_METADATA_BYTES]
     processors = [file for file in files if file.name == PREPROCESSOR and (file.size or 0) <= MAX_METADATA_BYTES]
     weights = [file for file in files if file.path.endswith(".safetensors")]
@@ -79,10 +78,21 @@ def choose_files(model: str, files: Sequence[ArtifactFile], remedy: str) -> list
     if len(graphs) == 1:
         data = [file for file in files if file.path.endswith((".data", ".onnx_data"))]
         return [graphs[0], *_siblings(data, graphs[0]), *_siblings(metadata, graphs[0])]
-    names = ", ".join(sorted(by_name)[:12]) or "none"
+    names = ", ".join(sorted({file.name for file in files})[:12]) or "none"
     raise UnsupportedFormat(
         f"{model}: No file of the version can be loaded without running code: {names:.300}. {remedy}"
     )
+
+
+def _only(model: str, files: Sequence[ArtifactFile]) -> ArtifactFile:
+    """Return the only file, or else the only one outside folders; raise UnsupportedFormat if there is none."""
+    candidates = files if len(files) == 1 else [file for file in files if file.folder == PurePosixPath(".")]
+    if len(candidates) != 1:
+        paths = ", ".join(sorted(file.path for file in files)[:12])
+        raise UnsupportedFormat(
+            f"{model}: The version has several predictions files: {paths:.300}. Log one, or put one outside folders."
+        )
+    return candidates[0]
 
 
 def load_files(model: str, name: str, architecture: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel:

@@ -58,7 +58,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
     check_outputs(model, count_outputs(state, module, classes.num_outputs), classes)
     load_weights(model, module, state)
     preprocessing = timm_preprocessing(model, transform_config(config))
-    return build_model(model, architecture, module, classes.num_outputs, preprocessing, classes)
+    return build_model(model, architecture, module, classes.num_outputs, preprocessing, classes, settings=arguments)
 
 
 def _download(model: str, repository: str, name: str, revision: str | None) -> Path:

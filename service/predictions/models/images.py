@@ -1,10 +1,12 @@
 """Images of a data set, opened by name. Damaged images raise one error."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 
+from errata.errors import ImagesMissing
 from PIL import Image, UnidentifiedImageError
 
 from service.image_formats import FORMATS
@@ -28,6 +30,13 @@ class ImageFolder:
     def locations(self) -> Mapping[str, ImageLocation]:
         """Return the location of each image by its names; raise ImagesMissing if there are none."""
         return find_images(self._path)
+
+    def version(self, name: str) -> str:
+        """Return a text that identifies an image and its current state; empty if the image is missing."""
+        with suppress(ImagesMissing, OSError):
+            if (location := self.locations.get(name)) is not None:
+                return location.version()
+        return ""
 
     def open(self, name: str) -> Image.Image:
         """Return an image in RGB; raise UnreadableImage if it is missing, too large, or damaged."""

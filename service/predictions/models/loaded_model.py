@@ -1,8 +1,10 @@
 """A model that is ready to run: its module, its preprocessing, and its description."""
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from errata.errors import ModelRefused
@@ -32,6 +34,7 @@ def build_model(
     preprocessing: Preprocessing,
     classes: OutputClasses,
     digest: str = "",
+    settings: Mapping[str, Any] | None = None,
 ) -> LoadedModel:
     """Create a model from its parts.
 
@@ -43,12 +46,16 @@ def build_model(
         preprocessing: The model's own transform.
         classes: The classes of the outputs.
         digest: SHA-256 of the weights; empty: computed from the module.
+        settings: JSON settings that change what the weights compute, such as the activation function.
 
     Raises:
         ModelRefused: The outputs do not match the classes.
     """
     check_outputs(model, outputs, classes)
     transform = preprocessing.description + classes.description
+    if settings:
+        content = json.dumps(settings, sort_keys=True)
+        transform += f", settings of the architecture {hashlib.sha256(content.encode()).hexdigest()[:16]}"
     info = ModelInfo(model, architecture, digest or weights_digest(module), transform)
     sequence = torch.nn.Sequential(preprocessing.batch, module)
     if classes.mapping is not None:

@@ -94,16 +94,24 @@ def _describe_graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> 
         )
     if output_shape and output_shape[1] is not None:
         check_output_count(model, output_shape[1])
-    last_nodes = [node for node in proto.graph.node if outputs[0].name in node.output]
     return OnnxGraph(
         input_name=inputs[0].name,
         output_name=outputs[0].name,
         batch=input_shape[0],
         is_half=input_type == onnx.TensorProto.FLOAT16,
-        ends_with_softmax=bool(last_nodes) and last_nodes[0].op_type == "Softmax",
+        ends_with_softmax=_ends_with_softmax(proto.graph),
         parameters=sum(_size(tensor) for tensor in (*tensors, *_find_messages(proto, onnx.SparseTensorProto))),
         sha256=sha256,
     )
+
+
+def _ends_with_softmax(graph: Any) -> bool:
+    """Return whether the last node is a Softmax, apart from nodes that only copy or convert its values."""
+    nodes = {name: node for node in graph.node for name in node.output}
+    node = nodes.pop(graph.output[0].name, None)
+    while node is not None and node.op_type in ("Identity", "Cast") and len(node.input) == 1:
+        node = nodes.pop(node.input[0], None)  # each node once: a damaged graph can have a cycle
+    return node is not None and node.op_type == "Softmax"
 
 
 def _read_proto(path: Path, model: str) -> Any:

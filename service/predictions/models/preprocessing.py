@@ -69,7 +69,12 @@ def timm_preprocessing(model: str, config: Mapping[str, Any]) -> Preprocessing:
 
     def single(image: Image.Image) -> torch.Tensor:
         check_resized(image, shorter_side)
-        return torch.as_tensor(transform(image))
+        try:
+            return torch.as_tensor(transform(image))
+        except ValueError as error:  # a very elongated image has no pixels left
+            raise UnreadableImage(
+                f"The image has {image.width} x {image.height} pixels, and cannot be resized: {error!s:.120}."
+            ) from error
 
     mean, std = tuple(data_config["mean"]), tuple(data_config["std"])
     description = (

@@ -1,5 +1,7 @@
 """The torch predictor: loads a model from its source and runs it on images, batch by batch."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from service.predictions.models.sources import SOURCES
 from service.prefetch import prefetch
 from service.taxonomy.imagenet_1k import imagenet_1k
 
+MODEL_SUFFIXES = (".onnx", ".pth", ".safetensors")
 MAX_LOGGED = 10  # maximum number of unreadable images that one call logs by name
 _log = structlog.get_logger()
 
@@ -82,6 +85,12 @@ class TorchPredictor:
             InvalidSetting: The device does not exist.
         """
         return self._activate(model, label_space).loaded.info
+
+    def images_digest(self, dataset: str, names: Sequence[str]) -> str:
+        """Return the SHA-256 of images: their order, names, locations, sizes, and times."""
+        source = self._images.get(dataset)
+        states = [[name, source.version(name) if source is not None else ""] for name in names]
+        return hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
     def predict(
         self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
@@ -150,14 +159,18 @@ class TorchPredictor:
 
 
 def _fingerprint(model_id: ModelId, policy: ModelPolicy) -> tuple[object, ...]:
-    """Return the names, sizes, times, and inodes of a model's weights and JSON files in the operator's folder."""
+    """Return the names, sizes, times, and inodes of a model's files in the operator's folder.
+
+    A graph can have weights in files of any name, so all files beside it count, except other models.
+    """
     if model_id.source not in FOLDER_SOURCES or policy.folder is None:
         return ()
     path = policy.folder / model_id.rest.partition("#")[0]
     entries = []
     try:
         for file in path.parent.iterdir():
-            if file.name.startswith(path.stem) or file.suffix == ".json":
+            is_external = model_id.source == "onnx" and file.suffix not in MODEL_SUFFIXES
+            if file.name.startswith(path.stem) or file.suffix == ".json" or is_external:
                 stat = file.stat()
                 entries.append((file.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
     except OSError:

@@ -95,7 +95,7 @@ def load_folder(
     with _refusing(model, "The model does not run on a preprocessed image"), torch.inference_mode():
         outputs = int(module(processor.example[None]).shape[1])
     architecture = str(raw["architectures"][0])
-    return build_model(model, architecture, module, outputs, processor.preprocessing, classes)
+    return build_model(model, architecture, module, outputs, processor.preprocessing, classes, settings=raw)
 
 
 def _create_config(model: str, raw: dict[str, Any]) -> PreTrainedConfig:

@@ -24,6 +24,7 @@ from service.jobs.worker import Drain, Worker
 
 IMAGENET = JobSpec("timm:m", "demo", "e" * 64, "i" * 64, total=10, shard_size=4, runtime="timm 1.0")
 OWN = JobSpec("timm:m", "demo", "e" * 64, "i" * 64, total=10, shard_size=4, runtime="timm 1.0", classes="c" * 64)
+IMAGES = "d" * 64  # the digest of a shard's images
 INFO = ModelInfo("timm:m", "net", "0" * 64, "none")
 LINES = ['["a","apple"]', '["b","pear"]', '["c","plum"]']
 FRUIT = parse_class_lines("fruit", LINES)
@@ -33,12 +34,11 @@ def test_the_keys_of_jobs_on_imagenet_stay_those_of_earlier_versions() -> None:
     """The values of the version before label spaces."""
     assert IMAGENET.computation == "a89f3a5e69adc1e56b010fd583ab399aa69517f2466853be0b5fd5e8eb12155e"
     assert IMAGENET.dedupe_key == "c660f1c93c31d841195c1bac40f426175c5e3e1b34cab4bbdbb3795b60c3afa9"
-    assert IMAGENET.shard_result_key(2, INFO) == "33e2296d520072faecb48c43e2d0124966db22beeab1a95dadca06881ecae1a6"
 
 
 def test_predictions_for_other_classes_have_other_keys() -> None:
     assert OWN.computation != IMAGENET.computation
-    assert OWN.shard_result_key(2, INFO) != IMAGENET.shard_result_key(2, INFO)
+    assert OWN.shard_result_key(INFO, IMAGES) != IMAGENET.shard_result_key(INFO, IMAGES)
 
 
 def test_versions_that_know_only_imagenet_refuse_jobs_with_other_classes() -> None:
@@ -86,6 +86,9 @@ class RecordingPredictor:
         self.label_spaces.append(label_space)
         return INFO
 
+    def images_digest(self, dataset: str, names: Sequence[str]) -> str:
+        return IMAGES
+
     def predict(
         self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
     ) -> Iterator[Predictions]:
@@ -117,10 +120,10 @@ def test_a_worker_predicts_the_classes_of_its_job() -> None:
     assert first is second
     assert first is not None
     assert first.ids == ("a", "b", "c")
-    cached = store.cached_shard_result(OWN.shard_result_key(0, INFO))
+    cached = store.cached_shard_result(OWN.shard_result_key(INFO, IMAGES))
     assert cached is not None
     assert cached.predictions.top1.tolist() == [2] * 4
-    assert store.cached_shard_result(IMAGENET.shard_result_key(0, INFO)) is None
+    assert store.cached_shard_result(IMAGENET.shard_result_key(INFO, IMAGES)) is None
 
 
 def test_a_job_on_imagenet_has_no_label_space() -> None:

@@ -55,10 +55,14 @@ class FakePredictor:
         self._size = size
         self._skip = skip
         self.calls: list[tuple[str, str, tuple[str, ...]]] = []
+        self.images_version = 1
 
     def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
         self._load()
         return INFO
+
+    def images_digest(self, dataset: str, names: Sequence[str]) -> str:
+        return f"{dataset} {self.images_version} {names}"
 
     def predict(
         self, model: str, dataset: str, names: Sequence[str], label_space: LabelSpace | None = None
@@ -442,6 +446,18 @@ def test_the_same_weights_on_the_same_images_predict_once(backend: Backend) -> N
     assert predictor.calls == []
     assert backend.shard_state(0) is State.SUCCEEDED
     assert backend.store.shard_results(again)[0].predictions.top1.tolist() == [0, 1, 2, 3]
+
+
+def test_images_that_were_replaced_are_predicted_again(backend: Backend) -> None:
+    """The images of two data sets, such as ImageNet and ImageNet-C, can have the same names too."""
+    backend.run(0, FakePredictor())
+    backend.job = submit_again(backend, fresh=False)
+    predictor = FakePredictor()
+    predictor.images_version = 2
+
+    backend.run(0, predictor)
+
+    assert len(predictor.calls) == 1
 
 
 def test_a_fresh_job_ignores_cached_predictions(backend: Backend) -> None:

@@ -7,8 +7,10 @@ from errata.errors import InvalidModelId, ModelRefused
 
 from service.predictions.model_id import HUB_SOURCES, SOURCES, parse_model_id
 from service.predictions.model_policy import ModelPolicy
+from service.predictions.registry_http import RegistryAddress
 
 COMMIT = "a" * 40
+REGISTRIES = (RegistryAddress("prod", "https://mlflow"), RegistryAddress("wb", "https://wandb", kind="wandb"))
 
 
 @pytest.mark.parametrize(
@@ -25,16 +27,23 @@ COMMIT = "a" * 40
         (["hf:org/x"], f"hf-onnx:org/x@{COMMIT}#onnx/model.onnx"),
         (["hf-onnx:org/x"], f"hf-onnx:org/x@{COMMIT}#onnx/model.onnx"),
         (["wandb:team/*"], "wandb:team/project/x:v3"),
+        (["wandb:team/*"], "wandb://wb/team/project/x:v3@" + "a" * 32),  # as `pin_model` returns it
+        (["wandb://wb/team/*"], "wandb:team/project/x:latest"),  # in the only registry
+        (["mlflow:models:/resnet*"], "mlflow:models://prod/resnet50/7"),
+        (["mlflow:models://prod/resnet*"], "mlflow:models:/resnet50@champion"),
         (["torchvision:resnet50/IMAGENET1K_V?"], "torchvision:resnet50/IMAGENET1K_V2"),
     ],
 )
 def test_a_model_that_a_pattern_matches_is_allowed(patterns: list[str], model: str) -> None:
-    ModelPolicy(sources=patterns).check(parse_model_id(model))
+    ModelPolicy(sources=patterns, registries=REGISTRIES).check(parse_model_id(model))
 
 
 @pytest.mark.parametrize(
     ("patterns", "model"),
     [
+        (["wandb:team/*"], "wandb://wb/evil/team/x:v3"),
+        (["mlflow:models://prod/*"], "mlflow:models://other/resnet50/7"),
+        (["wandb://other/*"], "wandb:team/project/x:v3"),
         ([], "timm:resnet50"),
         (["timm:resnet"], "timm:resnet50"),  # the whole of it must match
         (["resnet50"], "timm:resnet50"),
@@ -49,7 +58,7 @@ def test_a_model_that_a_pattern_matches_is_allowed(patterns: list[str], model: s
 )
 def test_a_model_that_no_pattern_matches_is_rejected(patterns: list[str], model: str) -> None:
     with pytest.raises(InvalidModelId, match="ERRATA_MODEL_SOURCES") as caught:
-        ModelPolicy(sources=patterns).check(parse_model_id(model))
+        ModelPolicy(sources=patterns, registries=REGISTRIES).check(parse_model_id(model))
     assert [violation.field for violation in caught.value.violations] == ["model"]
 
 

@@ -14,10 +14,12 @@ from service.predictions.model_process.messages import (
     batch_message,
     check_ready,
     error_message,
+    images_message,
     model_info_message,
     raise_error,
     read_batch,
     read_gpu_memory,
+    read_images_digest,
     read_model_info,
 )
 from service.predictions.model_process.protocol import Message, ProtocolError
@@ -33,6 +35,10 @@ def kinds(kind: type[ErrataError]) -> Iterator[type[ErrataError]]:
 
 def test_a_description_arrives_as_it_was_sent() -> None:
     assert read_model_info(model_info_message(INFO)) == INFO
+
+
+def test_a_digest_of_images_arrives_as_it_was_sent() -> None:
+    assert read_images_digest(images_message("ab" * 32)) == "ab" * 32
 
 
 def test_a_batch_arrives_as_it_was_sent() -> None:
@@ -90,6 +96,9 @@ DESCRIPTION = asdict(INFO)
         (read_model_info, {"kind": "loaded", "info": DESCRIPTION | {"transform": "x" * 20_001}}, b""),
         (read_model_info, {"kind": "loaded", "info": DESCRIPTION | {"weights_sha256": "../../etc"}}, b""),
         (check_ready, {"kind": "loaded"}, b""),
+        (read_images_digest, {"kind": "ready", "digest": "ab" * 32}, b""),
+        (read_images_digest, {"kind": "images", "digest": "../etc"}, b""),
+        (read_images_digest, {"kind": "images"}, b""),
         (lambda message: read_batch(2, 1000, message), {"kind": "batch"}, b""),
         (lambda message: read_batch(2, 1000, message), {"kind": "batch"}, b"\0" * 7),
         (lambda message: read_batch(2, 1000, message), {"kind": "batch"}, b"\0" * 12),

@@ -58,6 +58,23 @@ def test_a_version_without_one_safe_model_is_refused(paths: Sequence[str]) -> No
         chosen(*paths)
 
 
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["train/predictions.csv", "predictions.csv", "val/predictions.csv"], "predictions.csv"),
+        (["train/predictions.csv", "model.onnx"], "train/predictions.csv"),
+        (["train/predictions.parquet", "val/predictions.parquet", "predictions.csv"], "predictions.csv"),
+    ],
+)
+def test_predictions_outside_folders_are_chosen(paths: Sequence[str], expected: str) -> None:
+    assert chosen(*paths) == chosen(*reversed(paths)) == [expected]
+
+
+def test_several_predictions_in_folders_are_refused() -> None:
+    with pytest.raises(UnsupportedFormat, match=r"several predictions files: a/predictions.csv, b/predictions.csv\."):
+        chosen("b/predictions.csv", "a/predictions.csv", "model.onnx")
+
+
 def test_huge_metadata_is_not_downloaded() -> None:
     files = [ArtifactFile("model.safetensors", 1), ArtifactFile("config.json", MAX_METADATA_BYTES + 1)]
 

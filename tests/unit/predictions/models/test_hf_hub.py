@@ -70,6 +70,17 @@ def test_a_cached_commit_is_loaded_without_the_hub(
     assert source.load("org/small@" + "a" * 40, ModelPolicy(), imagenet_1k()).info == first.info
 
 
+def test_other_arguments_with_the_same_weights_have_another_description(hub: FakeHub) -> None:
+    """Otherwise the cached predictions of the first model would be used."""
+    first = source.load("org/small", ModelPolicy(), imagenet_1k()).info
+    config = json.dumps(CONFIG | {"model_args": {"act_layer": "relu"}}).encode()
+    hub.repositories["org/other"] = hub.repositories["org/small"] | {"config.json": config}
+
+    second = source.load("org/other", ModelPolicy(), imagenet_1k()).info
+
+    assert (second.weights_sha256, second.transform != first.transform) == (first.weights_sha256, True)
+
+
 def test_weights_over_the_cap_are_never_fetched(hub: FakeHub) -> None:
     with pytest.raises(ModelRefused, match="at most 1,000 bytes"):
         source.load("org/small", ModelPolicy(max_download_bytes=1000), imagenet_1k())

@@ -33,8 +33,10 @@ def graph(outputs: int = 1000, batch: object = "N", last: str = "", domain: str 
         helper.make_node("Flatten", ["pooled"], ["flat"]),
         helper.make_node("MatMul", ["flat", "w"], ["y" if not last else "scores"]),
     ]
-    if last:
-        nodes.append(helper.make_node(last, ["scores"], ["y"], domain=domain))
+    names = ["scores", *(f"after {number}" for number in range(len(last.split()) - 1)), "y"]
+    for number, operator in enumerate(last.split()):
+        to = {"to": kind} if operator == "Cast" else {}
+        nodes.append(helper.make_node(operator, [names[number]], [names[number + 1]], domain=domain, **to))
     proto = helper.make_graph(
         nodes,
         "tiny",
@@ -166,8 +168,9 @@ def test_custom_operators_are_rejected_by_name(folder, policy, domain) -> None:
         source.load("tiny.onnx", policy, imagenet_1k())
 
 
-def test_probabilities_are_not_softmaxed_twice(folder, policy) -> None:
-    store(folder, graph(last="Softmax"))
+@pytest.mark.parametrize("last", ["Softmax", "Softmax Identity", "Softmax Cast Identity"])
+def test_probabilities_are_not_softmaxed_twice(folder, policy, last) -> None:
+    store(folder, graph(last=last))
     loaded = source.load("tiny.onnx", policy, imagenet_1k())
 
     result = loaded.module(red(loaded)).softmax(dim=1)

@@ -50,6 +50,13 @@ def test_torchvisions_transform_in_two_steps_equals_the_original(image: Image.Im
     torch.testing.assert_close(result, own(image), rtol=0, atol=1e-5)
 
 
+def test_an_image_without_pixels_after_the_resize_is_unreadable() -> None:
+    prepared = timm_preprocessing("m", CONFIG | {"crop_mode": "border", "input_size": (3, 32, 32)})
+
+    with pytest.raises(UnreadableImage, match="500 x 5 pixels, and cannot be resized"):
+        prepared.single(Image.new("RGB", (500, 5)))
+
+
 def test_each_channel_is_normalized_separately() -> None:
     pixels = torch.tensor([255, 0, 51], dtype=torch.uint8).view(1, 3, 1, 1)
 

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from errata.errors import ImagesMissing, InvalidModelId, InvalidSetting, ModelRefused
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from safetensors.torch import save_file
 from structlog.testing import capture_logs
@@ -193,3 +195,50 @@ def test_a_replaced_file_is_loaded_again(folder: Path, policy: ModelPolicy, stat
 
     second = predictor.load(f"file:replaced.safetensors#{SMALL}")
     assert second.weights_sha256 != first.weights_sha256
+
+
+def test_replaced_weights_beside_a_graph_are_loaded_again(folder: Path, policy: ModelPolicy) -> None:
+    """MLflow writes external data with a random name."""
+    predictor = TorchPredictor({}, policy, 20, threads=1, device="cpu")
+    weights = folder / "4f3a.data"
+    save_linear_graph(folder / "tiny.onnx", weights.name, value=1)
+    first = predictor.load("onnx:tiny.onnx")
+    assert predictor.load("onnx:tiny.onnx") is first
+
+    weights.write_bytes(np.full(3000, 2, dtype=np.float32).tobytes())
+
+    assert predictor.load("onnx:tiny.onnx").weights_sha256 != first.weights_sha256
+
+
+def save_linear_graph(path: Path, weights: str, value: float) -> None:
+    """Save a graph whose weights are in another file."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["y"]),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1000])]
+    matrix = numpy_helper.from_array(np.full((3, 1000), value, dtype=np.float32), "w")
+    proto = helper.make_graph(nodes, "tiny", inputs, outputs, [matrix])
+    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save_model(model, path, save_as_external_data=True, location=weights, size_threshold=0)
+    config = {"input_size": [3, 8, 8], "mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear", "crop_pct": 1}
+    path.with_name("config.json").write_text(json.dumps(config))
+
+
+def test_the_digest_of_images_changes_with_each_of_them(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"{name}.png")
+    copy = shutil.copytree(tmp_path, tmp_path / "copy")
+
+    def digest(folder: Path, *names: str) -> str:
+        return TorchPredictor({"demo": folder}, ModelPolicy(), 4, threads=1, device="cpu").images_digest("demo", names)
+
+    first = digest(tmp_path, "a.png", "b.png")
+    assert digest(tmp_path, "a.png", "b.png") == first
+    others = [digest(tmp_path, "b.png", "a.png"), digest(tmp_path, "a.png"), digest(copy, "a.png", "b.png")]
+    others += [digest(tmp_path, "a.png", "missing.png"), digest(tmp_path / "missing", "a.png", "b.png")]
+    Image.new("RGB", (9, 8)).save(tmp_path / "b.png")
+    others.append(digest(tmp_path, "a.png", "b.png"))
+    assert len({first, *others}) == 1 + len(others)
