@@ -94,11 +94,16 @@ def find_base(stores: Stores, dataset: str, base: str) -> Bundle:
             bundle that these reviews corrected.
     """
     bundle = stores.evidence.find(dataset, base)
+    seen = {bundle.digest}
     while not base and bundle.manifest.reviews is not None:
         try:
-            bundle = stores.evidence.find(dataset, bundle.manifest.base)
+            corrected = stores.evidence.find(dataset, bundle.manifest.base)
         except EvidenceNotFound:
             break  # the base was never published, and this process does not have it
+        if corrected.digest in seen:
+            break  # the reviews of a later version restored the labels of an earlier one
+        bundle = corrected
+        seen.add(bundle.digest)
     return bundle
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 from errata.errors import ErrataError, InvalidRequest, InvalidRow, TooLarge, Violation
 
@@ -16,7 +16,6 @@ from service.storage import CHUNK, Readable
 
 MAX_IMPORT_LINES = 250_000  # about 500 MB of memory
 MAX_VIOLATIONS = 10  # lines that an error lists
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(minutes=5)  # how far an imported review may be in the future; until then, it counts as newest
 RECORDS_PER_WRITE = 64  # open files
 
@@ -137,10 +136,8 @@ class _Reader:
         fields = {name: getattr(review, name) for name in names}
         request = ReviewRequest(**fields, reviewer=review.reviewer, prefer_ids=True)  # exported classes are IDs
         check_texts(request)
-        if not EARLIEST <= review.time <= self._latest:
-            raise InvalidRequest(
-                f"The time {review.time.isoformat()} is before 1970 or in the future. Correct it.", field="time"
-            )
+        if review.time > self._latest:
+            raise InvalidRequest(f"The time {review.time.isoformat()} is in the future. Correct it.", field="time")
         base = self._bundles.get(review.evidence)
         draft = replace(
             review,

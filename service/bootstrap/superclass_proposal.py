@@ -61,6 +61,12 @@ class SuperclassProposal:
         """
         space = self.label_space
         names = [list(space.superclasses.names_of(class_)) for class_ in range(space.num_classes)]
+        if unsafe := next((name for name in space.superclasses.ids if ";" in name), ""):
+            raise InvalidEvidence(
+                f"The superclass {unsafe!r:.60} contains a semicolon, which separates superclasses in the file. Rename "
+                "it in the file of classes.",
+                field="superclasses",
+            )
         for name, classes in self.superclasses:
             for class_ in classes:
                 names[class_].append(name)

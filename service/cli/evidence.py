@@ -36,7 +36,7 @@ from service.cli.bundle_paths import SHORT_DIGEST, BundlePaths
 from service.cli.dataset_options import FILE, dataset_options
 from service.evidence.agreement import agreement_to_plain
 from service.evidence.bundle import Bundle, open_bundle
-from service.evidence.manifest import folder_of, is_bundle, read_manifest
+from service.evidence.manifest import LABEL_SPACE, MANIFEST, folder_of, is_bundle, read_manifest
 from service.report.agreement_view import agreement_view
 from service.settings import read_settings
 
@@ -110,6 +110,12 @@ def build(
     _check_source(dataset, base, reviews, inputs)
     if output.exists() and not is_bundle(output) and not _is_empty(output):
         raise InvalidEvidence(f"{output} exists and is not a bundle. Choose another folder.", field="output")
+    if output.exists() and (other := _other_files(output)):
+        raise InvalidEvidence(
+            f"{output} has other files than the bundle: {', '.join(other):.200}. Move them, or choose another folder: "
+            "the bundle replaces the folder.",
+            field="output",
+        )
     settings = read_settings()
     paths = BundlePaths(settings.data_dir)
     try:
@@ -244,6 +250,16 @@ def _find(bundle: str) -> Path:
         if published := find_published(evidence_id(bundle), settings):
             return published
         raise
+
+
+def _other_files(folder: Path) -> list[str]:
+    """Return the entries of a bundle's folder that are not part of the bundle."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    try:
+        files = {MANIFEST, *read_manifest(folder).files}
+    except InvalidEvidence:  # damaged, or of another version
+        files = {MANIFEST, LABEL_SPACE, *(name for name in names if name.endswith(".npy"))}
+    return [name for name in names if name not in files]
 
 
 @contextmanager

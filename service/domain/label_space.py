@@ -115,6 +115,11 @@ class LabelSpace:
         return tuple(distinct), np.array([index_of[name] for name in self.names], dtype=np.int16)
 
     @cached_property
+    def bracketed_texts(self) -> frozenset[str]:
+        """The normalized IDs, names, and synonyms in brackets, such as "(none)". In a file, they look like lists."""
+        return frozenset(text for text in self._by_normalized_text if text[:1] + text[-1:] in ("()", "[]", "{}"))
+
+    @cached_property
     def _overlapping(self) -> frozenset[tuple[int, int]]:
         return frozenset((first, second) for first, second in self.overlaps.as_array().tolist())
 

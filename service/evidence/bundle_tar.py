@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from errata.errors import InvalidEvidence, Unavailable
 
 from service.evidence.build import verify_evidence, write_bundle
 from service.evidence.build_inputs import is_dataset_name
-from service.evidence.bundle import open_bundle
+from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.input_files import MAX_NAME, text_problem
 from service.evidence.manifest import LABEL_SPACE, MANIFEST, read_manifest
 from service.evidence.relabeled import inputs_of
@@ -56,10 +57,8 @@ def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
             raise InvalidEvidence(f"The bundle has the invalid data set name {dataset!r:.80}.", field="dataset")
         problems = verify_evidence(uploaded)
         bundle = open_bundle(uploaded)
-        if not problems and (bundle.rows[1:] <= bundle.rows[:-1]).any():
-            problems.append("rows: expected ascending numbers")
         if not problems:
-            problems += _name_problems(bundle.image_names)
+            problems += [*_array_problems(bundle), *_name_problems(bundle.image_names)]
         if not problems and write_bundle(inputs_of(bundle), written) != bundle.digest:
             problems.append("digest: the bundle has content that its manifest does not describe")
     except InvalidEvidence as error:
@@ -72,6 +71,21 @@ def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
     if problems:
         raise InvalidEvidence(f"Invalid bundle: {'; '.join(problems)[:500]}. Build it again.", field="content")
     return written
+
+
+def _array_problems(bundle: Bundle) -> list[str]:
+    """Return the problems of arrays that a build never writes, although all values are in range."""
+    evidence = bundle.evidence
+    pairs = np.zeros((0, 2), dtype=np.int16) if bundle.pairs is None else bundle.pairs.classes
+    labels = np.column_stack([evidence.labels.samples, evidence.labels.classes])
+    problems = {
+        "rows: expected ascending numbers": (bundle.rows[1:] <= bundle.rows[:-1]).any(),
+        "problematic: no image is evaluated": evidence.problematic.all(),
+        "label_classes: an image has a label twice": len(np.unique(labels, axis=0)) < len(labels),
+        "pair_classes: expected the lower class first": (pairs[:, 0] >= pairs[:, 1]).any(),
+        "pair_classes: a pair occurs twice": len(np.unique(pairs, axis=0)) < len(pairs),
+    }
+    return [problem for problem, is_present in problems.items() if is_present]
 
 
 def _name_problems(names: Sequence[str]) -> list[str]:

@@ -66,6 +66,10 @@ class Problems:
             text = description if isinstance(description, str) else description()
             self._violations.append(Violation(field, text, line))
 
+    def place(self, line: int) -> str:
+        """Return the place of another row for a description, such as "on line 7" or "in row 7"."""
+        return f"{'on' if self._unit == 'line' else 'in'} {self._unit} {line}"
+
     def check(self) -> None:
         """Raise InvalidEvidence if there are problems; `violations` has the lines."""
         if not self._violations:
@@ -140,11 +144,16 @@ def csv_rows(
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: dict[str, int] = {}
     width, line = 0, 1
+    empty_line = 0  # the first of the last rows, if these have only empty values
     try:
         for row in reader:
             start, line = line, reader.line_num + 1
             if not any(row):
+                empty_line = empty_line or (start if row and width else 0)
                 continue
+            if empty_line:  # spreadsheets write such rows at the end, but here the row of a class or image is missing
+                yield empty_line, dict.fromkeys(header, "")
+                empty_line = 0
             if not width:
                 header, width = find_columns([name.strip() for name in row], source, columns, required), len(row)
                 continue

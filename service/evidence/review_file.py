@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from service.evidence.bundle import Bundle
 from service.evidence.input_files import Problems, decode, read_content, to_unique_dict
 
 MAX_BYTES = 256 << 20
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _FIELDS = {field.name for field in fields(Review)}
 _REQUIRED = ("image", "reviewer", "time")
 _TEXTS = ("id", "dataset", "image", "evidence", "reviewer", "time", "reason", "comment", "undoes")
@@ -78,6 +79,8 @@ def parse_review(line: str | bytes, bundle: Bundle) -> Review:
         raise InvalidRequest(
             f"The time {raw['time']!r:.40} has no zone. Write a time such as 2026-01-31T12:00:00+00:00.", field="time"
         )
+    if not EARLIEST <= time <= LATEST:
+        raise InvalidRequest(f"The time {raw['time']!r:.40} is before 1970 or after 9998. Correct it.", field="time")
     values = raw | {name: tuple(raw[name]) for name in _LISTS}
     values["id"] = raw["id"] or hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:32]
     return Review(**values | {"time": time, "dataset": bundle.dataset, "evidence": raw["evidence"] or bundle.digest})

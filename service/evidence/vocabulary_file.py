@@ -37,7 +37,9 @@ def read_vocabulary(path: Path, label_space: LabelSpace) -> tuple[VocabularyText
         if text_error := text_problem("text", text, MAX_TEXT) or names.class_problem(text):
             problems.add("text", text_error, line)
         elif (first := line_of.setdefault(normalize(text), line)) != line:
-            problems.add("text", f"duplicate text {text!r:.60}, also on line {first}; write one row per text", line)
+            problems.add(
+                "text", f"duplicate text {text!r:.60}, also {problems.place(first)}; write one row per text", line
+            )
         near, near_problems = names.parse_near(row["near"])
         for problem in near_problems:
             problems.add("near", problem, line)

@@ -272,6 +272,20 @@ def test_own_classes_are_built_shown_and_verified(errata: Errata, tmp_path: Path
         assert f"local file {name}.csv" in shown.stdout
 
 
+def test_a_folder_with_other_files_is_not_replaced(errata: Errata, tmp_path: Path, products: tuple[str, ...]) -> None:
+    bundle = tmp_path / "bundle"
+    errata("evidence", "build", *products, "--output", str(bundle))
+    (bundle / "notes.txt").write_text("mine")
+
+    done = errata("evidence", "build", *products, "--output", str(bundle))
+
+    assert done.returncode == 2
+    assert "has other files than the bundle: notes.txt. Move them" in " ".join(done.stderr.split())
+    assert (bundle / "notes.txt").read_text() == "mine"
+    (bundle / "notes.txt").unlink()
+    assert errata("evidence", "build", *products, "--output", str(bundle)).returncode == 0
+
+
 def test_own_classes_are_served(errata: Errata, tmp_path: Path, products: tuple[str, ...]) -> None:
     bundle = str(tmp_path / "bundle")
     (tmp_path / "predictions.csv").write_text("file_name,top1\na.jpg,1\nb.jpg,2\nc.jpg,1\n")

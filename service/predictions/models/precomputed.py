@@ -166,9 +166,9 @@ def _read_blocks(path: Path, content: BinaryIO, label_space: LabelSpace) -> Iter
         stream = BoundedStream(DecompressedStream(stream, codec), MAX_BYTES, too_large)
     match path.name.removesuffix(".gz").rsplit(".", 1)[-1]:
         case "csv":
-            return csv.read(stream, MAX_IMAGES, label_space.num_classes)
+            return csv.read(stream, MAX_IMAGES, label_space)
         case "jsonl":
-            return jsonl.read(stream, MAX_IMAGES, label_space.num_classes)
+            return jsonl.read(stream, MAX_IMAGES, label_space)
     with ParserPool(size=1) as parse:
         rows = parse(ParseRequest("parquet", MAX_IMAGES, label_space.num_classes, MAX_BYTES), content)
     assert not isinstance(rows, OrderedRows), "This is a bug: Parquet rows have file names."

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from errata.errors import InvalidUpload
 
-from service.domain import Predictions, RowOrder
+from service.domain import LabelSpace, Predictions, RowOrder
 from service.predictions.uploads import csv, json, jsonl, npy, npz, parquet
 from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.bounded_stream import BoundedStream
@@ -40,7 +40,7 @@ class Format:
     name: str
     terms: FormatTerms
     recognizes: Callable[[bytes], bool]
-    read: Callable[[BoundedStream, int, int], Rows] | None  # text: (content, images, classes) -> rows; None: binary
+    read: Callable[[BoundedStream, int, LabelSpace], Rows] | None  # text: (content, images, classes) -> rows
 
 
 FORMATS = (
@@ -109,7 +109,7 @@ def parse_upload(
     format = next(format for format in FORMATS if format.recognizes(head))
     if format.read is not None:
         stream.limit(max_text, text_too_large)
-        return _place_rows(format.read(stream, images, layout.label_space.num_classes), format, layout, order)
+        return _place_rows(format.read(stream, images, layout.label_space), format, layout, order)
     if codec:
         raise InvalidUpload(
             f"The file looks like {format.terms.label} in {codec}. Upload the {format.terms.label} file without "

@@ -12,6 +12,7 @@ from errata.errors import InvalidRow, InvalidUpload, Violation
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
+from service.domain import LabelSpace
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.columns import EXPECTED_HEADER, Columns
 from service.predictions.uploads.csv_header import MAX_HEADER, Header, parse_header
@@ -31,7 +32,7 @@ def recognizes(head: bytes) -> bool:
     return not head.startswith((b"{", b"["))
 
 
-def read(content: BoundedStream, images: int, num_classes: int) -> Iterator[NamedRows]:
+def read(content: BoundedStream, images: int, label_space: LabelSpace) -> Iterator[NamedRows]:
     """Yield blocks of rows; raise InvalidUpload or InvalidRow for invalid content, TooLarge for far too many rows."""
     line = _read_first_line(content)
     header = parse_header(line)
@@ -52,7 +53,7 @@ def read(content: BoundedStream, images: int, num_classes: int) -> Iterator[Name
             number = _find_open_quotation(block, header.delimiter, first_line)
             raise _invalid_line(number, "A quotation continues on the next line. Close each quotation on its line.")
         check_row_count(int(lines[-1]) - 1 if len(lines) else 0, images)
-        yield _named_rows(batch, header.columns, lines, header.delimiter, num_classes)
+        yield _named_rows(batch, header.columns, lines, header.delimiter, label_space)
     yield ragged.to_rows()
 
 
@@ -203,7 +204,7 @@ def _read_first_line(content: BoundedStream) -> bytes:
 
 
 def _named_rows(
-    batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64], delimiter: str, num_classes: int
+    batch: pa.RecordBatch, columns: Columns, lines: NDArray[np.int64], delimiter: str, label_space: LabelSpace
 ) -> NamedRows:
     names, classes = batch.column(columns.file_name), batch.column(columns.predicted)
     probabilities = batch.column(columns.probability) if columns.probability else None
@@ -213,10 +214,10 @@ def _named_rows(
         names, classes, lines = names.take(pa.array(rows)), classes.take(pa.array(rows)), lines[rows]
         probabilities = None if probabilities is None else probabilities.take(pa.array(rows))
     assumptions = columns.assumptions
-    top = None if columns.are_answers else first_of_texts(classes)
+    top = None if columns.are_answers else first_of_texts(classes, label_space.bracketed_texts)
     if top:
         try:
-            check_list_of_classes(classes[0].as_py(), num_classes)
+            check_list_of_classes(classes[0].as_py(), label_space.num_classes)
         except ValueError as error:
             raise InvalidUpload(f"Line {lines[0]}: {error}", field="predicted_class", line=int(lines[0])) from error
         classes, scores = top

@@ -16,6 +16,7 @@ from typing import Any
 
 from errata.errors import InvalidUpload, TooLarge
 
+from service.domain import LabelSpace
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.class_names import CLASS_NAMES, read_class_names
 from service.predictions.uploads.columns import CLASS, FILE_NAME, NUMBER, PROBABILITY, find_columns, is_known_column
@@ -68,11 +69,11 @@ def _is_row(line: bytes) -> bool:
     return True
 
 
-def read(content: BoundedStream, images: int, num_classes: int) -> Iterator[NamedRows]:
+def read(content: BoundedStream, images: int, label_space: LabelSpace) -> Iterator[NamedRows]:
     """Yield the rows; raise InvalidUpload or InvalidRow for invalid content, or TooLarge for far too many rows."""
     text = content.read().decode(errors="replace").removeprefix(BOM)
     reader = JsonReader(text, VALUES_PER_IMAGE * (images + MAX_WRONG))
-    document = _Document(reader, images, num_classes)
+    document = _Document(reader, images, label_space.num_classes)
     yield from document.read()
     reader.expect_end()
     document.check_complete()

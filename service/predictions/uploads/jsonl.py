@@ -14,6 +14,7 @@ import pyarrow as pa
 from errata.errors import InvalidUpload
 from pyarrow import json as arrow_json
 
+from service.domain import LabelSpace
 from service.predictions.uploads.columns import PROBABILITY, find_columns
 from service.predictions.uploads.records import RecordParser, RowCollector, json_type
 from service.predictions.uploads.rows import NamedRows, check_row_count
@@ -29,14 +30,14 @@ def recognizes(head: bytes) -> bool:
     return head.lstrip(BOM + b" \t\r\n").startswith(b"{")
 
 
-def read(content: Readable, images: int, num_classes: int) -> Iterator[NamedRows]:
+def read(content: Readable, images: int, label_space: LabelSpace) -> Iterator[NamedRows]:
     """Yield the rows; raise InvalidUpload or InvalidRow for invalid content, or TooLarge for far too many lines.
 
     Lines are counted before parsing, because a small parsed object takes a hundred times its size in memory.
     """
     text = content.read().removeprefix(BOM)
     check_row_count(text.count(b"\n"), images)
-    yield _read_uniform(text) or _read_lines(text, num_classes)
+    yield _read_uniform(text) or _read_lines(text, label_space.num_classes)
 
 
 def _read_uniform(text: bytes) -> NamedRows | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from service.domain import normalize
 from service.predictions.uploads.columns import CLASS, normalize_column
 from service.predictions.uploads.score_probabilities import TOLERANCE
 
@@ -150,11 +151,14 @@ def _as_probability(score: Any) -> float | None:
     return float(score) if isinstance(score, int | float) and 0 <= score <= 1 else None
 
 
-def first_of_texts(column: pa.Array) -> tuple[pa.Array, pa.Array | None] | None:
+def first_of_texts(
+    column: pa.Array, class_texts: frozenset[str] = frozenset()
+) -> tuple[pa.Array, pa.Array | None] | None:
     """Return the first class of each text that is a list or an object, and its score.
 
     Args:
         column: (n,) texts.
+        class_texts: Texts in brackets that are classes (`LabelSpace.bracketed_texts`).
 
     Returns:
         The (n,) classes, and the (n,) scores as texts; None instead of all scores if any score is missing. None instead
@@ -163,9 +167,14 @@ def first_of_texts(column: pa.Array) -> tuple[pa.Array, pa.Array | None] | None:
     first = column[0].as_py().strip() if len(column) else ""
     if not (first.startswith(("[", "{", "(")) and first.endswith(("]", "}", ")"))):
         return None  # a class can begin with a bracket, as in "(wild) cat"
+    if normalize(first) in class_texts:
+        return None
     has_objects = pc.match_substring_regex(column, r"^\s*\[?\s*\{")
     objects, lists = (_first(column, pattern) for pattern in (_OBJECT, _LIST))
     classes = pc.coalesce(pc.if_else(has_objects, objects, lists), column)
+    if class_texts:
+        are_classes = pa.array(normalize(text) in class_texts for text in column.to_pylist())
+        classes = pc.if_else(are_classes, column, classes)
     scores = pc.struct_field(pc.extract_regex(column, _SCORE), "score")
     return classes, None if scores.null_count else scores
 

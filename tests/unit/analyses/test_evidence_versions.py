@@ -16,10 +16,12 @@ from service.analyses import evidence_versions as versions
 from service.analyses.ports import Stores
 from service.analyses.review_export import LabelsExport, export_labels
 from service.archive.publications import ArchivePublications
-from service.domain import AuditAction, Review
+from service.domain import AuditAction, Labels, Review
 from service.evidence import publications
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
+from service.evidence.cooccurrence import CooccurrenceInputs
+from service.evidence.inputs import BundleInputs, ReviewsInfo
 from service.evidence.publications import InMemoryPublications, Publications
 from service.evidence.relabeled import inputs_of
 from service.evidence.repository import EvidenceRepository
@@ -137,6 +139,16 @@ def test_the_next_build_corrects_the_same_base(stores: Stores) -> None:
     ]
 
 
+def test_a_bundle_that_is_its_own_base_is_its_base(cluster: Cluster, street: Bundle, tmp_path: Path) -> None:
+    """Reviews that restore the labels of an earlier version write its digest again, with a later version as base."""
+    stores = cluster.start("new", is_configured=False)
+    cycle = replace(inputs_of(street), base=street.digest, reviews=ReviewsInfo("a" * 64, 1, 1))
+    write_bundle(cycle, tmp_path / "cycle")
+    versions.upload_bundle(stores, io.BytesIO(tar_of(open_bundle(tmp_path / "cycle"))), "ci")
+
+    assert versions.find_base(stores, "street", "").digest == street.digest
+
+
 def test_every_change_is_an_audit_event_that_can_be_exported(stores: Stores, street: Bundle) -> None:
     add_review(stores)
     built = versions.build_from_reviews(stores, "street", "", 1, "")
@@ -243,6 +255,34 @@ def test_a_hostile_tar_is_refused_and_writes_nothing_elsewhere(
     assert versions.list_audit_events(stores) == []
     assert not [*tmp_path.rglob("names.py*")]
     assert not Path("/tmp/names.npy").exists()
+
+
+def with_pairs(facts: BundleInputs, *pairs: tuple[int, int]) -> BundleInputs:
+    count = len(pairs)
+    inputs = CooccurrenceInputs(np.array(pairs, np.int16), np.full(count, 9, np.int32), np.ones((count, 3), np.int32))
+    return replace(facts, pairs=inputs)
+
+
+def with_labels(facts: BundleInputs, **values: object) -> BundleInputs:
+    return replace(facts, labels=replace(facts.labels, **values))
+
+
+TWICE = Labels(np.array([0, 2, 3, 4, 5], np.int32), np.array([0, 0, 1, 0, 2], np.int16), np.zeros(5, np.uint8))
+INCONSISTENT: dict[str, Callable[[BundleInputs], BundleInputs]] = {
+    "pair_classes: ": lambda facts: with_pairs(facts, (1, 0)),
+    "pair_classes: a pair occurs twice": lambda facts: with_pairs(facts, (0, 1), (0, 1)),
+    "problematic: ": lambda facts: with_labels(facts, problematic=np.ones(4, dtype=bool)),
+    "label_classes: ": lambda facts: with_labels(facts, labels=TWICE),
+}
+
+
+@pytest.mark.parametrize("message", INCONSISTENT)
+def test_an_inconsistent_bundle_is_refused(stores: Stores, street: Bundle, tmp_path: Path, message: str) -> None:
+    """Otherwise the pages of an image with such a pair would fail."""
+    write_bundle(INCONSISTENT[message](inputs_of(street)), tmp_path / "odd")
+
+    with pytest.raises(InvalidEvidence, match=message):
+        versions.upload_bundle(stores, io.BytesIO(tar_of(open_bundle(tmp_path / "odd"))), "ci")
 
 
 @pytest.mark.slow

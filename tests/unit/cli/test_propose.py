@@ -55,6 +55,16 @@ def test_confusions_give_superclasses_to_classes_without_any(folder: Path) -> No
     assert space.superclasses.names_of(0) == ("pets",)
 
 
+def test_a_superclass_with_a_semicolon_is_refused(folder: Path) -> None:
+    """Read again, it would be two superclasses."""
+    rows = [{"name": "cat", "superclasses": ["small; soft"]}, {"name": "dog"}, {"name": "bus"}, {"name": "truck"}]
+    Path("classes.csv").write_text(json.dumps({"classes": [*rows, {"name": "vase"}]}))
+
+    with pytest.raises(InvalidInput, match="'small; soft' contains a semicolon"):
+        from_confusions()
+    assert not Path("out.csv").exists()
+
+
 def test_existing_file_is_unchanged_without_force(folder: Path) -> None:
     Path("out.csv").write_text("edited")
 

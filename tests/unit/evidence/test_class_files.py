@@ -76,11 +76,20 @@ def test_all_fields_are_read_in_the_order_of_the_index(tmp_path: Path) -> None:
         "\ufeff" + CSV.replace("\n", "\r\n"),
         CSV.replace("superclasses,groups", "superclass,group"),
         CSV.replace("\n", "\n\n") + "\n",
+        CSV + ",,,,\n,,\n",
         json.dumps({"classes": CLASSES}),
         json.dumps({"classes": [{**row, "index": 2 - place} for place, row in enumerate(reversed(CLASSES))]}),
         json.dumps({"name": "ignored", "classes": CLASSES, "overlaps": []}, indent=2, ensure_ascii=False),
     ],
-    ids=["BOM and CRLF", "singular", "blank lines", "JSON", "JSON with indices", "JSON with other fields"],
+    ids=[
+        "BOM and CRLF",
+        "singular",
+        "blank lines",
+        "empty rows",
+        "JSON",
+        "JSON with indices",
+        "JSON with other fields",
+    ],
 )
 def test_formats_are_equivalent(tmp_path: Path, text: str) -> None:
     assert to_json(read(tmp_path, text)) == to_json(read(tmp_path, CSV))
@@ -183,7 +192,9 @@ def test_group_all_is_reserved(tmp_path: Path) -> None:
         ("name,synset\na,n0208407\nb,02084071\nc,n02084071\n", [("synset", 2), ("synset", 3)], ["n02084071"]),
         ("name,synset\na,N02084071\nb,\n", [("synset", 2)], ["'N02084071'"]),
         ("id,name\nx,\ny,b\n", [("name", 2)], ["empty name"]),
-        ('name\n"  "\n,\nb\n', [("name", 2)], ["empty name"]),
+        ('name\n"  "\n,\nb\n', [("name", 2), ("name", 3)], ["empty name"]),
+        ('name\na\n""\nb\n', [("name", 3)], ["empty name"]),  # without this row, b would have the index 1
+        ("name,superclass\na,\n,\n\n,\nb,\n,\n", [("name", 3)], ["empty name"]),
         ("name,superclass\na,\"b\x01c\"\nd,e\n", [("superclasses", 2)], ["U+0001"]),
         ("name\na\x00b\nc\n", [("name", 2)], ["U+0000"]),
         ("name\na\u202eb\nc\n", [("name", 2)], ["U+202E"]),

@@ -383,6 +383,12 @@ def test_any_text_or_true_sets_an_image_aside(
     assert read_labels(write(tmp_path / "x.jsonl", lines), own).problematic.tolist() == [False, is_problematic]
 
 
+def test_a_duplicate_image_in_a_json_array_is_refused_with_its_number(tmp_path: Path) -> None:
+    rows = json.dumps([{"file_name": name, "labels": [1]} for name in ("a", "b", "a")], indent=1)
+
+    assert "image 3: duplicate image 'a', also in image 1;" in refused(write(tmp_path / "x.json", rows)).message
+
+
 def test_duplicate_image_in_json_is_refused(tmp_path: Path) -> None:
     assert "duplicate image 'a'" in refused(write(tmp_path / "x.json", '{"a": [1], "b": [2], "a": [3]}')).message
 

@@ -281,3 +281,24 @@ def test_a_class_name_may_begin_with_a_bracket(write, first: int) -> None:
 
     assert upload.predictions.top1.tolist() == classes
     assert upload.assumptions == ()
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_class_name_in_brackets_is_no_list(write, first: int) -> None:
+    """Read as a list, (1) would be the index of another class."""
+    space = label_space_of([("a", "(1)"), ("b", "(2)"), ("c", "[none]")])
+    classes = [first, *(number % 3 for number in range(len(NAMES) - 1))]
+
+    upload = parse(write.csv((name, space.names[index]) for name, index in zip(NAMES, classes, strict=True)), space)
+
+    assert upload.predictions.top1.tolist() == classes
+    assert upload.assumptions == ()
+
+
+def test_lists_and_a_class_name_in_brackets_can_be_in_one_file(write) -> None:
+    space = label_space_of([("a", "cat"), ("b", "dog"), ("c", "[None]")])
+    cells = ["[dog, cat]", "[none]", *["[0, 1]"] * (len(NAMES) - 2)]
+
+    upload = parse(write.csv(zip(NAMES, cells, strict=True)), space)
+
+    assert upload.predictions.top1.tolist() == [1, 2, *[0] * (len(NAMES) - 2)]
