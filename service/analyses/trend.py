@@ -77,7 +77,7 @@ class TrendAnalyses:
     same_evidence: Sequence[StoredResult] = ()  # all analyses with this evidence, including other versions of models
     num_left_out: int = 0
     num_of_version: Mapping[tuple[str, str], int] = field(default_factory=dict)  # analyses by version of a model
-    changed_labels: bool = False  # the evidence does not have the labels of the authors
+    changed_labels: bool | None = False  # whether the evidence has other labels than the authors'; None: unknown
 
 
 def trend(stores: Stores, request: TrendRequest) -> Trend:
@@ -156,6 +156,8 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
     else:
         rank = partial(_ranks_among_own, own_models, request.group)
     points = _add_percentile_ranks(points, analyses, rank)
+    without_images = tuple(result.title for result in analyses.selected if accuracies_of(result) is None)
+    is_own_model = not analyses.selected or len(without_images) < len(analyses.selected)  # a compared one
     own_superclasses = curves is not None and analyses.own_superclasses
     is_comparable = partial(has_reference, own_superclasses=own_superclasses)
     points += [_published_point(model, request.by, is_comparable) for model in published]
@@ -172,9 +174,10 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         own_superclasses=analyses.own_superclasses,
         num_left_out=analyses.num_left_out,
         groups=tuple(analyses.groups),
-        num_other_models=0 if published_curves is not None else max(0, len(own_models) - 1),
+        num_other_models=0 if published_curves is not None else max(0, len(own_models) - is_own_model),
         axes=axes,
-        changed_labels=analyses.changed_labels and curves_of(analyses.dataset) is not None,
+        changed_labels=analyses.changed_labels if curves_of(analyses.dataset) is not None else False,
+        without_images=without_images,
         label_keys=tuple(sorted({key for result in members for key in result.labels})[:MAX_LABELS]),
     )
 

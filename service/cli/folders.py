@@ -104,7 +104,13 @@ def trend_folders(
     check_group(question.group, groups, "group")
     results = [StoredResult.of(analysis, question.group) for analysis in analyses]
     selected = TrendAnalyses(
-        analyses[0].request.dataset, analyses[0].evidence, results, (), own_superclasses=True, groups=groups
+        analyses[0].request.dataset,
+        analyses[0].evidence,
+        results,
+        (),
+        own_superclasses=True,
+        groups=groups,
+        changed_labels=None,
     )
     trend = build_trend(selected, question, read_published_models(question))
     return wire.to_trend(trend), render_trend(trend_view(trend)).encode() if with_report else b""

@@ -50,6 +50,7 @@ class UndecidedReason(StrEnum):
     WIDE_INTERVAL = "wide_interval"
     INEXACT_VALUE = "inexact_value"  # the value is only a bound, and the exact value may meet or miss the limit
     NO_VALUE = "no_value"
+    NO_INTERVAL = "no_interval"  # the policy needs the confidence interval of the change, which does not exist
     UNKNOWN_SLICE = "unknown_slice"  # the data set has no such slice
     OTHER_IMAGES = "other_images"  # the baseline covers other images, and no value is known for the common images
     NOT_FINISHED = "not_finished"

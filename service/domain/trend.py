@@ -164,7 +164,9 @@ class Trend:
     num_other_models: int = 0  # own models that a model is compared with, if there are no published models
     axes: Mapping[Metric, Axis] = field(default_factory=lambda: AXES)  # the accuracy that each metric is plotted over
     label_keys: tuple[str, ...] = ()  # of the analyses, sorted
-    changed_labels: bool = False  # published models exist, but were evaluated with other labels than the evidence has
+    # Whether published models exist, but were evaluated with other labels than the evidence has; None: unknown
+    changed_labels: bool | None = False
+    without_images: tuple[str, ...] = ()  # titles of requested analyses that have no evaluated image with a prediction
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

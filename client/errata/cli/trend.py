@@ -96,24 +96,23 @@ def trend(
     if as_json:
         print_json(to_json(result))
     elif path != STDOUT:
-        _show_trend(result, request.dataset)
+        _show_trend(result, request.dataset, is_selection=bool(analyses))
     if path is not None and path != STDOUT:
         print_path("Written", path)
 
 
-def _show_trend(result: pb.Trend, dataset: str) -> None:
+def _show_trend(result: pb.Trend, dataset: str, is_selection: bool) -> None:
     console = stdout_console()
-    models = [model for model in result.models if model.requested] or [
-        model for model in result.models if model.analysis
-    ]
+    models = [model for model in result.models if (model.requested if is_selection else model.analysis)]
     for note in result.notes:
         stderr_console().print(f"[dim]{safe(note)}[/]")
-    if not models:
+    if not models and not is_selection:
         stderr_console().print(
             safe(
                 f"No analyses of data set '{dataset}'. Choose another data set with --dataset, or run 'errata analyze'."
             )
         )
+    if not models:
         return
     metrics = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
     rows = [["model", *map(model_title, models)]]

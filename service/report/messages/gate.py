@@ -45,6 +45,7 @@ _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.ABSTAINED: "the rule of an error type in the bound has no evidence",
     UndecidedReason.OTHER_EVIDENCE: "the baseline uses another data set or other evidence; run 'errata reanalyze'",
     UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
+    UndecidedReason.NO_INTERVAL: "the change has no confidence interval",
     UndecidedReason.INEXACT_VALUE: "without the missing evidence, the value can be on the other side of the bound",
     UndecidedReason.NO_VALUE: "the value is not available",
     UndecidedReason.UNKNOWN_SLICE: "the data set has no such slice, or the analysis is a folder, which has no slices",
@@ -110,7 +111,7 @@ def _coverage(reason: GateReason) -> str:
 
 def _limits(reason: GateReason, bound: Bound) -> list[str]:
     is_count = bound.measure in _COUNTS
-    decimals = _num_decimals(reason.value, bound)
+    decimals = _num_decimals(reason, bound)
     subject = f"{capitalize(measure_name(bound))} is {_format_value(reason.value, is_count, decimals)}"
     if not bound.is_on_change:
         limits = (
@@ -120,7 +121,7 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
             [f"at most {_format_value(bound.max, is_count, decimals)} is allowed"] if bound.max is not None else []
         )
         return [f"{subject}; {' and '.join(limits)}."]
-    baseline = f"baseline: {_format_value(reason.baseline, is_count)}"
+    baseline = f"baseline: {_format_value(reason.baseline, is_count, decimals)}"
     p_value = f", {describe_p_value(reason.p_value)}" if reason.p_value is not None else ""
     limits = []
     if bound.max_increase is not None:
@@ -142,11 +143,17 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
     return sentences
 
 
-def _num_decimals(value: float | None, bound: Bound) -> int:
-    """Return how many decimals distinguish a percentage from its bounds: 3 for 12.001 % and a bound of 12.00 %."""
-    limits = [limit for limit in (bound.min, bound.max) if limit is not None and limit != value]
+def _num_decimals(reason: GateReason, bound: Bound) -> int:
+    """Return how many decimals distinguish a percentage from its bounds: 3 for 12.001 % and a bound of 12.00 %.
+
+    A percentage is also distinguished from its baseline, and from the baseline with the largest change.
+    """
+    value, limits = reason.value, [bound.min, bound.max]
+    if (before := reason.baseline) is not None:
+        limits += [before, before + (bound.max_increase or 0), before - (bound.max_decrease or 0)]
     for decimals in range(MIN_DECIMALS, MAX_DECIMALS):
-        if value is None or all(f"{100 * value:.{decimals}f}" != f"{100 * limit:.{decimals}f}" for limit in limits):
+        texts = [f"{100 * limit:.{decimals}f}" for limit in limits if limit is not None and limit != value]
+        if value is None or f"{100 * value:.{decimals}f}" not in texts:
             return decimals
     return MAX_DECIMALS
 

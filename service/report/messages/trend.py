@@ -1,6 +1,6 @@
 """Texts of trends: percentiles among reference models, notes, and linear fits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from errata.messages import (
     AXIS_NAMES,
@@ -35,6 +35,10 @@ CUSTOM_SUPERCLASSES_NOTE = (
     "The reference models were evaluated with the superclasses of the paper. It is not known whether this evidence "
     "uses them. Fine-grained errors and the error types after them are therefore not compared with the "
     "reference models."
+)
+UNKNOWN_LABELS_NOTE = (
+    "A folder does not show whether the labels of its evidence are those of the published models. If the labels were "
+    "changed, do not compare it with the published models."
 )
 PORTIONS_NOTE = (
     "As in the paper, class overlaps and missing multi-labels are portions of the top-1 errors, by top-1 accuracy. The "
@@ -100,6 +104,10 @@ def percentile_text(rank: PercentileRank) -> str:
         return INDISTINCT
     if rank.percentile is None:
         return f"not available: {_NO_REFERENCE[rank.missing or NoReferenceReason.DATASET]}"
+    if _is_tie(rank):
+        if rank.metric == MULTI_LABEL_ACCURACY:
+            return "the same as that of similarly accurate models"
+        return f"as many {_PLURALS[rank.metric]} as similarly accurate models"
     is_higher = _is_higher(rank.percentile)
     share = f"{_percent(rank.percentile if is_higher else 1 - rank.percentile)} %"
     if rank.metric == MULTI_LABEL_ACCURACY:
@@ -110,10 +118,15 @@ def percentile_text(rank: PercentileRank) -> str:
 def percentile_message(rank: PercentileRank) -> str:
     """Describe a percentile with its interval, such as "fewer … than 83 % of … models (95 % interval: 62 to 95 %)"."""
     text = percentile_text(rank)
-    if rank.percentile is None or rank.low is None or rank.high is None:
+    if rank.percentile is None or rank.low is None or rank.high is None or _is_tie(rank):
         return text
     low, high = (rank.low, rank.high) if _is_higher(rank.percentile) else (1 - rank.high, 1 - rank.low)
     return f"{text} (95 % interval: {_percent(low)} to {_percent(high)} %)"
+
+
+def _is_tie(rank: PercentileRank) -> bool:
+    """Return whether all similarly accurate models have the same value: ties count half."""
+    return rank.percentile == rank.low == rank.high == 0.5
 
 
 def _is_higher(percentile: float) -> bool:
@@ -141,11 +154,15 @@ def trend_notes(trend: Trend) -> list[str]:
     """Return the notes that a reader of a trend needs."""
     notes = []
     if trend.curves is None:
-        notes.append(own_models_note(trend.num_other_models, trend.changed_labels))
+        notes.append(own_models_note(trend.num_other_models, bool(trend.changed_labels)))
         if any(not point.id for point in trend.points):
             notes.append(OTHER_LABELS_NOTE if trend.changed_labels else OTHER_DATASET_NOTE)
     elif trend.own_superclasses:
         notes.append(CUSTOM_SUPERCLASSES_NOTE)
+    if trend.curves is not None and trend.changed_labels is None:
+        notes.append(UNKNOWN_LABELS_NOTE)
+    if trend.without_images:
+        notes.append(without_images_note(trend.without_images))
     if trend.by and not any(point.label for point in trend.points):
         notes.append(MISSING_LABEL_NOTE.format(label=trend.by))
     if num_repeated := sum(point.num_analyses > 1 for point in trend.points):
@@ -178,6 +195,12 @@ def own_models_note(num_others: int, changed_labels: bool = False) -> str:
         f"analyzed with the same evidence. A percentile needs {MIN_NEIGHBORS} of them within "
         f"{100 * MAX_DISTANCE:g} points of accuracy."
     )
+
+
+def without_images_note(titles: Sequence[str]) -> str:
+    """Name the requested analyses that a trend cannot show, in a sentence."""
+    verb = "has" if len(titles) == 1 else "have"
+    return f"{list_names(list(titles))} {verb} no evaluated image with a prediction, and cannot be shown."
 
 
 def repeated_note(count: int) -> str:

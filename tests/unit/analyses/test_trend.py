@@ -35,7 +35,7 @@ from service.evidence.relabeled import relabel
 from service.evidence.repository import EvidenceRepository
 from service.evidence.reviewed import apply_decisions
 from service.reference_models.layout import PublishedModel
-from service.report.messages.trend import trend_notes
+from service.report.messages.trend import UNKNOWN_LABELS_NOTE, trend_notes
 from service.taxonomy.imagenet_1k import GROUPS
 
 from .conftest import Backend
@@ -211,6 +211,27 @@ def test_versions_of_one_model_count_once_and_not_for_itself() -> None:
     only_versions = own_trend(0, *versions)
     assert only_versions.num_other_models == 0
     assert not any(point.percentile_ranks for point in only_versions.points)
+
+
+def test_requested_analyses_without_evaluated_images_are_named_and_do_not_count() -> None:
+    nothing = GroupNumbers(dict.fromkeys(ErrorType, 0), None)
+    empty = result(700, model=("empty", "1"), group=nothing, overall=nothing, top1_accuracy=None, title="empty")
+
+    compared = own_trend(20, selected=(empty,))
+
+    assert not any(point.is_selected for point in compared.points)
+    assert compared.num_other_models == 20
+    assert "empty has no evaluated image with a prediction, and cannot be shown." in trend_notes(compared)
+    assert own_trend(19, selected=(empty, result(800))).num_other_models == 19
+
+
+def test_a_folder_has_a_note_that_its_labels_are_unknown() -> None:
+    analyses = TrendAnalyses("imagenet", "e" * 64, (result(1),), (), True, (ALL,), changed_labels=None)
+
+    compared = build_trend(analyses, TrendRequest(), ())
+
+    assert compared.curves is not None and UNKNOWN_LABELS_NOTE in trend_notes(compared)
+    assert UNKNOWN_LABELS_NOTE not in trend_notes(trend(result(1)))
 
 
 def test_published_models_stay_the_reference_where_they_exist() -> None:

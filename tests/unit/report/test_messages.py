@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from importlib.resources import files
 
@@ -173,6 +174,14 @@ def test_percentile_message_has_the_interval_of_the_same_side(
     assert percentile_message(PercentileRank("model_failure", 0.1, percentile, None, low, high)) == sentence
 
 
+def test_percentile_message_of_equal_models_claims_no_order() -> None:
+    tie = PercentileRank("class_overlap", 0.0, 0.5, None, 0.5, 0.5)
+    assert percentile_message(tie) == percentile_text(tie) == "as many class overlaps as similarly accurate models"
+    accuracy = replace(tie, metric="multi_label_accuracy")
+    assert percentile_message(accuracy) == "the same as that of similarly accurate models"
+    assert percentile_message(replace(tie, low=0.4)).startswith("more class overlaps than 50 %")
+
+
 def test_percentile_with_a_wide_interval_has_no_number() -> None:
     rank = PercentileRank("model_failure", 0.4, None, NoReferenceReason.INDISTINCT, 0.2, 0.98)
 
@@ -191,6 +200,7 @@ def test_missing_percentile_states_the_reason(why: NoReferenceReason) -> None:
 # Gates.
 
 RATE = Bound("severe", Measure.SEVERE_ERROR_RATE, max=0.05)
+STABLE = Bound("stable", Measure.SEVERE_ERROR_RATE, max_increase=0.0)
 GROWTH = Bound("growth", Measure.COUNT, types=(ErrorType.MODEL_FAILURE,), max_increase=10)
 
 
@@ -245,6 +255,10 @@ def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() 
         (
             GateReason(GateDecision.FAIL, GROWTH, 1250.0, 10, baseline=1200.0, p_value=0.0004),
             "Number of model failures is 1,250 (baseline: 1,200, p < 0.001); an increase of at most 10 is allowed.",
+        ),
+        (
+            GateReason(GateDecision.FAIL, STABLE, 5269 / 46_837, 0.0, baseline=5268 / 46_837),
+            "Severe error rate is 11.250 % (baseline: 11.248 %); an increase of at most 0 points is allowed.",
         ),
         (
             GateReason(
@@ -343,7 +357,8 @@ CAUSES = {
     UndecidedReason.OTHER_EVIDENCE: "other evidence",
     UndecidedReason.UNKNOWN_SLICE: "no such slice",
     UndecidedReason.OTHER_IMAGES: "cover different images",
-    UndecidedReason.WIDE_INTERVAL: "confidence interval",
+    UndecidedReason.WIDE_INTERVAL: "contains the bound",
+    UndecidedReason.NO_INTERVAL: "no confidence interval",
     UndecidedReason.INEXACT_VALUE: "other side of the bound",
     UndecidedReason.NO_VALUE: "not available",
     UndecidedReason.NOT_FINISHED: "not finished",

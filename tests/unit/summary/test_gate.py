@@ -648,6 +648,16 @@ def test_interval_that_contains_the_limit_is_undecided_above_the_limit() -> None
     assert (reason.decision, reason.causes) == (UNDECIDED, (UndecidedReason.WIDE_INTERVAL,))
 
 
+@pytest.mark.parametrize("limit", [0.005, 0.5])
+def test_a_change_without_the_required_interval_is_undecided(limit: float) -> None:
+    bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=limit, undecided_within_interval=True)
+    without = replace(against().comparison[ALL], multi_label_accuracy=None)  # no class has two images
+
+    absent = judge(bound, baseline=Baseline(BEFORE, dict.fromkeys((ALL, *GROUPS), without)))
+
+    assert (absent.decision, absent.causes) == (UNDECIDED, (UndecidedReason.NO_INTERVAL,))
+
+
 TYPES = {measure: [(FAILURE,), (FAILURE, FINE)] if measure in OF_TYPES else [()] for measure in Measure}
 
 
@@ -970,6 +980,6 @@ def test_non_inferiority_without_limits_is_undecided() -> None:
     bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.5, non_inferiority=True)
 
     absent = judge(bound, baseline=against())  # no class with two images
-    assert (absent.decision, absent.causes) == (UNDECIDED, (UndecidedReason.NO_VALUE,))
+    assert (absent.decision, absent.causes) == (UNDECIDED, (UndecidedReason.NO_INTERVAL,))
     other = judge(bound, baseline=Baseline(BEFORE, None))
     assert (other.decision, other.causes) == (UNDECIDED, (UndecidedReason.OTHER_EVIDENCE,))
