@@ -54,7 +54,7 @@ class CircuitBreaker:
             yield
         except failures as error:
             if time.monotonic() - start_time >= SLOW_SECONDS:
-                self._start_probing(str(error))
+                self._start_probing(str(error) or type(error).__name__)
             raise
 
     def _start_probing(self, cause: str) -> None:

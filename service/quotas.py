@@ -62,7 +62,10 @@ def take_request(tx: Transaction, token: str, limit: int) -> float:
         Seconds until the next request; 0 if this one is within the limit.
     """
     now = tx.now
-    counted_until = max(now, float(tx.get(f"requests:{token}") or 0)) + MINUTE / limit
+    counted_until = float(tx.get(f"requests:{token}") or 0)
+    if counted_until > now + MINUTE + ROUNDING:  # the clock was set back
+        counted_until = now
+    counted_until = max(now, counted_until) + MINUTE / limit
     if counted_until - now > MINUTE + ROUNDING:
         return counted_until - now - MINUTE
     tx.write("SET", f"{PREFIX}requests:{token}", format_time(counted_until), "EX", int(MINUTE))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 import structlog
 from errata.errors import InvalidSetting, Violation
@@ -262,7 +263,10 @@ class Settings(BaseModel):
         description="Size of the archive above which new analyses are refused, in bytes. If 0, there is no limit.",
     )
     retention_days: float = Field(
-        0, ge=0, description="Age at which a finished analysis is deleted, in days. If 0, analyses are never deleted."
+        0,
+        ge=0,
+        le=36_500,
+        description="Age at which a finished analysis is deleted, in days. If 0, analyses are never deleted.",
     )
     max_uploads: int = Field(
         8,
@@ -328,6 +332,35 @@ class Settings(BaseModel):
     def _wrap_single_path(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: [paths] if isinstance(paths, str) else paths for name, paths in value.items()}
+        return value
+
+    @field_validator("evidence", "images", "attributes")
+    @classmethod
+    def _check_paths(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, paths in value.items():
+            if not paths or any("\0" in str(path) for path in paths):
+                raise ValueError(f"expected a path for the data set {name!r:.80}, got {paths!r:.80}; write one")
+        return value
+
+    @field_validator("archive")
+    @classmethod
+    def _check_folder(cls, value: str) -> str:
+        if value and not is_remote(value):
+            path = Path(value.removeprefix("file://"))
+            if "\0" in value or (path.exists() and not path.is_dir()):
+                raise ValueError(f"{value!r:.120} is not a folder; use a folder or the URL of an object store")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            is_valid = not value or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+        except ValueError:
+            is_valid = False
+        if not is_valid:
+            raise ValueError(f"invalid URL {value!r:.120}; use https://HOST or https://HOST:PORT/PATH")
         return value
 
     @field_validator("registries")

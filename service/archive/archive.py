@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from service.archive.answer_arrays import from_arrays, to_arrays
 from service.archive.document import encode_document, from_document
-from service.archive.files import Files, open_files
+from service.archive.files import RETRY_AFTER, Files, open_files
 from service.archive.port import Record
 from service.archive.record_log import RecordLog
 from service.domain import Analysis, AuditEvent, Predictions
@@ -51,6 +51,7 @@ class FileArchive:
         self._events = events
         self._lock = threading.Lock()
         self._damaged: set[str] = set()  # ids of unreadable documents, so that each is logged once
+        self._known_id = ""  # the id that `id` returned
         self._last_listing: tuple[Set[str], Set[str]] = frozenset(), frozenset()  # file names, and the ids in them
 
     def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
@@ -58,7 +59,11 @@ class FileArchive:
 
         Returns:
             The record.
+
+        Raises:
+            Unavailable: The archive cannot be written, or another one is in its place.
         """
+        self._check_place()
         document = encode_document(analysis)
         written = {_predictions(analysis.id): _encode_predictions(predictions), _document(analysis.id): document}
         events = {}
@@ -78,6 +83,15 @@ class FileArchive:
         with self._lock:
             self._damaged.discard(analysis.id)
         return Record(analysis, document)
+
+    def _check_place(self) -> None:
+        """Raise Unavailable if the archive has another id than before, or none."""
+        if self._files.can_be_replaced and self._known_id and self.find_id() != self._known_id:
+            raise Unavailable(
+                "The folder of the archive is missing or empty, or another archive is in its place. Restore it, for "
+                "example by mounting its volume again.",
+                retry_after=RETRY_AFTER,
+            )
 
     def _write_events(self, events: Mapping[str, bytes], analysis_id: str) -> None:
         """Write the event about a stored analysis; if this fails, delete the analysis and raise Unavailable."""
@@ -153,7 +167,8 @@ class FileArchive:
         if content is None:
             self._files.create(ID_FILE, uuid.uuid4().hex.encode())
             content = self._files.read(ID_FILE)  # another process may have created it first
-        return self._checked_id(content or b"")
+        self._known_id = self._checked_id(content or b"")
+        return self._known_id
 
     def find_id(self) -> str:
         """Return the id of the archive; empty if it has none yet. Raise the errors of `id`."""

@@ -6,12 +6,15 @@ import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import structlog
 from errata.errors import Unavailable
 from errata.files import write_files
 
+from service.circuit_breaker import CircuitBreaker, CircuitOpen
 from service.object_store import is_remote, open_file_system
 from service.storage import create_file, read_regular_file
 
@@ -19,7 +22,10 @@ MAX_FILE_BYTES = 256 << 20  # a hundred times the usual size of an analysis
 SETTLED_NS = 1_000_000_000  # nanoseconds since the last change of a folder after which its listing is cached
 READERS = 16  # concurrent reads of objects; the round trip makes each read slow
 UNREADABLE = errno.EACCES, errno.EPERM, errno.ELOOP  # errors of a file without permissions, or of a link to itself
+CALL_SECONDS = 30.0  # time limit of a call of an object store
+SLOWEST = 1 << 20  # bytes per second; larger files have more time
 RETRY_AFTER = 10.0  # seconds, in the error that the files are unavailable
+_log = structlog.get_logger()
 
 
 class Files(Protocol):
@@ -27,6 +33,8 @@ class Files(Protocol):
 
     A name can begin with a folder. `names` and `sizes` do not list the files in folders.
     """
+
+    can_be_replaced: bool  # whether other files can appear in their place, such as when a volume is unmounted
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file; None if it does not exist."""
@@ -63,6 +71,8 @@ class Files(Protocol):
 
 class FolderFiles:
     """Files in a local folder, which the first write creates."""
+
+    can_be_replaced = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -151,23 +161,29 @@ class FolderFiles:
 class ObjectFiles:
     """Files in an object store, under a URL such as s3://bucket/prefix.
 
+    After a call that timed out, calls fail immediately until the store answers a probe. Only the calls of asynchronous
+    file systems of fsspec, such as s3fs, time out.
+
     Args:
         file_system: The fsspec file system of the store.
         prefix: The path of the files in the store.
     """
 
+    can_be_replaced = False
+
     def __init__(self, file_system: Any, prefix: str) -> None:
         self._files = file_system
         self._prefix = prefix.rstrip("/")
+        self._has_timeouts = bool(getattr(file_system, "async_impl", False))
+        self._breaker = CircuitBreaker(self._is_answering)
 
     def read(self, name: str) -> bytes | None:
         """Return the content of an object."""
         try:
-            return bytes(self._files.cat_file(f"{self._prefix}/{name}"))
+            with self._translate_errors("read"):
+                return bytes(self._files.cat_file(f"{self._prefix}/{name}", **self._limit()))
         except FileNotFoundError:
             return None
-        except Exception as error:  # the errors of the stores' clients have no common base class
-            raise _unavailable("read", error) from error
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
         """Yield each name with the content of its object; several objects are read concurrently."""
@@ -176,43 +192,31 @@ class ObjectFiles:
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Write objects in order; each is atomic."""
-        try:
-            for name, content in contents.items():
-                self._files.pipe_file(f"{self._prefix}/{name}", content)
-        except Exception as error:
-            raise _unavailable("written", error) from error
+        for name, content in contents.items():
+            with self._translate_errors("written"):
+                self._files.pipe_file(f"{self._prefix}/{name}", content, **self._limit(len(content)))
 
     def create(self, name: str, content: bytes) -> None:
         """Write an object unless it exists. This is atomic only if fsspec supports a conditional put, as for S3."""
-        try:
-            self._files.pipe_file(f"{self._prefix}/{name}", content, mode="create")
-        except FileExistsError:
-            return
-        except Exception as error:
-            raise _unavailable("written", error) from error
+        with suppress(FileExistsError), self._translate_errors("written"):
+            self._files.pipe_file(f"{self._prefix}/{name}", content, mode="create", **self._limit(len(content)))
 
     def delete(self, name: str) -> bool:
         """Delete an object."""
-        try:
-            path = f"{self._prefix}/{name}"
-            self._files.invalidate_cache()
-            if not self._files.exists(path):
-                return False
-            self._files.rm_file(path)
-        except FileNotFoundError:
-            return False
-        except Exception as error:
-            raise _unavailable("written", error) from error
-        return True
+        path = f"{self._prefix}/{name}"
+        self._files.invalidate_cache()
+        with suppress(FileNotFoundError), self._translate_errors("written"):
+            if self._files.exists(path, **self._limit()):
+                self._files.rm_file(path, **self._limit())
+                return True
+        return False
 
     def modification_time(self, name: str) -> float | None:
         """Return the modification time of an object."""
-        try:
+        # Some file systems have no modification times.
+        with suppress(FileNotFoundError, NotImplementedError), self._translate_errors("read"):
             return float(self._files.modified(f"{self._prefix}/{name}").timestamp())
-        except (FileNotFoundError, NotImplementedError):  # some file systems have no modification times
-            return None
-        except Exception as error:
-            raise _unavailable("read", error) from error
+        return None
 
     def names(self) -> Set[str]:
         """Return the names of all objects."""
@@ -220,16 +224,38 @@ class ObjectFiles:
 
     def sizes(self) -> Mapping[str, int]:
         """Return the sizes of all objects."""
-        try:
-            self._files.invalidate_cache()  # other processes write too
-            entries = self._files.ls(self._prefix, detail=True)
-        except FileNotFoundError:
-            return {}
-        except Exception as error:
-            raise _unavailable("read", error) from error
+        self._files.invalidate_cache()  # other processes write too
+        entries = []
+        with suppress(FileNotFoundError), self._translate_errors("read"):
+            entries = self._files.ls(self._prefix, detail=True, **self._limit())
         return {
             entry["name"].rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in entries if entry["type"] == "file"
         }
+
+    def _limit(self, num_bytes: int = 0) -> Mapping[str, float]:
+        """Return the argument for the time limit of a call that sends a number of bytes, if the store supports it."""
+        return {"timeout": CALL_SECONDS + num_bytes / SLOWEST} if self._has_timeouts else {}
+
+    def _is_answering(self) -> bool:
+        """Return whether the store answers, even with an error."""
+        try:
+            self._files.exists(self._prefix, **self._limit())
+        except TimeoutError:
+            return False
+        except Exception as error:
+            _log.warning("object store answers with an error", error=repr(error)[:500])
+        return True
+
+    @contextmanager
+    def _translate_errors(self, operation: str) -> Iterator[None]:
+        """Raise Unavailable instead of the errors of the store, except those that a file exists, or does not exist."""
+        try:
+            with self._breaker.call(TimeoutError):
+                yield
+        except (FileNotFoundError, FileExistsError, NotImplementedError):
+            raise
+        except Exception as error:  # the errors of the stores' clients have no common base class
+            raise _unavailable(operation, error) from error
 
 
 def open_files(location: str) -> Files:
@@ -241,5 +267,8 @@ def open_files(location: str) -> Files:
 
 def _unavailable(operation: str, error: Exception) -> Unavailable:
     """Return the error for an operation on the files that failed."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    if isinstance(error, TimeoutError | CircuitOpen):
+        reason = "the object store does not answer"
+    else:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return Unavailable(f"The archive could not be {operation}: {reason}.", retry_after=RETRY_AFTER)

@@ -19,23 +19,31 @@ class ArchiveIdentity:
         self._archive = archive
         self._store = store
         self._place = place  # path or URL of the archive, for the error message
-        self._id = ""
+        self._id = ""  # id of the archive at the last check; empty: the archive is missing or empty
+        self._own_id = ""  # id of the archive at the first check
         self._bound_id = ""  # id of the archive that the store was bound to at the last check
 
     @property
     def is_foreign(self) -> bool:
-        """Return whether the last check showed that the store is bound to another archive."""
+        """Return whether the last check showed that the archive is missing, or the store is bound to another one."""
         return self._bound_id not in ("", self._id)
 
     def check(self) -> None:
         """Compare the ids once.
 
         Raises:
-            InvalidSetting: The store is bound to another archive.
+            InvalidSetting: The store is bound to another archive, or another archive is in the place of the first one.
             Unavailable: The archive or the store is unavailable.
         """
-        self._id = self._id or self._archive.id()
-        was_foreign, self._bound_id = self.is_foreign, self._store.bind_archive(self._id)
+        was_foreign = self.is_foreign
+        self._own_id = self._own_id or self._archive.id()
+        self._bound_id, self._id = self._store.bind_archive(self._own_id), self._archive.find_id()
+        if not self._id:
+            raise InvalidSetting(
+                f"The archive {self._place!r} is missing or empty: it has had the id {self._own_id}. Restore it, for "
+                "example by mounting its volume again.",
+                field="ERRATA_ARCHIVE",
+            )
         if self.is_foreign:
             raise InvalidSetting(
                 f"The archive {self._place!r} has the id {self._id}, but ERRATA_REDIS_URL is used with the archive of "

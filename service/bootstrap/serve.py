@@ -1,6 +1,7 @@
 """The API process: serves gRPC and HTTP, judges predictions, and sends shards to workers through Redis."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -25,7 +26,7 @@ from service.bootstrap.wiring import make_ports
 from service.jobs.engine import Engine, NotifyingBroker
 from service.jobs.store import JobStore
 from service.jobs.worker import RetryLater
-from service.key_value.redis_backend import RedisBackend, connect
+from service.key_value.redis_backend import RedisBackend, connect, is_valid_url
 from service.periodic_task import PeriodicTask
 from service.settings import Settings
 from service.telemetry import Metrics
@@ -145,14 +146,20 @@ def redis_url(settings: Settings) -> str:
         )
     try:
         parts = urlsplit(url)
-        is_valid = parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment
+        path = r"/.+" if scheme == "unix" else r"(/[0-9]*)?"  # redis-py ignores a database that is not a number
+        is_valid = (
+            parts.port != 0
+            and "@" not in parts.path + parts.query + parts.fragment
+            and re.fullmatch(path, parts.path) is not None
+            and is_valid_url(url)
+        )
     except ValueError:  # the message can have a part of the password
         is_valid = False
     if not is_valid:
         raise InvalidSetting(
             "ERRATA_REDIS_URL is not a valid URL; its value is not shown, since it can contain a password. Expected "
-            "redis://:PASSWORD@HOST:PORT/DATABASE. Percent-encode special characters of the password, for example / "
-            "as %2F, # as %23, ? as %3F, and @ as %40.",
+            "redis://:PASSWORD@HOST:PORT/DATABASE with the number of a database. Percent-encode special characters of "
+            "the password, for example / as %2F, # as %23, ? as %3F, and @ as %40.",
             field="ERRATA_REDIS_URL",
         )
     return url

@@ -44,6 +44,15 @@ def connect(url: str, timeout: float) -> redis.Redis:
     return redis.Redis(connection_pool=pool)
 
 
+def is_valid_url(url: str) -> bool:
+    """Return whether redis-py can create a connection from a URL and its options; this does not connect."""
+    try:
+        connect(url, CONNECT_TIMEOUT).connection_pool.make_connection()
+    except (ValueError, TypeError, redis.RedisError):
+        return False
+    return True
+
+
 class RedisBackend:
     """Redis as the key-value store. Raises Unavailable while Redis does not answer. Thread-safe.
 

@@ -41,6 +41,14 @@ def test_a_minute_of_requests_may_come_at_once_and_then_at_an_even_rate(store: J
     assert [take(store, "ci", 6) for _ in range(6)] == [0.0] * 6
 
 
+def test_a_clock_that_is_set_back_locks_nobody_out(store: JobStore, clock: Clock) -> None:
+    assert take(store, "ci", 6) == 0.0
+    clock.now -= 3600.0
+
+    assert [take(store, "ci", 6) for _ in range(6)] == [0.0] * 6
+    assert take(store, "ci", 6) == pytest.approx(10.0, abs=1e-3)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_limit_is_that_of_a_bucket_that_is_refilled_evenly(store: JobStore, clock: Clock, seed: int) -> None:
     """The reference is a token bucket, whose content is computed from all accepted requests."""

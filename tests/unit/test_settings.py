@@ -27,6 +27,7 @@ DEFAULTS = {  # manifests and scripts rely on these
 }
 BOUNDS = [
     ("SHARD_SIZE", "1", "1000000", "0", "1000001"),
+    ("RETENTION_DAYS", "0", "36500", "-1", "inf"),
     ("MAX_OPEN", "1", "1000000", "0", "1000001"),
     ("MAX_UPLOADS", "1", "1024", "0", "1025"),
     ("MAX_UPLOAD_BYTES", "1024", str(1 << 40), "1023", "-1"),
@@ -114,6 +115,13 @@ def test_value_outside_its_bounds_is_rejected(name: str, least: str, most: str, 
         ("ERRATA_EVIDENCE", '{"demo": 5}'),
         ("ERRATA_IMAGES", '{"demo": '),
         ("ERRATA_IMAGES", '{"demo": null}'),
+        ("ERRATA_IMAGES", '{"demo": ""}'),
+        ("ERRATA_EVIDENCE", '{"demo": []}'),
+        ("ERRATA_ATTRIBUTES", '{"demo": "a\\u0000b"}'),
+        ("ERRATA_ARCHIVE", "/dev/null"),
+        ("ERRATA_PUBLIC_URL", "errata.example"),
+        ("ERRATA_PUBLIC_URL", "http://["),
+        ("ERRATA_PUBLIC_URL", "https://errata.example:99999"),
     ],
 )
 def test_message_names_the_variable_and_its_value(variable: str, value: str) -> None:

@@ -1,12 +1,21 @@
 """The identity of the archive: a job store is bound to one archive."""
 
+import shutil
+from pathlib import Path
+
+import numpy as np
 import pytest
 import structlog
-from errata.errors import InvalidSetting
+from analyses_strategy import make_analysis
+from errata.errors import InvalidSetting, Unavailable
 
+from service.archive.archive import open_archive
 from service.archive.memory import InMemoryArchive
 from service.bootstrap.archive_identity import ArchiveIdentity
+from service.domain import Predictions
 from service.jobs.memory import InMemoryJobStore
+
+PREDICTIONS = Predictions(np.zeros(3, dtype=np.int16))
 
 
 @pytest.fixture
@@ -62,3 +71,33 @@ def test_a_replaced_store_is_logged_once_and_recovers() -> None:
     assert not identity.is_foreign
     assert identity._store.bind_archive("another") == archive.id()
     assert [event["log_level"] for event in log] == ["error", "info"]
+
+
+@pytest.mark.parametrize("replacement", [None, "0" * 32])
+def test_an_archive_that_vanishes_is_noticed_until_it_is_back(
+    store: InMemoryJobStore, tmp_path: Path, replacement: str | None
+) -> None:
+    """For example, because its volume is unmounted."""
+    folder, aside = tmp_path / "archive", tmp_path / "aside"
+    archive = open_archive(str(folder))
+    identity = ArchiveIdentity(archive, store, str(folder))
+    identity.check()
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    folder.rename(aside)
+    if replacement is not None:
+        folder.mkdir()
+        (folder / "archive-id").write_text(replacement)
+
+    with pytest.raises(Unavailable, match="Restore it, for example by mounting its volume again"):
+        archive.put(make_analysis("a2"), PREDICTIONS)
+    with structlog.testing.capture_logs() as log:
+        identity.watch()
+    assert identity.is_foreign and not identity.allows_judging()
+    assert ("missing or empty" if replacement is None else replacement) in log[0]["error"]
+    assert [*folder.glob("a2*")] == []
+
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    identity.watch()
+    archive.put(make_analysis("a2"), PREDICTIONS)
+    assert not identity.is_foreign and archive.ids() == {"a1", "a2"}

@@ -49,7 +49,21 @@ def test_a_special_character_in_the_password_is_reported_without_the_password(
     assert "hidden" not in text
 
 
-@pytest.mark.parametrize("url", ["redis://redis:6379x", "redis://redis:70000", "redis://[::1:6379", "redis://redis:0"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://redis:6379x",
+        "redis://redis:70000",
+        "redis://[::1:6379",
+        "redis://redis:0",
+        "redis://redis:6379/one",  # redis-py would use database 0
+        "redis://redis:6379/0/1",
+        "unix://",
+        "redis://redis:6379/0?socket_timeout=abc",
+        "redis://redis:6379/0?foo=bar",
+        "rediss://redis:6379/0?ssl_cert_reqs=banana",
+    ],
+)
 def test_urls_that_redis_cannot_read_are_rejected(url: str) -> None:
     with pytest.raises(InvalidSetting, match=r"ERRATA_REDIS_URL .*HOST:PORT/DATABASE"):
         redis_url(read_settings({"ERRATA_REDIS_URL": url}))

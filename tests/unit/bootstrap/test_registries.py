@@ -295,3 +295,12 @@ def test_a_logged_registry_contains_no_secret() -> None:
     for registry in (MLFLOW, {**GENERIC, "url": "https://receiver.example/"}):
         registries = repr(read({"prod": registry}))
         assert not any(hidden in registries for hidden in (*HIDDEN, "0123456789abcdef"))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:{}\uff03x@h", "https://user:{}[pw@h", "http://[", "https://h:{}", "https://"]
+)
+def test_an_invalid_address_is_refused_without_showing_it(url: str) -> None:
+    message = expect_refusal({"prod": MLFLOW | {"url": url.format(TOKEN)}}, "prod.url", "invalid address")
+
+    assert "https://HOST" in message
