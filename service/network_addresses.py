@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from errata.errors import InvalidSetting
 
@@ -34,6 +35,15 @@ _METADATA = tuple(
         ),
     )
 )
+
+
+def is_http_url(url: str) -> bool:
+    """Return whether a text is a URL with the scheme http or https, a host, and a valid port."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def parse_networks(registry: str, networks: Sequence[str]) -> tuple[Network, ...]:

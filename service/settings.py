@@ -10,13 +10,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
 
 import structlog
 from errata.errors import InvalidSetting, Violation
 from errata.json_input import parse_json
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from service.network_addresses import is_http_url
 from service.object_store import is_remote
 
 PREFIX = "ERRATA_"
@@ -346,21 +346,17 @@ class Settings(BaseModel):
     @classmethod
     def _check_folder(cls, value: str) -> str:
         if value and not is_remote(value):
-            path = Path(value.removeprefix("file://"))
-            if "\0" in value or (path.exists() and not path.is_dir()):
+            path = value.removeprefix("file://")
+            if os.path.exists(path) and not os.path.isdir(path):  # False for a path that cannot be read now
                 raise ValueError(f"{value!r:.120} is not a folder; use a folder or the URL of an object store")
         return value
 
     @field_validator("public_url")
     @classmethod
     def _check_url(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            is_valid = not value or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
-        except ValueError:
-            is_valid = False
-        if not is_valid:
-            raise ValueError(f"invalid URL {value!r:.120}; use https://HOST or https://HOST:PORT/PATH")
+        if value and (not is_http_url(value) or set("@?#") & set(value)):
+            # The message does not have the value, which can contain a password.
+            raise ValueError("invalid URL; use https://HOST:PORT/PATH without a user name, a query, and a fragment")
         return value
 
     @field_validator("registries")

@@ -32,10 +32,14 @@ def acting_for(archive: Archive, owner: str) -> AbstractContextManager[None]:
     return restricted_to(owner if isinstance(archive, GuardedArchive) else None)
 
 
-def isolated_owner(archive: Archive, analysis: Analysis) -> str:
-    """Return the owner of an analysis if owners are isolated; empty if they are not, or if it belongs to a registry."""
-    is_isolated = isinstance(archive, GuardedArchive) and not analysis.owner.startswith(REGISTRY_OWNER)
-    return analysis.owner if is_isolated else ""
+def isolated_owner(archive: Archive, analysis: Analysis, caller: str) -> str:
+    """Return the owner of a new analysis of the same predictions, if owners are isolated; empty if they are not.
+
+    It is the owner of the analysis or, for an analysis of a registry, the caller.
+    """
+    if not isinstance(archive, GuardedArchive):
+        return ""
+    return caller if analysis.owner.startswith(REGISTRY_OWNER) else analysis.owner
 
 
 def is_visible(owner: str) -> bool:

@@ -35,7 +35,7 @@ class ReanalysisProgress:
 
 @dataclass(frozen=True)
 class _Predicted:
-    """The analyses with the same `predictions_key` and, if owners are isolated, of the same owner."""
+    """The analyses with the same `predictions_key` and, if owners are isolated, the same new owner."""
 
     newest: str  # ID; the newest on another bundle, if there is one
     created: datetime  # of the oldest
@@ -68,21 +68,21 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
             "The index of the archive is being built. Try again in some seconds.", retry_after=RETRY_SECONDS
         )
     check_capacity(ports)
-    predicted = _find_predicted(ports.stores, dataset, bundle.digest)
+    predicted = _find_predicted(ports.stores, dataset, bundle.digest, caller)
     for number, (key, analyses) in enumerate(predicted.items(), start=1):
         progress = ReanalysisProgress(number, len(predicted), analyses.newest, analyses.new_id)
         yield progress if analyses.new_id else _reanalyze(ports, progress, bundle, caller, (analyses.created, key))
     _log.info("data set reanalyzed", dataset=dataset, evidence=bundle.digest[:12], analyses=len(predicted))
 
 
-def _find_predicted(stores: Stores, dataset: str, evidence: str) -> Mapping[str, _Predicted]:
-    """Return the successful analyses of a data set by `predictions_key` and isolated owner, oldest first."""
+def _find_predicted(stores: Stores, dataset: str, evidence: str, caller: str) -> Mapping[str, _Predicted]:
+    """Return the successful analyses of a data set by `predictions_key` and new owner, oldest first."""
     matching = AnalysisFilter(dataset=dataset, states=frozenset({State.SUCCEEDED}))
     oldest_first, after = NEWEST_FIRST.reversed, None
     predicted: dict[str, _Predicted] = {}
     while analyses := stores.index.find(matching, oldest_first, after, PAGE):
         for analysis in analyses:
-            key = predictions_key(analysis) + owner_guard.isolated_owner(stores.archive, analysis)
+            key = predictions_key(analysis) + owner_guard.isolated_owner(stores.archive, analysis, caller)
             known = predicted.get(key) or _Predicted(analysis.id, analysis.create_time)
             is_new = analysis.evidence == evidence
             predicted[key] = replace(known, new_id=analysis.id) if is_new else replace(known, newest=analysis.id)
@@ -107,15 +107,13 @@ def _reanalyze(
             return replace(progress, reason="The analysis was deleted.")
         request = replace(before.request, evidence=bundle.digest, request_id="")
         analysis_id = requests.derive_id(created, f"{key} {bundle.digest}")
-        if ports.stores.index.contained([analysis_id]):  # with isolated owners, the caller's analysis for a registry's
-            return replace(progress, after=analysis_id)
         analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
     except EvidenceDamaged:
         raise
     except ErrataError as error:
         return replace(progress, reason=error.message)
     content = hashlib.sha256(before.id.encode()).hexdigest()
-    owner = owner_guard.isolated_owner(ports.stores.archive, before) or caller
+    owner = owner_guard.isolated_owner(ports.stores.archive, before, caller) or caller
     analysis = replace(analysis, owner=owner, request_digest=requests.digest(request, content))
     archive_analysis(ports, analysis, predictions)
     return replace(progress, after=analysis.id, is_new=True)

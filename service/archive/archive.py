@@ -62,8 +62,9 @@ class FileArchive:
 
         Raises:
             Unavailable: The archive cannot be written, or another one is in its place.
+            DamagedRecord: The file of the id is damaged.
         """
-        self._check_place()
+        self._check_identity()
         document = encode_document(analysis)
         written = {_predictions(analysis.id): _encode_predictions(predictions), _document(analysis.id): document}
         events = {}
@@ -84,9 +85,9 @@ class FileArchive:
             self._damaged.discard(analysis.id)
         return Record(analysis, document)
 
-    def _check_place(self) -> None:
+    def _check_identity(self) -> None:
         """Raise Unavailable if the archive has another id than before, or none."""
-        if self._files.can_be_replaced and self._known_id and self.find_id() != self._known_id:
+        if self._files.may_be_unmounted and self._known_id and self.find_id() != self._known_id:
             raise Unavailable(
                 "The folder of the archive is missing or empty, or another archive is in its place. Restore it, for "
                 "example by mounting its volume again.",

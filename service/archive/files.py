@@ -22,8 +22,9 @@ MAX_FILE_BYTES = 256 << 20  # a hundred times the usual size of an analysis
 SETTLED_NS = 1_000_000_000  # nanoseconds since the last change of a folder after which its listing is cached
 READERS = 16  # concurrent reads of objects; the round trip makes each read slow
 UNREADABLE = errno.EACCES, errno.EPERM, errno.ELOOP  # errors of a file without permissions, or of a link to itself
-CALL_SECONDS = 30.0  # time limit of a call of an object store
-SLOWEST = 1 << 20  # bytes per second; larger files have more time
+CALL_SECONDS, READ_SECONDS = 30.0, 60.0  # time limits of calls of an object store
+LIST_SECONDS = 600.0  # time limit of a listing, which needs a request for each 1,000 objects
+MIN_BYTES_PER_SECOND = 1 << 20  # of a write: its size divided by this extends the time limit
 RETRY_AFTER = 10.0  # seconds, in the error that the files are unavailable
 _log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ class Files(Protocol):
     A name can begin with a folder. `names` and `sizes` do not list the files in folders.
     """
 
-    can_be_replaced: bool  # whether other files can appear in their place, such as when a volume is unmounted
+    may_be_unmounted: bool  # whether another folder can appear at the same path
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file; None if it does not exist."""
@@ -72,7 +73,7 @@ class Files(Protocol):
 class FolderFiles:
     """Files in a local folder, which the first write creates."""
 
-    can_be_replaced = True
+    may_be_unmounted = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -87,7 +88,7 @@ class FolderFiles:
         except OSError as error:
             if error.errno in UNREADABLE and os.access(self._folder, os.R_OK | os.X_OK):
                 return b""  # a damaged record, which readers log and skip
-            raise _unavailable("read", error) from error
+            raise _unavailable("read", _reason(error)) from error
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
         """Yield each name with the content of its file."""
@@ -98,14 +99,14 @@ class FolderFiles:
         try:
             write_files({self._folder / name: content for name, content in contents.items()})
         except OSError as error:
-            raise _unavailable("written", error) from error
+            raise _unavailable("written", _reason(error)) from error
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file unless it exists."""
         try:
             create_file(self._folder / name, content)
         except OSError as error:
-            raise _unavailable("written", error) from error
+            raise _unavailable("written", _reason(error)) from error
 
     def delete(self, name: str) -> bool:
         """Delete a file."""
@@ -114,7 +115,7 @@ class FolderFiles:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _unavailable("written", error) from error
+            raise _unavailable("written", _reason(error)) from error
         return True
 
     def modification_time(self, name: str) -> float | None:
@@ -124,7 +125,7 @@ class FolderFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _unavailable("read", error) from error
+            raise _unavailable("read", _reason(error)) from error
 
     def names(self) -> Set[str]:
         """Return the names of all files. Return the same object as before if the folder has not changed."""
@@ -136,7 +137,7 @@ class FolderFiles:
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
         except OSError as error:
-            raise _unavailable("read", error) from error
+            raise _unavailable("read", _reason(error)) from error
         # A second change within one tick of the file system's clock does not change the modification time.
         is_settled = time.time_ns() - modified_ns > SETTLED_NS
         self._cached_names = (modified_ns, names) if is_settled else None
@@ -154,22 +155,22 @@ class FolderFiles:
                 if stat.S_ISREG(status.st_mode):  # subfolders contain other records
                     sizes[file.name] = status.st_size
         except OSError as error:
-            raise _unavailable("read", error) from error
+            raise _unavailable("read", _reason(error)) from error
         return sizes
 
 
 class ObjectFiles:
     """Files in an object store, under a URL such as s3://bucket/prefix.
 
-    After a call that timed out, calls fail immediately until the store answers a probe. Only the calls of asynchronous
-    file systems of fsspec, such as s3fs, time out.
+    After a call that timed out, calls fail immediately until the store answers a probe. Only asynchronous file systems
+    of fsspec, such as s3fs, have time limits, and not for modification times, which only a background task reads.
 
     Args:
         file_system: The fsspec file system of the store.
         prefix: The path of the files in the store.
     """
 
-    can_be_replaced = False
+    may_be_unmounted = False
 
     def __init__(self, file_system: Any, prefix: str) -> None:
         self._files = file_system
@@ -181,7 +182,7 @@ class ObjectFiles:
         """Return the content of an object."""
         try:
             with self._translate_errors("read"):
-                return bytes(self._files.cat_file(f"{self._prefix}/{name}", **self._limit()))
+                return bytes(self._files.cat_file(f"{self._prefix}/{name}", **self._limit(READ_SECONDS)))
         except FileNotFoundError:
             return None
 
@@ -194,20 +195,21 @@ class ObjectFiles:
         """Write objects in order; each is atomic."""
         for name, content in contents.items():
             with self._translate_errors("written"):
-                self._files.pipe_file(f"{self._prefix}/{name}", content, **self._limit(len(content)))
+                limit = self._limit(CALL_SECONDS + len(content) / MIN_BYTES_PER_SECOND)
+                self._files.pipe_file(f"{self._prefix}/{name}", content, **limit)
 
     def create(self, name: str, content: bytes) -> None:
         """Write an object unless it exists. This is atomic only if fsspec supports a conditional put, as for S3."""
         with suppress(FileExistsError), self._translate_errors("written"):
-            self._files.pipe_file(f"{self._prefix}/{name}", content, mode="create", **self._limit(len(content)))
+            self._files.pipe_file(f"{self._prefix}/{name}", content, mode="create", **self._limit(CALL_SECONDS))
 
     def delete(self, name: str) -> bool:
         """Delete an object."""
         path = f"{self._prefix}/{name}"
         self._files.invalidate_cache()
         with suppress(FileNotFoundError), self._translate_errors("written"):
-            if self._files.exists(path, **self._limit()):
-                self._files.rm_file(path, **self._limit())
+            if self._files.exists(path, **self._limit(CALL_SECONDS)):
+                self._files.rm_file(path, **self._limit(CALL_SECONDS))
                 return True
         return False
 
@@ -227,19 +229,19 @@ class ObjectFiles:
         self._files.invalidate_cache()  # other processes write too
         entries = []
         with suppress(FileNotFoundError), self._translate_errors("read"):
-            entries = self._files.ls(self._prefix, detail=True, **self._limit())
+            entries = self._files.ls(self._prefix, detail=True, **self._limit(LIST_SECONDS))
         return {
             entry["name"].rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in entries if entry["type"] == "file"
         }
 
-    def _limit(self, num_bytes: int = 0) -> Mapping[str, float]:
-        """Return the argument for the time limit of a call that sends a number of bytes, if the store supports it."""
-        return {"timeout": CALL_SECONDS + num_bytes / SLOWEST} if self._has_timeouts else {}
+    def _limit(self, seconds: float) -> Mapping[str, float]:
+        """Return the argument for the time limit of a call, if the file system supports it."""
+        return {"timeout": seconds} if self._has_timeouts else {}
 
     def _is_answering(self) -> bool:
         """Return whether the store answers, even with an error."""
         try:
-            self._files.exists(self._prefix, **self._limit())
+            self._files.exists(self._prefix, **self._limit(CALL_SECONDS))
         except TimeoutError:
             return False
         except Exception as error:
@@ -254,8 +256,10 @@ class ObjectFiles:
                 yield
         except (FileNotFoundError, FileExistsError, NotImplementedError):
             raise
+        except (CircuitOpen, TimeoutError) as error:
+            raise _unavailable(operation, "the object store does not answer") from error
         except Exception as error:  # the errors of the stores' clients have no common base class
-            raise _unavailable(operation, error) from error
+            raise _unavailable(operation, _reason(error)) from error
 
 
 def open_files(location: str) -> Files:
@@ -265,10 +269,10 @@ def open_files(location: str) -> Files:
     return ObjectFiles(*open_file_system(location, "ERRATA_ARCHIVE"))
 
 
-def _unavailable(operation: str, error: Exception) -> Unavailable:
+def _unavailable(operation: str, reason: str) -> Unavailable:
     """Return the error for an operation on the files that failed."""
-    if isinstance(error, TimeoutError | CircuitOpen):
-        reason = "the object store does not answer"
-    else:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return Unavailable(f"The archive could not be {operation}: {reason}.", retry_after=RETRY_AFTER)
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__

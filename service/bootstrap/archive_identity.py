@@ -34,13 +34,14 @@ class ArchiveIdentity:
         Raises:
             InvalidSetting: The store is bound to another archive, or another archive is in the place of the first one.
             Unavailable: The archive or the store is unavailable.
+            DamagedRecord: The file of the archive's id is damaged.
         """
         was_foreign = self.is_foreign
         self._own_id = self._own_id or self._archive.id()
         self._bound_id, self._id = self._store.bind_archive(self._own_id), self._archive.find_id()
         if not self._id:
             raise InvalidSetting(
-                f"The archive {self._place!r} is missing or empty: it has had the id {self._own_id}. Restore it, for "
+                f"The archive {self._place!r} is missing or empty: its id was {self._own_id}. Restore it, for "
                 "example by mounting its volume again.",
                 field="ERRATA_ARCHIVE",
             )

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from errata.errors import InvalidSetting
 
-from service.network_addresses import parse_networks
+from service.network_addresses import is_http_url, parse_networks
 from service.predictions.registry_http import RegistryAddress
 from service.settings import RegistrySettings
 
@@ -16,14 +16,9 @@ def make_address(name: str, settings: RegistrySettings) -> RegistryAddress:
     url = settings.url or DEFAULT_URLS.get(settings.kind, "")
     if not url.startswith(("http://", "https://")):
         raise invalid_setting(name, "url", "the address must begin with http:// or https://.")
-    try:
-        parts = urlsplit(url)
-        is_valid = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_valid = False
-    if not is_valid:  # the message does not have the address, because it can contain a password
+    if not is_http_url(url):  # the message does not have the address, because it can contain a password
         raise invalid_setting(name, "url", "invalid address. Expected https://HOST or https://HOST:PORT.")
-    if "@" in parts.netloc:
+    if "@" in urlsplit(url).netloc:
         raise invalid_setting(name, "url", "the address has a user name. Remove it, and set `token` instead.")
     token = settings.token.get_secret_value() if settings.token else ""
     networks = tuple(map(str, parse_networks(name, settings.networks)))

@@ -40,6 +40,7 @@ from service.evidence.manifest import LABEL_SPACE, MANIFEST, folder_of, is_bundl
 from service.report.agreement_view import agreement_view
 from service.settings import read_settings
 
+FILE_MANAGER_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
 COUNT_NAMES = {"co_occurrence_pairs": "co-occurrence pairs"}  # other counts have the names of the manifest
 EXAMPLES = """
 errata evidence build --dataset imagenet-real --output bundles/imagenet-real
@@ -253,8 +254,8 @@ def _find(bundle: str) -> Path:
 
 
 def _other_files(folder: Path) -> list[str]:
-    """Return the entries of a bundle's folder that are not part of the bundle."""
-    names = sorted(entry.name for entry in folder.iterdir())
+    """Return the entries of a bundle's folder that are not part of the bundle, except those of file managers."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name not in FILE_MANAGER_FILES)
     try:
         files = {MANIFEST, *read_manifest(folder).files}
     except InvalidEvidence:  # damaged, or of another version

@@ -116,6 +116,9 @@ class ModelInfo:
     architecture: str
     weights_sha256: str
     transform: str
+    # SHA-256 of the settings that change what the weights compute; empty: none. Workers of earlier versions do not send
+    # it, so it is not compared.
+    settings_sha256: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

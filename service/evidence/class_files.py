@@ -119,7 +119,9 @@ def _with_lists(path: Path, label_space: LabelSpace, field: str) -> LabelSpace:
             problems.add("class", partial(lookup.describe_problem, values["class"]), line)
         elif (first := line_of.setdefault(class_, line)) != line:
             problems.add(
-                "class", f"class {values['class']!r:.60} is also {problems.place(first)}; write one row per class", line
+                "class",
+                f"class {values['class']!r:.60} is also {problems.locate(first)}; write one row per class",
+                line,
             )
         else:
             rows[class_] = {**rows[class_], field: _split(values[field])}
@@ -192,7 +194,7 @@ def _order(entries: Sequence[tuple[int, dict[str, Any]]], problems: Problems) ->
         if index is None or index > last:
             problems.add("index", f"invalid index {entry['index']!r:.40}; use each index from 0 to {last} once", line)
         elif (first := line_of.setdefault(index, line)) != line:
-            problems.add("index", f"duplicate index {index}, also {problems.place(first)}; use each index once", line)
+            problems.add("index", f"duplicate index {index}, also {problems.locate(first)}; use each index once", line)
         else:
             by_index[index] = (line, entry)
     missing = [index for index in range(len(entries)) if index not in by_index]

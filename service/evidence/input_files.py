@@ -66,8 +66,8 @@ class Problems:
             text = description if isinstance(description, str) else description()
             self._violations.append(Violation(field, text, line))
 
-    def place(self, line: int) -> str:
-        """Return the place of another row for a description, such as "on line 7" or "in row 7"."""
+    def locate(self, line: int) -> str:
+        """Return where another row is, for a description, such as "on line 7" or "in row 7"."""
         return f"{'on' if self._unit == 'line' else 'in'} {self._unit} {line}"
 
     def check(self) -> None:

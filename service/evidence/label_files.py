@@ -81,7 +81,7 @@ class _Table:
             return self.problems.add("file_name", problem, row.line)
         if row.name in self.line_of:
             first = self.line_of[row.name]
-            problem = f"duplicate image {row.name!r:.60}, also {self.problems.place(first)}; write one row per image"
+            problem = f"duplicate image {row.name!r:.60}, also {self.problems.locate(first)}; write one row per image"
             return self.problems.add("file_name", problem, row.line)
         self.line_of[row.name] = row.line
         labels = self.lookup.find_all(row.labels) if isinstance(row.labels, str) else self.lookup.find_each(row.labels)

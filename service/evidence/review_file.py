@@ -15,6 +15,7 @@ from service.evidence.bundle import Bundle
 from service.evidence.input_files import Problems, decode, read_content, to_unique_dict
 
 MAX_BYTES = 256 << 20
+# A time after LATEST cannot be converted to all time zones.
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _FIELDS = {field.name for field in fields(Review)}
 _REQUIRED = ("image", "reviewer", "time")

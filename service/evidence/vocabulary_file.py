@@ -38,7 +38,9 @@ def read_vocabulary(path: Path, label_space: LabelSpace) -> tuple[VocabularyText
             problems.add("text", text_error, line)
         elif (first := line_of.setdefault(normalize(text), line)) != line:
             problems.add(
-                "text", f"duplicate text {text!r:.60}, also {problems.place(first)}; write one row per text", line
+                "text",
+                f"duplicate text {text!r:.60}, also {problems.locate(first)}; write one row per text",
+                line,
             )
         near, near_problems = names.parse_near(row["near"])
         for problem in near_problems:

@@ -64,13 +64,14 @@ class JobSpec:
     trace: str = ""  # trace context of the first request; empty: not traced
 
     def shard_result_key(self, info: ModelInfo, images_digest: str) -> str:
-        """Return the SHA-256 of a shard's inputs: architecture, weights, transform, images, and classes.
+        """Return the SHA-256 of a shard's inputs: the model with its settings, images, and classes.
 
         Args:
             info: The model.
             images_digest: The digest of the shard's images in the worker (`Predictor.images_digest`).
         """
-        return _digest([info.architecture, info.weights_sha256, info.transform, images_digest, *self._own_classes])
+        model = [info.architecture, info.weights_sha256, info.transform, info.settings_sha256]
+        return _digest([*model, images_digest, *self._own_classes])
 
     @property
     def computation(self) -> str:

@@ -3,14 +3,22 @@
 This module needs no torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
 
-from service.predictions.model_id import HUB_SOURCES, ModelId, parse_hub_model
+from service.predictions.model_id import (
+    HUB_SOURCES,
+    MlflowModel,
+    ModelId,
+    WandbArtifact,
+    parse_hub_model,
+    parse_mlflow_model,
+    parse_wandb_artifact,
+)
 from service.predictions.registry_http import RegistryAddress
 
 FOLDER_SOURCES = ("file", "onnx")  # sources that read the operator's folder
@@ -52,15 +60,14 @@ class ModelPolicy:
 
     def _names_in_registries(self, model: ModelId) -> list[str]:
         """Return the name of a model of `mlflow` or `wandb` without its registry, or with the only registry."""
-        prefix = {"mlflow": "models:", "wandb": ""}.get(model.source)
-        if prefix is None:
+        if model.source not in _REGISTRY_PREFIXES:
             return []
-        rest = model.rest.removeprefix(prefix)
-        if rest.startswith("//"):
-            _, _, name = rest.removeprefix("//").partition("/")
-            return [f"{model.source}:{prefix}{'/' if prefix else ''}{name}"]
+        parse, short, long = _REGISTRY_PREFIXES[model.source]
+        if registry := parse(model.rest).registry:
+            return [f"{model.source}:{short}{model.rest.removeprefix(long.format(registry))}"]
         registries = [registry.id for registry in self.registries if registry.kind == model.source]
-        return [f"{model.source}:{prefix}//{registries[0]}/{rest.removeprefix('/')}"] if len(registries) == 1 else []
+        name = model.rest.removeprefix(short)
+        return [f"{model.source}:{long.format(registries[0])}{name}"] if len(registries) == 1 else []
 
     def registry(self, name: str, model: str, kind: str = "mlflow") -> RegistryAddress:
         """Return the registry with this kind and ID. An empty ID means the only registry of the kind.
@@ -107,6 +114,11 @@ def _names(model: ModelId) -> list[str]:
     return names
 
 
+# For each source of registries: its parser, and what precedes the name without and with a registry.
+_REGISTRY_PREFIXES: Mapping[str, tuple[Callable[[str], MlflowModel | WandbArtifact], str, str]] = {
+    "mlflow": (parse_mlflow_model, "models:/", "models://{}/"),
+    "wandb": (parse_wandb_artifact, "", "//{}/"),
+}
 _REGISTRY_FORMS = {
     "mlflow": "mlflow:models://REGISTRY/NAME/VERSION",
     "wandb": "wandb://REGISTRY/ENTITY/PROJECT/NAME:VERSION",

@@ -213,10 +213,11 @@ def _on_change(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Bas
     )
     if compared is not None:
         reason = _with_statistics(reason, bound, compared)
-        lacks_limits = bound.non_inferiority and reason.change_limits is None
-        lacks_interval = bound.undecided_within_interval and _interval(bound, compared) is None
-        if (lacks_limits or lacks_interval) and UndecidedReason.NO_VALUE not in causes:
-            causes.append(UndecidedReason.NO_INTERVAL)
+        if UndecidedReason.NO_VALUE not in causes:
+            if bound.non_inferiority and reason.change_limits is None:
+                causes.append(UndecidedReason.NO_VALUE)
+            if bound.undecided_within_interval and _interval(bound, compared) is None:
+                causes.append(UndecidedReason.NO_INTERVAL)
     if value is not None and before is not None:
         changes = _changes(bound, value - before, reason)
         decisions = [_decide_change(bound, change, reason.p_value) for change in changes]

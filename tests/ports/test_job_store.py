@@ -1970,6 +1970,7 @@ def test_different_weights_transforms_or_images_have_different_keys() -> None:
         spec().shard_result_key(info, "e" * 64),
         spec().shard_result_key(replace(info, weights_sha256="1" * 64), images),
         spec().shard_result_key(replace(info, transform="u"), images),
+        spec().shard_result_key(replace(info, settings_sha256="2" * 64), images),
     ]
 
     assert len(set(keys)) == len(keys)

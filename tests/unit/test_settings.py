@@ -119,9 +119,6 @@ def test_value_outside_its_bounds_is_rejected(name: str, least: str, most: str, 
         ("ERRATA_EVIDENCE", '{"demo": []}'),
         ("ERRATA_ATTRIBUTES", '{"demo": "a\\u0000b"}'),
         ("ERRATA_ARCHIVE", "/dev/null"),
-        ("ERRATA_PUBLIC_URL", "errata.example"),
-        ("ERRATA_PUBLIC_URL", "http://["),
-        ("ERRATA_PUBLIC_URL", "https://errata.example:99999"),
     ],
 )
 def test_message_names_the_variable_and_its_value(variable: str, value: str) -> None:
@@ -130,6 +127,25 @@ def test_message_names_the_variable_and_its_value(variable: str, value: str) -> 
 
     assert error.value.violations[0].field == variable
     assert repr(value) in error.value.message or "got" in error.value.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "errata.example",
+        "http://[",
+        "https://errata.example:99999",
+        "https://user:hidden@errata.example",
+        "https://user:hidden@errata.example:99999",
+        "https://errata.example/?token=hidden",
+        "https://errata.example/#hidden",
+    ],
+)
+def test_an_invalid_public_url_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(InvalidSetting, match="ERRATA_PUBLIC_URL: invalid URL; use https://") as error:
+        read_settings({"ERRATA_PUBLIC_URL": url})
+
+    assert "hidden" not in error.value.message
 
 
 def test_all_invalid_variables_are_reported_at_once() -> None:

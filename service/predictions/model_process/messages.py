@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def model_info_message(info: ModelInfo) -> Message:
 def read_model_info(message: Message) -> ModelInfo:
     """Return the description of a loaded model; raise ProtocolError for any other response."""
     raw = message.header.get("info")
-    names = ("model", "architecture", "weights_sha256", "transform")
+    names = [field.name for field in fields(ModelInfo)]
     if message.header.get("kind") != "loaded" or not isinstance(raw, dict) or raw.keys() != set(names):
         raise ProtocolError("Expected the description of a model.")
     values = {name: _text(raw[name], MAX_INFO_TEXT) for name in names}

@@ -48,14 +48,14 @@ class PredictorFailed(Exception):
 
 
 class Interrupted(Exception):
-    """Raised in the caller of `load` or `predict` after `interrupt` or `close`."""
+    """Raised in the caller of `load`, `images_digest`, or `predict` after `interrupt` or `close`."""
 
 
 class ProcessPredictor:
     """Runs models in one child process, which starts when a request needs it.
 
-    The model that was loaded last stays in the memory of the child. Only one thread may call `load` and `predict`; any
-    thread may call `interrupt` and `close`.
+    The model that was loaded last stays in the memory of the child. Only one thread may call `load`, `images_digest`,
+    and `predict`; any thread may call `interrupt` and `close`.
     """
 
     def __init__(self, config: PredictorConfig, limits: ModelLimits) -> None:
@@ -98,6 +98,7 @@ class ProcessPredictor:
 
         Raises:
             WorkerLost: The process ended, or listing the images took too long.
+            Interrupted: `interrupt` or `close` was called.
         """
         request: dict[str, object] = {"command": "images", "dataset": dataset, "names": list(names)}
         try:

@@ -53,10 +53,8 @@ def build_model(
     """
     check_outputs(model, outputs, classes)
     transform = preprocessing.description + classes.description
-    if settings:
-        content = json.dumps(settings, sort_keys=True)
-        transform += f", settings of the architecture {hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    info = ModelInfo(model, architecture, digest or weights_digest(module), transform)
+    settings_digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest() if settings else ""
+    info = ModelInfo(model, architecture, digest or weights_digest(module), transform, settings_digest)
     sequence = torch.nn.Sequential(preprocessing.batch, module)
     if classes.mapping is not None:
         sequence.append(MappedOutputs(classes.mapping, classes.num_classes))

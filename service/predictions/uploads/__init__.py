@@ -40,7 +40,8 @@ class Format:
     name: str
     terms: FormatTerms
     recognizes: Callable[[bytes], bool]
-    read: Callable[[BoundedStream, int, LabelSpace], Rows] | None  # text: (content, images, classes) -> rows
+    # (content, number of images, classes) -> rows; None: a binary format
+    read: Callable[[BoundedStream, int, LabelSpace], Rows] | None
 
 
 FORMATS = (

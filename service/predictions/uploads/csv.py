@@ -17,7 +17,7 @@ from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.columns import EXPECTED_HEADER, Columns
 from service.predictions.uploads.csv_header import MAX_HEADER, Header, parse_header
 from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG, NamedRows, check_row_count
-from service.predictions.uploads.top_class import FIRST_COUNTS, check_list_of_classes, first_of_texts
+from service.predictions.uploads.top_class import FIRST_COUNTS, check_list_of_classes, find_list, first_of_texts
 
 MAX_LINE = 1 << 20  # bytes
 # Minimum size of a block in bytes. With blocks of only 256 KiB, parsing 1.6 MB takes 5.0 ms instead of 4.0 ms.
@@ -214,12 +214,15 @@ def _named_rows(
         names, classes, lines = names.take(pa.array(rows)), classes.take(pa.array(rows)), lines[rows]
         probabilities = None if probabilities is None else probabilities.take(pa.array(rows))
     assumptions = columns.assumptions
-    top = None if columns.are_answers else first_of_texts(classes, label_space.bracketed_texts)
+    class_texts = label_space.bracketed_texts
+    top = None if columns.are_answers else first_of_texts(classes, class_texts)
     if top:
+        index = find_list(classes, class_texts) or 0
         try:
-            check_list_of_classes(classes[0].as_py(), label_space.num_classes)
+            check_list_of_classes(classes[index].as_py(), label_space.num_classes)
         except ValueError as error:
-            raise InvalidUpload(f"Line {lines[0]}: {error}", field="predicted_class", line=int(lines[0])) from error
+            line = int(lines[index])
+            raise InvalidUpload(f"Line {line}: {error}", field="predicted_class", line=line) from error
         classes, scores = top
         first = None if probabilities is None else first_of_texts(probabilities)
         probabilities = scores if probabilities is None else first[0] if first else probabilities

@@ -162,12 +162,9 @@ def first_of_texts(
 
     Returns:
         The (n,) classes, and the (n,) scores as texts; None instead of all scores if any score is missing. None instead
-        of classes and scores if the first text is neither a list nor an object.
+        of classes and scores if there is no list (see `find_list`).
     """
-    first = column[0].as_py().strip() if len(column) else ""
-    if not (first.startswith(("[", "{", "(")) and first.endswith(("]", "}", ")"))):
-        return None  # a class can begin with a bracket, as in "(wild) cat"
-    if normalize(first) in class_texts:
+    if find_list(column, class_texts) is None:
         return None
     has_objects = pc.match_substring_regex(column, r"^\s*\[?\s*\{")
     objects, lists = (_first(column, pattern) for pattern in (_OBJECT, _LIST))
@@ -177,6 +174,20 @@ def first_of_texts(
         classes = pc.if_else(are_classes, column, classes)
     scores = pc.struct_field(pc.extract_regex(column, _SCORE), "score")
     return classes, None if scores.null_count else scores
+
+
+def find_list(column: pa.Array, class_texts: frozenset[str] = frozenset()) -> int | None:
+    """Return the index of the first text if it is a list or an object; None otherwise. Classes in brackets are skipped.
+
+    A class can also begin with a bracket, as in "(wild) cat".
+    """
+    for index, value in enumerate(column):
+        text = value.as_py().strip()
+        if not (text.startswith(("[", "{", "(")) and text.endswith(("]", "}", ")"))):
+            return None
+        if normalize(text) not in class_texts:
+            return index
+    return None
 
 
 def check_list_of_classes(text: str, num_classes: int) -> None:

@@ -61,6 +61,7 @@ _EXACTNESS: Mapping[Exactness, str] = {
     Exactness.INEXACT: "inexact",
 }
 MIN_DECIMALS, MAX_DECIMALS = 2, 6  # of percentages
+ROUNDING = 1e-9  # a smaller difference is a rounding error
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 
 
@@ -73,7 +74,7 @@ def bound_name(reason: GateReason) -> str:
 
 def gate_reason(reason: GateReason) -> str:
     """Describe the decision on a bound: the measured value, the limit, and why the bound is undecided."""
-    causes = "; ".join(_describe_cause(cause, reason.bound) for cause in reason.causes)
+    causes = "; ".join(_describe_cause(cause, reason.bound, reason.value) for cause in reason.causes)
     if reason.bound is None and reason.limit is None:
         return f"{capitalize(causes)}."
     sentences = [_coverage(reason)] if reason.bound is None else _limits(reason, reason.bound)
@@ -86,7 +87,9 @@ def gate_reason(reason: GateReason) -> str:
     return " ".join(sentences)
 
 
-def _describe_cause(cause: UndecidedReason, bound: Bound | None) -> str:
+def _describe_cause(cause: UndecidedReason, bound: Bound | None, value: float | None) -> str:
+    if cause is UndecidedReason.NO_VALUE and value is not None and bound is not None and bound.non_inferiority:
+        return "the change has no confidence limits"
     if cause is UndecidedReason.NO_VALUE and bound is not None and bound.measure is Measure.IMAGENET_M_ERRORS:
         return "the evidence lists no images of ImageNet-M"
     return _UNDECIDED_REASONS[cause]
@@ -152,10 +155,14 @@ def _num_decimals(reason: GateReason, bound: Bound) -> int:
     if (before := reason.baseline) is not None:
         limits += [before, before + (bound.max_increase or 0), before - (bound.max_decrease or 0)]
     for decimals in range(MIN_DECIMALS, MAX_DECIMALS):
-        texts = [f"{100 * limit:.{decimals}f}" for limit in limits if limit is not None and limit != value]
+        texts = [f"{100 * limit:.{decimals}f}" for limit in limits if limit is not None and _differs(limit, value)]
         if value is None or f"{100 * value:.{decimals}f}" not in texts:
             return decimals
     return MAX_DECIMALS
+
+
+def _differs(limit: float, value: float | None) -> bool:
+    return value is None or abs(limit - value) > ROUNDING
 
 
 def _format_value(value: float | None, is_count: bool, decimals: int = MIN_DECIMALS) -> str:

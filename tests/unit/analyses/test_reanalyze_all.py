@@ -89,9 +89,13 @@ def test_isolated_owners_keep_their_analyses(
 
     created = run(ports, corrected.digest)
     again = run(ports, corrected.digest)
+    backend.reviews.append(replace(backend.reviews.all()[0], id="2" * 32, image="b"))
+    later = evidence_versions.build_from_reviews(backend.ports.stores, "street", "", 1, "root")
+    run(ports, later.digest)
 
     owners = ["alice", "bob", "root"] if are_isolated else ["root", "root"]
-    assert sorted(analysis.owner for analysis in on(backend, corrected)) == owners
+    for bundle in (corrected, later):
+        assert sorted(analysis.owner for analysis in on(backend, bundle)) == owners
     assert all(step.is_new for step in created) and not any(step.is_new for step in again)
 
 

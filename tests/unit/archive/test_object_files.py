@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from service.archive.files import ObjectFiles
 
 
 class SlowFileSystem(AsyncFileSystem):
-    """A store with one object, which hangs on request."""
+    """A store with the object `a`, which hangs on request."""
 
     cachable = False
 
@@ -22,33 +23,59 @@ class SlowFileSystem(AsyncFileSystem):
         self.hangs = False
         self.calls = 0
 
-    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+    async def _answer(self) -> None:
         self.calls += 1
         while self.hangs:
             await asyncio.sleep(0.01)
+
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        await self._answer()
         return b"content"
 
+    async def _pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+        await self._answer()
+
     async def _info(self, path: str, **_: Any) -> dict[str, Any]:
-        while self.hangs:
-            await asyncio.sleep(0.01)
+        await self._answer()
         return {"name": path, "size": 7, "type": "file"}
 
+    async def _rm_file(self, path: str, **_: Any) -> None:
+        await self._answer()
 
-def test_a_store_that_hangs_blocks_no_further_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "CALL_SECONDS", 0.6)
+    async def _ls(self, path: str, detail: bool = True, **_: Any) -> list[dict[str, Any]]:
+        await self._answer()
+        return [{"name": f"{path}/a", "size": 7, "type": "file"}]
+
+
+CALLS: dict[str, Callable[[ObjectFiles], object]] = {
+    "read": lambda objects: objects.read("a"),
+    "write": lambda objects: objects.write({"a": b"content"}),
+    "create": lambda objects: objects.create("a", b"content"),
+    "delete": lambda objects: objects.delete("a"),
+    "list": lambda objects: objects.names(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_store_that_hangs_blocks_no_further_calls(
+    monkeypatch: pytest.MonkeyPatch, call: Callable[[ObjectFiles], object]
+) -> None:
+    for name in ("CALL_SECONDS", "READ_SECONDS", "LIST_SECONDS"):
+        monkeypatch.setattr(files, name, 0.6)
     store = SlowFileSystem()
     objects = ObjectFiles(store, "/archive")
-    assert objects.read("a") == b"content"
+    call(objects)
     store.hangs = True
 
     with pytest.raises(Unavailable, match="the object store does not answer"):
-        objects.read("a")
-    calls = store.calls
+        call(objects)
+    probed = store.calls + 1
     for _ in range(5):
         with pytest.raises(Unavailable, match="the object store does not answer"):
-            objects.read("a")
-    assert store.calls == calls
+            call(objects)
+    assert store.calls <= probed
 
+    monkeypatch.undo()
     store.hangs = False
     deadline = time.monotonic() + 10
     while not _is_readable(objects):

@@ -261,6 +261,22 @@ def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() 
             "Severe error rate is 11.250 % (baseline: 11.248 %); an increase of at most 0 points is allowed.",
         ),
         (
+            GateReason(GateDecision.PASS, replace(STABLE, max_increase=0.02), 0.12, 0.02, baseline=0.1),
+            "Severe error rate is 12.00 % (baseline: 10.00 %); an increase of at most 2 points is allowed.",
+        ),
+        (
+            GateReason(
+                GateDecision.UNDECIDED,
+                Bound("ni", Measure.MULTI_LABEL_ACCURACY, max_decrease=0.02, non_inferiority=True),
+                0.885,
+                0.02,
+                baseline=0.9,
+                causes=(UndecidedReason.NO_VALUE,),
+            ),
+            "Multi-label accuracy (class mean) is 88.50 % (baseline: 90.00 %); a decrease of at most 2 points is "
+            "allowed. Undecided: the change has no confidence limits.",
+        ),
+        (
             GateReason(
                 GateDecision.PASS,
                 Bound("mla", Measure.MULTI_LABEL_ACCURACY, max_increase=0.1, max_decrease=0.005, alpha=0.05),

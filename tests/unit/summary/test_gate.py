@@ -980,6 +980,6 @@ def test_non_inferiority_without_limits_is_undecided() -> None:
     bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.5, non_inferiority=True)
 
     absent = judge(bound, baseline=against())  # no class with two images
-    assert (absent.decision, absent.causes) == (UNDECIDED, (UndecidedReason.NO_INTERVAL,))
+    assert (absent.decision, absent.causes) == (UNDECIDED, (UndecidedReason.NO_VALUE,))
     other = judge(bound, baseline=Baseline(BEFORE, None))
     assert (other.decision, other.causes) == (UNDECIDED, (UndecidedReason.OTHER_EVIDENCE,))

@@ -1,6 +1,7 @@
 """The torch predictor: real weights on real photographs, unreadable images, and interruption."""
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -239,6 +240,9 @@ def test_the_digest_of_images_changes_with_each_of_them(tmp_path: Path) -> None:
     assert digest(tmp_path, "a.png", "b.png") == first
     others = [digest(tmp_path, "b.png", "a.png"), digest(tmp_path, "a.png"), digest(copy, "a.png", "b.png")]
     others += [digest(tmp_path, "a.png", "missing.png"), digest(tmp_path / "missing", "a.png", "b.png")]
-    Image.new("RGB", (9, 8)).save(tmp_path / "b.png")
+    os.utime(tmp_path / "b.png", ns=(1, 1))
+    others.append(digest(tmp_path, "a.png", "b.png"))
+    Image.new("RGB", (90, 90), "red").save(tmp_path / "b.png")
+    os.utime(tmp_path / "b.png", ns=(1, 1))
     others.append(digest(tmp_path, "a.png", "b.png"))
     assert len({first, *others}) == 1 + len(others)

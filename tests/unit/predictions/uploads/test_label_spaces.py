@@ -295,10 +295,12 @@ def test_a_class_name_in_brackets_is_no_list(write, first: int) -> None:
     assert upload.assumptions == ()
 
 
-def test_lists_and_a_class_name_in_brackets_can_be_in_one_file(write) -> None:
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_lists_and_a_class_name_in_brackets_can_be_in_one_file(write, place: int) -> None:
     space = label_space_of([("a", "cat"), ("b", "dog"), ("c", "[None]")])
-    cells = ["[dog, cat]", "[none]", *["[0, 1]"] * (len(NAMES) - 2)]
+    cells, classes = ["[dog, cat]"] * len(NAMES), [1] * len(NAMES)
+    cells[place], classes[place] = "[none]", 2
 
     upload = parse(write.csv(zip(NAMES, cells, strict=True)), space)
 
-    assert upload.predictions.top1.tolist() == [1, 2, *[0] * (len(NAMES) - 2)]
+    assert upload.predictions.top1.tolist() == classes
