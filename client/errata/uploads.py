@@ -10,8 +10,17 @@ from typing import BinaryIO
 from errata.errors import ErrataError, InvalidInput
 
 
-def check_chunk(chunk: object) -> bytes:
-    """Return a chunk of an upload; raise TypeError if it is not bytes."""
+def read_chunk(content: BinaryIO, size: int) -> bytes:
+    """Return the next chunk of an upload, at most `size` bytes; empty at the end.
+
+    Raises:
+        TypeError: The chunk is not bytes.
+        RuntimeError: `read` raised StopIteration, which a coroutine cannot raise.
+    """
+    try:
+        chunk: object = content.read(size)
+    except StopIteration as error:
+        raise RuntimeError("its read() raised StopIteration, expected b'' at the end") from error
     if not isinstance(chunk, bytes):
         raise TypeError(f"its read() returned {type(chunk).__name__}, expected bytes. Open it in binary mode")
     return chunk

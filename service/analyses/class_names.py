@@ -5,7 +5,7 @@ from errata.errors import InvalidRequest
 from service.domain import LabelSpace
 
 
-def class_named(text: str, field: str, label_space: LabelSpace) -> int:
+def class_named(text: str, field: str, label_space: LabelSpace, has_hint: bool = True) -> int:
     """Return the class that a text identifies: an ID, a unique name or synonym, or an index.
 
     Raises:
@@ -21,7 +21,7 @@ def class_named(text: str, field: str, label_space: LabelSpace) -> int:
             "index that matches only one of them.",
             field=field,
         )
-    near = [f"{name:.80}" for name in label_space.similar_names(text)]
+    near = [f"{name:.80}" for name in label_space.similar_names(text)] if has_hint else []
     hint = f" Similar names: {', '.join(near)}." if near else ""
     raise InvalidRequest(
         f"Unknown class {text!r:.80}. Expected the ID of a class, a name that only one class has, or an index from 0 "
@@ -30,11 +30,11 @@ def class_named(text: str, field: str, label_space: LabelSpace) -> int:
     )
 
 
-def find_class(text: str, field: str, label_space: LabelSpace) -> int:
+def find_class(text: str, field: str, label_space: LabelSpace, has_hint: bool = True) -> int:
     """Return the class whose ID is the text, or else the class that `class_named` returns for the text.
 
     Pages, their URLs, and exported reviews contain IDs. IDs take precedence, because an ID can equal the index or the
     name of another class.
     """
     index = label_space.find_id(text)
-    return class_named(text, field, label_space) if index is None else index
+    return class_named(text, field, label_space, has_hint) if index is None else index

@@ -1,6 +1,6 @@
 """The slices that the bounds of a gate policy name: summaries and comparisons over the images of each slice."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from service.analyses.compare import is_comparable, pair_judged
@@ -23,7 +23,8 @@ def slice_results(
         before = None if baseline is None else _mask(baseline, name)
         if mask is None:
             continue
-        compared = None if baseline is None or before is None else _compare(judged, mask, baseline, before)
+        groups = {bound.group for bound in policy.bounds if bound.slice == name and bound.is_on_change}
+        compared = None if baseline is None or before is None else _compare(judged, mask, baseline, before, groups)
         results[name] = SliceResult(compute_summary(judged.bundle, judged.predictions, mask), compared)
     return results
 
@@ -33,11 +34,14 @@ def _mask(judged: JudgedAnalysis, name: str) -> Mask | None:
     return None if judged.attributes is None or number is None else judged.attributes.mask(number)
 
 
-def _compare(judged: JudgedAnalysis, mask: Mask, baseline: JudgedAnalysis, before: Mask) -> Baseline:
-    """Return the baseline for the images of a slice only."""
+def _compare(
+    judged: JudgedAnalysis, mask: Mask, baseline: JudgedAnalysis, before: Mask, groups: Collection[str]
+) -> Baseline:
+    """Return the baseline for the images of a slice only, compared over all of them and over the named groups."""
     summary = compute_summary(baseline.bundle, baseline.predictions, before)
-    if not is_comparable(baseline.analysis, judged.analysis):
+    if not groups or not is_comparable(baseline.analysis, judged.analysis):
         return Baseline(summary, None)
     pair = pair_judged(baseline, judged)
     pair = replace(pair, counted=pair.counted & mask)
-    return Baseline(summary, compare_groups(pair, judged.bundle.groups))
+    masks = {group: members for group, members in judged.bundle.groups.items() if group in groups}
+    return Baseline(summary, compare_groups(pair, masks))

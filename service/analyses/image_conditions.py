@@ -15,7 +15,15 @@ from service.analyses.model_verdicts import find_model_verdicts
 from service.analyses.ports import Stores
 from service.analyses.verdict_cache import ModelVerdicts
 from service.analyses.verdicts import find_bundle, load_judged, superclass_mask
-from service.domain import ALL, NO_TYPE, Bytes, Classes, Mask
+from service.domain import (
+    ALL,
+    MULTI_LABEL_ERROR_TYPES,
+    NO_TYPE,
+    Bytes,
+    Classes,
+    Mask,
+    is_among,
+)
 from service.domain.images import ImageQuery
 from service.rules.table import error_types
 
@@ -103,14 +111,16 @@ def _load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
 def base_mask(images: Images, query: ImageQuery) -> Mask:
     """Return the images that meet the conditions that are not facets, (N,)."""
     mask: Mask = images.types != NO_TYPE
+    if query.errors_only:
+        mask &= is_among(images.types, MULTI_LABEL_ERROR_TYPES)
     if query.problematic is not None:
         mask &= images.problematic == query.problematic
     if (lowest := query.min_confidence) is not None:
         if not 0 <= lowest <= 1:
-            raise InvalidRequest(f"Confidence {lowest} is not between 0 and 1.", field="min_confidence")
+            raise InvalidRequest(f"Confidence {lowest} is not between 0 and 1.", field="min_probability")
         if images.probability is None:
             raise InvalidRequest(
-                "The analysis has no probabilities. Remove the filter 'min_confidence'.", field="min_confidence"
+                "The analysis has no probabilities. Remove the minimum probability.", field="min_probability"
             )
         mask &= images.probability >= lowest  # False for NaN
     if query.change:

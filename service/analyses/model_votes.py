@@ -82,9 +82,11 @@ def newest_of_each_model(index: AnalysisIndex, bundle: Bundle) -> list[Analysis]
     known: set[tuple[str, ...]] = set()
     for analysis in _iterate_archived(index, bundle.dataset):
         names = {model_identity(analysis), ("predictions", analysis.predictions_digest)}
-        if is_usable(analysis, bundle) and not names & known:
-            known |= names
-            newest.append(analysis)
+        if is_usable(analysis, bundle):
+            is_new = not names & known
+            known |= names  # also of an analysis with the predictions of another model: older ones of it do not count
+            if is_new:
+                newest.append(analysis)
         if len(newest) == limit:
             break
     return newest

@@ -21,12 +21,14 @@ from service.analyses.verdicts import iterate_verdicts, load_judged
 from service.domain import (
     ALL,
     ERROR_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
     NO_TYPE,
     ChangeQuery,
     ErrorType,
     PercentileRank,
     Stage,
     StoredResult,
+    is_among,
 )
 from service.evidence.agreement import agreement_for
 from service.evidence.bundle import Bundle
@@ -150,6 +152,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
     assert summary is not None, "this is a bug: a judged analysis has a summary"
     targets = evidence.effective_targets
     has_class = counted & (predicted >= 0)
+    errors = counted & is_among(types, MULTI_LABEL_ERROR_TYPES)
     pairs = confusions(targets[has_class], predicted[has_class], types[has_class], MAX_CONFUSIONS)
     confused = group_confused_classes(pairs, MAX_CONFUSED_CLASSES)
     links = ImageLinks(judged.analysis.id if kind is ReportKind.SITE else "", label_space.ids)
@@ -161,7 +164,7 @@ def build_view(ports: Ports, judged: JudgedAnalysis, kind: ReportKind = ReportKi
         ReportData(
             analysis=judged.analysis,
             confusions=[
-                (pair, _examples(bundle, counted & (targets == pair.target) & (predicted == pair.predicted)))
+                (pair, _examples(bundle, errors & (targets == pair.target) & (predicted == pair.predicted)))
                 for pair in pairs
             ],
             superclasses=[

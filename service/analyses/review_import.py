@@ -145,7 +145,8 @@ class _Reader:
             is_authenticated=self._keep_authentication and review.is_authenticated,
             time=review.time.astimezone(UTC),
         )
-        return add_classes(draft, request, base or self._default, is_base=base is not None)
+        has_hints = len(self._violations) < MAX_VIOLATIONS  # further descriptions are not shown
+        return add_classes(draft, request, base or self._default, is_base=base is not None, has_hints=has_hints)
 
 
 def _read_lines(content: Readable) -> Iterator[bytes]:

@@ -157,7 +157,9 @@ def check_texts(request: ReviewRequest) -> None:
         )
 
 
-def add_classes(review: Review, request: ReviewRequest, bundle: Bundle, is_base: bool = True) -> Review:
+def add_classes(
+    review: Review, request: ReviewRequest, bundle: Bundle, is_base: bool = True, has_hints: bool = True
+) -> Review:
     """Return a review with the IDs of the classes of a request.
 
     A review that undoes another one has no classes. Its image can be absent from the bundle.
@@ -168,6 +170,7 @@ def add_classes(review: Review, request: ReviewRequest, bundle: Bundle, is_base:
         bundle: The bundle with the classes.
         is_base: Whether the bundle is the evidence of the review. If so, confirmed classes must be labels, and added
             classes must not be labels.
+        has_hints: Whether the error for an unknown class has similar names, whose search takes milliseconds.
 
     Raises:
         ImageNotFound: The bundle does not have the image.
@@ -179,7 +182,7 @@ def add_classes(review: Review, request: ReviewRequest, bundle: Bundle, is_base:
     row, ids = bundle.row(review.image), bundle.label_space.ids
     find = find_class if request.prefer_ids else class_named
     confirmed, added, rejected = (
-        tuple(dict.fromkeys(ids[find(text, field, bundle.label_space)] for text in texts))
+        tuple(dict.fromkeys(ids[find(text, field, bundle.label_space, has_hints)] for text in texts))
         for field, texts in (
             ("confirmed", request.confirmed),
             ("added", request.added),

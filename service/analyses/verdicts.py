@@ -1,6 +1,5 @@
 """Load, filter, and explain the verdicts of an analysis."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -32,6 +31,7 @@ from service.domain import (
     Mask,
     Verdict,
     is_among,
+    similar_texts,
 )
 from service.evidence.bundle import Bundle
 from service.rules.table import error_type, error_types, tags
@@ -127,7 +127,7 @@ def superclass_mask(bundle: Bundle, superclass: str, field: str) -> Mask:
     members = bundle.superclass_mask(superclass)
     if members is None:
         known = bundle.label_space.superclasses.ids
-        closest = difflib.get_close_matches(superclass[:80], known, n=1) or known[:1]
+        closest = similar_texts(superclass, known, 1) or known[:1]
         remedy = f"Expected one such as {closest[0]!r:.80}" if closest else "The bundle has no superclasses"
         raise InvalidRequest(
             f"Unknown superclass {superclass!r:.80} of the bundle {bundle.digest[:12]}. {remedy}.", field=field

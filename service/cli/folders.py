@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from errata import pb
-from errata.cli.folder import CLASSES, VERDICTS, parse_verdicts, read_analysis, read_classes
+from errata.cli.folder import CLASSES, VERDICTS, check_counts, parse_verdicts, read_analysis, read_classes
 from errata.errors import InvalidInput
 from errata.groups import check_group
 
@@ -168,6 +168,8 @@ def read_side(folder: Path) -> Side:
     num_classes = (read_label_space(folder) or imagenet_1k()).num_classes
     analysis, lines = read_finished(folder), [*parse_verdicts(folder, partial(_parse_line, num_classes))]
     assert analysis.summary is not None, "this is a bug: read_finished returns finished analyses"
+    counted = [line.error_type.key for line in lines if not line.problematic]
+    check_counts(folder, read_analysis(folder), counted)
     if len({line.name for line in lines}) != len(lines):
         raise InvalidInput(
             f"{folder / VERDICTS} has several verdicts on one image. Run the analysis again with --output.",

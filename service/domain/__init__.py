@@ -101,6 +101,7 @@ from service.domain.label_space import (
     LabelSpace,
     create_label_space,
     normalize,
+    similar_texts,
 )
 from service.domain.listing import (
     NEWEST_FIRST,
@@ -339,6 +340,7 @@ __all__ = [
     "parse_class_lines",
     "rejected_targets",
     "review_keys",
+    "similar_texts",
     "suggest_labels",
     "undone_ids",
 ]

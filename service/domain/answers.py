@@ -78,10 +78,18 @@ def normalize_answer(text: str) -> str:
     """Return the form in which answers and names are compared. The result can be empty.
 
     Case and the compatibility forms of Unicode (NFKC) do not matter. Apostrophes are removed. A run of other
-    characters that are neither letters nor digits becomes one space. Articles at the start are removed, unless nothing
-    else remains.
+    characters that are neither letters, combining marks, nor digits becomes one space. Articles at the start are
+    removed, unless nothing else remains.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = _APOSTROPHES.sub("", text.lower())
-    return _ARTICLES.sub("", _SEPARATORS.sub(" ", text).strip())
+    if text.isascii():
+        text = _SEPARATORS.sub(" ", text).strip()
+    else:  # Python's \w lacks combining marks, such as the vowels of Hindi and Thai
+        text = " ".join("".join(char if _is_of_word(char) else " " for char in text).split())
+    return _ARTICLES.sub("", text)
+
+
+def _is_of_word(char: str) -> bool:
+    return char.isalnum() or unicodedata.category(char).startswith("M")

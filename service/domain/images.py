@@ -28,6 +28,7 @@ class ImageQuery:
     superclass: str = ""
     group: str = ALL
     min_confidence: float | None = None  # 0 to 1
+    errors_only: bool = False  # only multi-label errors
     problematic: bool | None = False  # None: all images
     baseline: str = ""  # another analysis with the same evidence
     change: str = ""  # from the baseline: `fixed`, `broken`, or FROM:TO with names of error types

@@ -91,12 +91,7 @@ class LabelSpace:
     def similar_names(self, text: str, count: int = 3) -> list[str]:
         """Return up to `count` names of classes that are similar to a text, the most similar first."""
         by_key = {normalize(name): name for name in self.names}
-        key = normalize(text)[:80]
-        candidates = [*by_key]
-        if len(candidates) > MAX_COMPARED:
-            trigrams = _trigrams(key)
-            candidates.sort(key=lambda name: -len(trigrams & _trigrams(name)))
-        return [by_key[name] for name in difflib.get_close_matches(key, candidates[:MAX_COMPARED], n=count)]
+        return [by_key[name] for name in similar_texts(normalize(text), [*by_key], count)]
 
     def overlap_reason(self, target: int, predicted: int) -> str:
         """Return why a prediction counts as correct; empty if the classes do not overlap."""
@@ -168,6 +163,15 @@ def create_label_space(
         group_members=members.reshape(len(groups), len(rows)),
         overlaps=ClassPairs.of(overlaps, len(rows)),
     )
+
+
+def similar_texts(text: str, candidates: Sequence[str], count: int) -> list[str]:
+    """Return up to `count` of the candidates that are similar to a text, the most similar first."""
+    text = text[:80]
+    if len(candidates) > MAX_COMPARED:
+        trigrams = _trigrams(text)
+        candidates = sorted(candidates, key=lambda candidate: -len(trigrams & _trigrams(candidate)))[:MAX_COMPARED]
+    return difflib.get_close_matches(text, candidates, n=count)
 
 
 def _trigrams(text: str) -> set[str]:

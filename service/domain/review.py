@@ -4,7 +4,7 @@ A review is never changed. To withdraw a review, its reviewer adds a new review 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -102,10 +102,17 @@ def decide(reviews: Collection[Review], min_reviews: int = 1) -> Decision:
     Reviewers vote on each class, and on whether the image is problematic. In each vote, only the newest statement of a
     reviewer counts, and the majority decides. A tie changes nothing.
     """
-    classes = sorted({class_id for review in reviews for class_id in (*review.present, *review.rejected)})
-    votes = {class_id: _count(reviews, lambda review, c=class_id: _vote(review, c)) for class_id in classes}  # type: ignore[misc]
+    newest: dict[str, dict[tuple[str, bool], bool]] = defaultdict(dict)
+    on_problem_by_voter: dict[tuple[str, bool], bool] = {}
+    for review in reviews:
+        choices_of_review = dict.fromkeys(review.present, True) | dict.fromkeys(review.rejected, False)
+        for class_id, choice in choices_of_review.items():
+            newest[class_id][review.voter] = choice
+        if review.problematic is not None:
+            on_problem_by_voter[review.voter] = review.problematic
+    votes = {class_id: _count(choices) for class_id, choices in newest.items()}
     decided = {class_id: vote for class_id, vote in votes.items() if sum(vote) >= min_reviews}
-    on_problem = _count(reviews, lambda review: review.problematic)
+    on_problem = _count(on_problem_by_voter)
     counts = sum(on_problem) >= min_reviews
     is_tie = on_problem[0] == on_problem[1]
     reasons = [review.reason for review in reviews if review.problematic]
@@ -119,15 +126,8 @@ def decide(reviews: Collection[Review], min_reviews: int = 1) -> Decision:
     )
 
 
-def _vote(review: Review, class_id: str) -> bool | None:
-    if class_id in review.rejected:
-        return False
-    return True if class_id in review.present else None
-
-
-def _count(reviews: Iterable[Review], vote: Callable[[Review], bool | None]) -> tuple[int, int]:
+def _count(newest: Mapping[tuple[str, bool], bool]) -> tuple[int, int]:
     """Return the number of reviewers whose newest vote is yes, and of those whose newest vote is no."""
-    newest = {review.voter: choice for review in reviews if (choice := vote(review)) is not None}
     yes = sum(newest.values())
     return yes, len(newest) - yes
 

@@ -47,7 +47,7 @@ def confusion_row(
         format_count(confusion.count),
         counts_description([(error_type.title, count) for error_type, count in confusion.types.items()]),
         ", ".join(examples),
-        links.images(class_id=confusion.target, predicted_id=confusion.predicted),
+        links.images(class_id=confusion.target, predicted_id=confusion.predicted, errors_only=True),
     )
 
 
@@ -64,8 +64,12 @@ def confusion_map_view(
     """
     if len(classes) < MIN_CLASSES:
         return None
+
+    def url(target: int, predicted: int) -> str:
+        return links.images(class_id=target, predicted_id=predicted, errors_only=True)
+
     cells = tuple(
-        ConfusionCell(names[target], names[predicted], count, links.images(class_id=target, predicted_id=predicted))
+        ConfusionCell(names[target], names[predicted], count, url(target, predicted))
         for target, row in zip(classes, counts.tolist(), strict=True)
         for predicted, count in zip(classes, row, strict=True)
         if count

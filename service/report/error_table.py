@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from service.domain import (
     ERROR_TYPES,
+    MULTI_LABEL_ERROR_TYPES,
     Bytes,
     Classes,
     ErrorType,
@@ -94,6 +95,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
                 "key": error_type.key,
                 "title": error_type.title,
                 "severity": SEVERITY_NAMES[error_type.severity],
+                "is_error": error_type in MULTI_LABEL_ERROR_TYPES,
                 "abstained": error_type in table.abstained,
                 "agreement": table.agreement.get(error_type, ""),
             }

@@ -15,6 +15,7 @@ from service.report.image_urls import PROBLEMATIC, ImageUrls
 from service.report.messages.images import (
     ANY,
     CONFIDENCES,
+    MULTI_LABEL_ERRORS,
     PROBLEMATIC_NAMES,
     PROBLEMATIC_NOTE,
     SORT_NAMES,
@@ -221,6 +222,7 @@ def _active_filters(data: GridData) -> tuple[ActiveFilter, ...]:
         "predicted_id": ("predicted", "" if query.predicted_id is None else names[query.predicted_id]),
         "superclass": ("superclass", shorten(query.superclass)),
         "min_confidence": ("min_confidence", format_percentage(query.min_confidence)),
+        "errors_only": ("errors", MULTI_LABEL_ERRORS),
         "problematic": ("problematic", PROBLEMATIC_NAMES[problematic]),
         "change": ("change", change_name(query.change)),
         "baseline": ("baseline", data.baseline),

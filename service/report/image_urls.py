@@ -7,10 +7,17 @@ from service.domain.images import ImageQuery
 from service.report.urls import encode_query, grid_url, image_url, review_url
 
 PROBLEMATIC = {"include": None, "only": True}  # values of the parameter `problematic`; not set: False
-_NAMES = {"error_type": "type", "class_id": "class", "predicted_id": "predicted"}  # of parameters, by field of a query
+ONLY = "only"  # value of the parameter `errors`; not set: False
+_NAMES = {  # of parameters, by field of a query
+    "error_type": "type",
+    "class_id": "class",
+    "predicted_id": "predicted",
+    "errors_only": "errors",
+}
 _DEFAULTS = {name: value for name, value in vars(ImageQuery("")).items() if name not in ("analysis", "page_size")}
 _TEXTS: Mapping[str, Callable[[Any], str]] = {  # by field; all others are texts
     "error_type": lambda error_type: str(error_type.key),
+    "errors_only": lambda _: ONLY,
     "min_confidence": lambda confidence: f"{confidence:g}",
     "problematic": lambda problematic: next(text for text, value in PROBLEMATIC.items() if value is problematic),
 }

@@ -10,12 +10,12 @@ from service import wire
 from service.analyses.class_names import find_class
 from service.domain import ALL, ERROR_TYPES, ErrorType, LabelSpace
 from service.domain.images import ImageQuery
-from service.report.image_urls import PROBLEMATIC
+from service.report.image_urls import ONLY, PROBLEMATIC
 from service.web.analysis_list import parameter
 
 PARAMETERS = (
-    "type", "class", "predicted", "superclass", "group", "min_confidence", "problematic", "baseline", "change", "sort",
-    "page",
+    "type", "class", "predicted", "superclass", "group", "min_confidence", "errors", "problematic", "baseline",
+    "change", "sort", "page",
 )  # fmt: skip
 MAX_NAME = 1024  # characters of a class or superclass
 MAX_DIGITS = 9  # of a page
@@ -49,6 +49,7 @@ def parse_query(request: Request, analysis_id: str, label_space: LabelSpace) -> 
         superclass=parameter(request, "superclass", MAX_NAME),
         group=parameter(request, "group") or ALL,
         min_confidence=_confidence(parameter(request, "min_confidence")),
+        errors_only=_errors_only(parameter(request, "errors")),
         problematic=_problematic(parameter(request, "problematic")),
         baseline=_baseline(parameter(request, "baseline")),
         change=parameter(request, "change"),
@@ -78,6 +79,12 @@ def _confidence(text: str) -> float | None:
         raise InvalidRequest(
             f"Confidence {text!r:.40} is not a number. Expected a number from 0 to 1.", field="min_confidence"
         ) from None
+
+
+def _errors_only(text: str) -> bool:
+    if text not in ("", ONLY):
+        raise InvalidRequest(f"Unknown value {text!r:.40} of 'errors'. Expected {ONLY}.", field="errors")
+    return text == ONLY
 
 
 def _problematic(text: str) -> bool | None:

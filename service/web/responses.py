@@ -61,10 +61,18 @@ def handle(handler: Callable[[Request], Response], request: Request) -> Response
 
 def error_page(error: ErrataError) -> Response:
     """Return the page of an error, with its status and the time after which a client may retry."""
-    details = [public_text(error, violation.description) for violation in error.violations]
-    response = message_page(status_of(error), public_message(error), details)
+    response = message_page(status_of(error), public_message(error), unstated_problems(error))
     response.headers.update(retry_header(error))
     return response
+
+
+def unstated_problems(error: ErrataError) -> tuple[str, ...]:
+    """Return the problems that the message of an error does not contain, with their lines in a file."""
+    details = []
+    for violation in error.unstated_violations:
+        place = violation.place.capitalize() if violation.line else violation.place
+        details.append(f"{place}: {public_text(error, violation.description)}")
+    return tuple(details)
 
 
 def refused_form(request: Request, error: ErrataError) -> Response:

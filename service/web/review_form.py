@@ -36,6 +36,7 @@ class ReviewForm:
     reason: str = ""
     comment: str = ""
     undoes: str = ""
+    following: str = ""  # the next image of the queue when the page was shown
     request_id: str = field(default_factory=lambda: secrets.token_hex(16))  # a form that is sent twice is stored once
 
     def at(self, image: str) -> "ReviewForm":
@@ -106,6 +107,7 @@ def parse_form(fields: "ImmutableMultiDict[str, str]") -> ReviewForm:
         analysis=_analysis(fields),
         is_selection=bool(_text(fields, "selection")),
         next=_next(fields),
+        following=_exact_text(fields, "following"),
         reviewer=_text(fields, "reviewer"),
         evidence=_text(fields, "evidence"),
         choices=_choices(fields),

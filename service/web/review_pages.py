@@ -7,6 +7,7 @@ POST /reviews                   creates or undoes a review, and goes on to the n
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from errata.errors import AlreadyExists, ErrataError, InvalidRequest
 from errata.tokens import Scope
@@ -65,7 +66,10 @@ class ReviewPages:
             selected = replace(form, is_selection=True, next=tuple(images[1:]))
             return RedirectResponse(form_url(selected), status_code=303, headers=HEADERS)
         page = _page_number(parameter(request, "page"))
-        queue = review_queue(self._ports.stores, dataset, form.analysis, PAGE_SIZE, (page - 1) * PAGE_SIZE)
+        load = partial(review_queue, self._ports.stores, dataset, form.analysis, PAGE_SIZE)
+        queue = load((page - 1) * PAGE_SIZE)
+        if queue.total and not queue.items:  # others have reviewed the images of this page
+            queue = load((queue.total - 1) // PAGE_SIZE * PAGE_SIZE)
         title = queries.get(self._ports.stores, queue.analysis_id).title if queue.analysis_id else ""
         has_thumbnails = self._ports.thumbnails.has(dataset)
         view = queue_view(queue, form, self._ports.stores.evidence.datasets(), title, has_thumbnails)
@@ -90,7 +94,9 @@ class ReviewPages:
             self._store(form.to_request(details.bundle, CALLER.get().name))
         except InvalidRequest as error:
             return self._respond(request, form, error.message, status_of(error))
-        return RedirectResponse(next_url(form, details.position.next), status_code=303, headers=HEADERS)
+        is_in_queue = details.position.position is not None  # not if another reviewer has reviewed the image meanwhile
+        following = details.position.next if is_in_queue else form.following
+        return RedirectResponse(next_url(form, following), status_code=303, headers=HEADERS)
 
     def _undo(self, form: ReviewForm) -> Response:
         """Undo a review, also of an image that is no longer evaluated, and thus has no page."""

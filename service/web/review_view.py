@@ -93,6 +93,7 @@ class ReviewPageView:
     last: LastReview | None
     queue_url: str
     skip_url: str
+    following: str  # the next image of the queue
     image_url: str  # of the page of the image
     problem: str  # why the form was refused; empty: it was not
     request_id: str
@@ -205,6 +206,7 @@ class ReviewPageBuilder:
             last=None if last is None else self._last(last),
             queue_url=queue_page_url(form),
             skip_url=next_url(form, details.position.next),
+            following=details.position.next,
             image_url=""
             if prediction is None
             else image_url(form.dataset, form.image, analysis=prediction.analysis.id),

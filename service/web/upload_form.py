@@ -13,10 +13,10 @@ from service.analyses.ports import Ports
 from service.analyses.request import MAX_TEXT
 from service.domain import AnalysisRequest, RowOrder
 from service.predictions.uploads.terms import format_size
-from service.redact import public_message, public_text
+from service.redact import public_message
 from service.report.render import render
 from service.web.forms import add_form_cookie, form_token
-from service.web.responses import html_page
+from service.web.responses import html_page, unstated_problems
 from service.web.status import status_of
 
 ROW_ORDERS: Mapping[str, RowOrder] = {"": RowOrder.UNSPECIFIED, "file-name": RowOrder.FILE_NAME}
@@ -85,22 +85,13 @@ def upload_form(ports: Ports, request: Request, fields: UploadFields, error: Err
         ports.limits.max_upload_bytes,
         format_size(ports.limits.max_upload_bytes),
         public_message(error) if error else "",
-        _details(error) if error else (),
+        unstated_problems(error) if error else (),
     )
     html = render("upload.html", site=True, view=view, form_token=token)
     response = html_page(html, status_of(error) if error else 200)
     if error is not None and error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
     return add_form_cookie(request, response, token)
-
-
-def _details(error: ErrataError) -> tuple[str, ...]:
-    """Return the problems that the message does not contain, with their lines in the file."""
-    details = []
-    for violation in error.unstated_violations:
-        place = violation.place.capitalize() if violation.line else violation.place
-        details.append(f"{place}: {public_text(error, violation.description)}")
-    return tuple(details)
 
 
 def _base_name(file_name: str) -> str:

@@ -84,3 +84,34 @@ def test_a_review_of_an_image_that_is_no_longer_evaluated_can_be_undone(start: S
         undone = {review.name for review in client.list_reviews("street") if review.undone}
         assert (undone, undo.undoes) == ({first.name, second.name, third.name}, first.name)
         assert undo_form(browser.get("/review/street/b.jpg?reviewer=ann")) == ""
+
+
+@pytest.fixture
+def queue(client: Client, demo: Bundle) -> list[str]:
+    """Three images on which two reviewers disagree, in the order of the queue."""
+    for image in demo.judged_names[:3]:
+        client.create_review("demo", image, "ann", problematic=True, reason="blurred")
+        client.create_review("demo", image, "bob", problematic=False)
+    return [item.file_name for item in client.list_review_queue("demo").items]
+
+
+def test_the_next_image_is_that_of_the_page_after_another_reviewer_reviewed_the_image(
+    running: Running, queue: list[str]
+) -> None:
+    """Otherwise the second reviewer would be back at the first image of the queue."""
+    browsers = [FormClient(running), FormClient(running)]
+    forms = [review_fields(browser.get(f"/review/demo/{quote(queue[1])}")) for browser in browsers]
+
+    answers = [
+        send(browser, [*fields, ("reviewer", name), ("problematic", "no")])
+        for browser, fields, name in zip(browsers, forms, ("cyd", "eve"), strict=True)
+    ]
+
+    targets = [answer.headers["Location"].partition("?")[0] for answer in answers]
+    assert targets == [f"/review/demo/{quote(queue[2])}"] * 2
+
+
+def test_a_page_after_the_end_of_the_queue_shows_the_last_images(running: Running, queue: list[str]) -> None:
+    page = FormClient(running).get("/review?dataset=demo&page=9")
+
+    assert f"Images 1 to {len(queue)} of {len(queue)}," in page.text

@@ -78,10 +78,13 @@ def test_tables_on_the_site_link_to_the_grid(chromium: Browser, site: Site, imag
         for name in imagenet_real.manifest.superclasses[:3]:
             assert any(url.startswith(f"{base}?type=") and url.endswith(f"superclass={name}") for url in urls)
         confusions = page.locator("section[aria-labelledby=confusions] > .wide tbody a")
-        pattern = rf"{re.escape(base)}\?class=({'|'.join(ids)})&predicted=({'|'.join(ids)})"
+        pattern = rf"{re.escape(base)}\?class=({'|'.join(ids)})&predicted=({'|'.join(ids)})&errors=only"
         assert confusions.count() == 25
-        for link in confusions.all():
-            assert re.fullmatch(pattern, link.get_attribute("href") or "")
+        links = {link.get_attribute("href") or "": link.text_content() for link in confusions.all()}
+        assert all(re.fullmatch(pattern, url) for url in links)
+        for url, count in [*links.items()][:5]:
+            page.goto(f"{site.url}{url}")
+            expect(page.locator("main [role=status]").first).to_have_text(re.compile(rf" of {count}$"))
 
 
 def test_bar_in_a_file_sets_the_filters_and_scrolls_to_the_table(

@@ -15,6 +15,8 @@ from errata.status import error_of
 from errata.tracing import PACKAGE, trace_call
 from errata.uploads import converted_read_errors
 
+MAX_TIMEOUT = 1e9  # seconds; gRPC cannot represent much longer ones
+
 
 class AsyncCalls:
     """The calls that the methods of a client make."""
@@ -85,7 +87,7 @@ class AsyncCalls:
         request: str = "request",
     ) -> Any:
         """Send a unary request. A `deadline` of None means no limit; -1 means the client's deadline."""
-        timeout = self._deadline if deadline == -1.0 else deadline
+        timeout = _limited(self._deadline if deadline == -1.0 else deadline)
         with self._converted_errors(method, request) as metadata:
             return await method(message, timeout=timeout, metadata=metadata)
 
@@ -93,7 +95,7 @@ class AsyncCalls:
         self, method: Callable[..., Any], message: object, deadline: float | None = None
     ) -> AsyncIterator[Any]:
         with self._converted_errors(method) as metadata:
-            async for response in method(message, timeout=deadline, metadata=metadata):
+            async for response in method(message, timeout=_limited(deadline), metadata=metadata):
                 yield response
 
     @contextmanager
@@ -105,3 +107,8 @@ class AsyncCalls:
                 yield (*metadata, *trace_metadata)
         except grpc.RpcError as error:
             raise error_of(error, self._server, request_id_of(metadata), request) from error
+
+
+def _limited(seconds: float | None) -> float | None:
+    """Return a timeout for gRPC, for which a very long timeout has already expired; None: no timeout."""
+    return None if seconds is None or seconds > MAX_TIMEOUT else seconds

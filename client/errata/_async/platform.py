@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import grpc
 
 from errata.requests import CHUNK_BYTES
-from errata.uploads import check_chunk
+from errata.uploads import read_chunk
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
 
@@ -36,7 +36,7 @@ async def upload_messages(
     if header is not None:
         yield message(header=header)
     try:
-        while chunk := check_chunk(await asyncio.to_thread(content.read, CHUNK_BYTES)):
+        while chunk := await asyncio.to_thread(read_chunk, content, CHUNK_BYTES):
             yield message(chunk=chunk)
     except Exception as error:
         failures.append(error)

@@ -16,6 +16,8 @@ from errata.status import error_of
 from errata.tracing import PACKAGE, trace_call
 from errata.uploads import converted_read_errors
 
+MAX_TIMEOUT = 1e9  # seconds; gRPC cannot represent much longer ones
+
 
 class Calls:
     """The calls that the methods of a client make."""
@@ -83,13 +85,13 @@ class Calls:
         request: str = "request",
     ) -> Any:
         """Send a unary request. A `deadline` of None means no limit; -1 means the client's deadline."""
-        timeout = self._deadline if deadline == -1.0 else deadline
+        timeout = _limited(self._deadline if deadline == -1.0 else deadline)
         with self._converted_errors(method, request) as metadata:
             return method(message, timeout=timeout, metadata=metadata)
 
     def _stream(self, method: Callable[..., Any], message: object, deadline: float | None = None) -> Iterator[Any]:
         with self._converted_errors(method) as metadata:
-            yield from method(message, timeout=deadline, metadata=metadata)
+            yield from method(message, timeout=_limited(deadline), metadata=metadata)
 
     @contextmanager
     def _converted_errors(self, method: object, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:
@@ -100,3 +102,8 @@ class Calls:
                 yield (*metadata, *trace_metadata)
         except grpc.RpcError as error:
             raise error_of(error, self._server, request_id_of(metadata), request) from error
+
+
+def _limited(seconds: float | None) -> float | None:
+    """Return a timeout for gRPC, for which a very long timeout has already expired; None: no timeout."""
+    return None if seconds is None or seconds > MAX_TIMEOUT else seconds

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import grpc
 
 from errata.requests import CHUNK_BYTES
-from errata.uploads import check_chunk
+from errata.uploads import read_chunk
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
 
@@ -33,7 +33,7 @@ def upload_messages(message: type[Any], header: Any, content: BinaryIO, failures
     if header is not None:
         yield message(header=header)
     try:
-        while chunk := check_chunk(content.read(CHUNK_BYTES)):
+        while chunk := read_chunk(content, CHUNK_BYTES):
             yield message(chunk=chunk)
     except Exception as error:
         failures.append(error)

@@ -23,10 +23,10 @@ from errata.cli.connect import (
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.coverage import min_coverage_option, read_subset
 from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
-from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, make_folder, write_folder
+from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, clear_folder, make_folder, write_folder
 from errata.cli.gate import EXIT_CODES, evaluate_finished, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
-from errata.cli.output import STDOUT, print_json, read_text
+from errata.cli.output import STDOUT, check_single_stdout, print_json, read_text
 from errata.cli.progress import follow
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
@@ -139,7 +139,7 @@ def analyze(
     upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
     upload_options |= _coverage_options(predictions, min_coverage, subset)
     upload_options["answers_mapping"] = _read_mapping(mapping, predictions)
-    _check_options(output, wait, baseline, markdown, policy, target)
+    _check_options(output, wait, baseline, markdown, policy, target, as_json)
     options: dict[str, Any] = {"display_name": display_name, "labels": parse_labels(labels), "fresh": fresh}
     options["gate_policy"] = read_policy(policy) if policy is not None else ""
     if output is not None:
@@ -159,14 +159,16 @@ def analyze(
             analysis = _run(ctx, client, submit) if wait else submit()
         if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
             write_folder(client, analysis, output)
+        elif output is not None:
+            clear_folder(output)
         result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
     if as_json:
         print_json(to_json(analysis))
-    else:
+    elif markdown != STDOUT:
         show_analysis(analysis, stdout_console())
     if result is not None:
         write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=markdown)
-        if not as_json:
+        if not as_json and markdown != STDOUT:
             show_gate(result, stdout_console())
     if output is not None and not as_json and analysis.state == pb.Analysis.STATE_SUCCEEDED:
         files = ", ".join([SUMMARY, VERDICTS, REPORT, CLASSES, *([JUNIT] if result is not None else [])])
@@ -223,7 +225,13 @@ def _coverage_options(predictions: Path | None, min_coverage: float | None, subs
 
 
 def _check_options(
-    output: Path | None, wait: bool, baseline: str, markdown: Path | None, policy: Path | None, target: Target
+    output: Path | None,
+    wait: bool,
+    baseline: str,
+    markdown: Path | None,
+    policy: Path | None,
+    target: Target,
+    as_json: bool,
 ) -> None:
     if target.local and not wait:
         raise InvalidRequest(
@@ -237,6 +245,7 @@ def _check_options(
         )
     if output == STDOUT:
         raise InvalidRequest("--output of analyze is a folder and cannot be stdout. Use --json.", field="output")
+    check_single_stdout(as_json, markdown)
     for name, value in (("baseline", baseline), ("markdown", markdown)):
         if value and policy is None:
             raise InvalidRequest(f"--{name} needs --gate. Add --gate POLICY, or remove --{name}.", field=name)

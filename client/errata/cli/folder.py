@@ -1,6 +1,7 @@
 """Folders that `errata analyze --output` wrote, read without a service."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,20 +69,30 @@ def make_folder(folder: Path) -> None:
 def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
     """Write the classes, the verdicts, the report, and finally the summary of an analysis into a folder.
 
-    The summary of another analysis is removed first, so that an incomplete folder has none.
+    The summary and the gate's result of another analysis are removed first, so that an incomplete folder has none.
     """
     try:
         classes = client.classes(analysis.dataset, analysis.evidence)
     except UnknownMethod:  # of a service that only has the classes of ImageNet-1k
         classes = []
-    try:
-        (folder / SUMMARY).unlink(missing_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"Cannot replace {folder / SUMMARY}: {error.strerror}.", field="output") from error
-    write_output(folder / CLASSES, "".join(f"{json.dumps(to_dict(item))}\n" for item in classes).encode())
-    write_output(folder / VERDICTS, b"".join(client.export(analysis.name)))
-    write_output(folder / REPORT, client.report(analysis.name))
-    write_output(folder / SUMMARY, f"{to_json(analysis)}\n".encode())
+    contents = {
+        CLASSES: "".join(f"{json.dumps(to_dict(item))}\n" for item in classes).encode(),
+        VERDICTS: b"".join(client.export(analysis.name)),
+        REPORT: client.report(analysis.name),
+        SUMMARY: f"{to_json(analysis)}\n".encode(),
+    }
+    clear_folder(folder)
+    for name, content in contents.items():
+        write_output(folder / name, content)
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove the summary and the gate's result of an earlier analysis."""
+    for name in (SUMMARY, JUNIT):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise InvalidInput(f"Cannot replace {folder / name}: {error.strerror}.", field="output") from error
 
 
 def read_analysis(folder: Path) -> pb.Analysis:
@@ -169,12 +180,35 @@ def _parse_line(path: Path, number: int, line: bytes, parse: Callable[[Any], Par
         ) from error
 
 
-def read_verdicts(folder: Path) -> Iterator[pb.Verdict]:
-    """Yield the verdicts of a folder as messages; see `parse_verdicts`."""
-    analysis = read_analysis(folder).name
-    for verdict in parse_verdicts(folder, _to_verdict):
-        verdict.name = verdict_name(analysis, verdict.file_name)
-        yield verdict
+def read_verdicts(folder: Path) -> list[pb.Verdict]:
+    """Return the verdicts of a folder as messages; see `parse_verdicts` and `check_counts`."""
+    analysis, verdicts = read_analysis(folder), [*parse_verdicts(folder, _to_verdict)]
+    for verdict in verdicts:
+        verdict.name = verdict_name(analysis.name, verdict.file_name)
+    check_counts(folder, analysis, [verdict.error_type for verdict in verdicts if not verdict.problematic])
+    return verdicts
+
+
+def check_counts(folder: Path, analysis: pb.Analysis, error_types: Sequence[str]) -> None:
+    """Check that the verdicts of a folder are those of its summary.
+
+    Args:
+        folder: The folder.
+        analysis: The analysis of the summary.
+        error_types: The error types of the verdicts on images that are not problematic.
+
+    Raises:
+        InvalidInput: The counts of the error types differ: lines are missing, or another command wrote them.
+    """
+    if ALL not in analysis.summary.groups:  # the analysis did not succeed
+        return
+    expected = {name: count for name, count in analysis.summary.groups[ALL].counts.items() if count}
+    if Counter(error_types) != expected:
+        raise InvalidInput(
+            f"{folder / VERDICTS} does not have the verdicts that {SUMMARY} counts ({len(error_types):,} instead of "
+            f"{sum(expected.values()):,}, or other error types). Run the analysis again with --output.",
+            field="verdicts",
+        )
 
 
 def _to_verdict(line: Any) -> pb.Verdict:
@@ -193,7 +227,7 @@ def select_verdicts(folder: Path, selection: VerdictSelection) -> list[pb.Verdic
     """
     if selection.group is not None:
         check_group(selection.group, read_analysis(folder).summary.groups, "--group")
-    verdicts = [*read_verdicts(folder)]
+    verdicts = read_verdicts(folder)
     classes = read_classes(folder) or _classes_of(verdicts)
     target = _class_index(classes, selection.target, "--target")
     predicted = _class_index(classes, selection.predicted, "--predicted")

@@ -21,7 +21,7 @@ from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import is_folder, read_analysis
 from errata.cli.junit import to_junit
 from errata.cli.markdown import to_markdown
-from errata.cli.output import print_json, read_input, write_output
+from errata.cli.output import STDOUT, check_single_stdout, print_json, read_input, write_output
 from errata.cli.resolve import resolve
 from errata.cli.value_names import decision_name
 from errata.cli.views import labeled
@@ -80,6 +80,7 @@ def gate(
 
     To evaluate a folder that 'errata analyze --output' wrote, install errata-service. No running service is needed.
     """
+    check_single_stdout(as_json, junit, markdown)
     if schema:
         policy_schema = load_extension(EXTENSIONS_GROUP, "policy-schema", "'errata gate --schema'")
         print_json(json.dumps(policy_schema(), indent=2))
@@ -102,7 +103,7 @@ def gate(
     write_gate(result, subject, junit, markdown)
     if as_json:
         print_json(to_json(result))
-    else:
+    elif STDOUT not in (junit, markdown):
         show_gate(result, stdout_console())
     ctx.exit(EXIT_CODES.get(result.decision, UNDECIDED))
 

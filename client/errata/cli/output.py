@@ -76,6 +76,14 @@ def report_path(output: str | None, default_name: str, as_json: bool) -> Path | 
     return output_path(output, default_name)
 
 
+def check_single_stdout(as_json: bool, *paths: Path | None) -> None:
+    """Raise InvalidRequest if a JSON document and files, or several files, would be written to stdout."""
+    if as_json + paths.count(STDOUT) > 1:
+        raise InvalidRequest(
+            "Several of --json and the files - write to stdout. Use one of them, or name a file.", field="output"
+        )
+
+
 def limit_option(default: int, description: str) -> Callable[[Any], Any]:
     """Return a decorator that adds --limit to a command. `--most` is its former name."""
     return click.option(

@@ -23,7 +23,7 @@ class AnswerRelations:
             predicted: The class of the answer; negative if the answer has no class.
             labels: The classes that are labels of the image.
         """
-        cores = [] if predicted >= 0 else [*iterate_cores(answer)]
+        cores = [normalize_answer(answer)] if predicted >= 0 else [*iterate_cores(answer)]
         synsets = self._synsets_of(predicted) if predicted >= 0 else self._senses(cores)
         members = frozenset[int]().union(*(self._superclasses.get(core, ()) for core in cores))
         of_labels = {synset for label in labels for synset in self._synsets_of(label)}

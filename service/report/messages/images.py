@@ -24,12 +24,14 @@ TITLES: Mapping[str, str] = {  # by parameter of the URL
     "predicted": "prediction",
     "superclass": "superclass",
     "min_confidence": "minimum confidence",
+    "errors": "counted as",
     "problematic": "problematic images",
     "baseline": "compared with",
     "change": "change",
     "sort": "order",
 }
 ANY = "any"
+MULTI_LABEL_ERRORS = "multi-label errors"
 PROBLEMATIC_NOTE = "problematic"
 NO_PREDICTION = "no prediction"
 IMAGE_TEXTS = (  # of templates

@@ -48,7 +48,7 @@
   };
 
   // The selection: filters, order, page, and the opened image.
-  const filters = ["type", "superclass", "class", "predicted", "group", "confidence", "problematic", "search"];
+  const filters = ["type", "superclass", "class", "predicted", "group", "confidence", "errors", "problematic", "search"];
   const fields = [...filters, "sort", "page", "image"];
   const PREFIX = "#errors?";
   for (const link of document.querySelectorAll("a[data-filters]")) link.setAttribute("href", PREFIX + link.dataset.filters);
@@ -71,6 +71,7 @@
   const matches = (error) => {
     const { type, superclass, group, confidence, problematic, search } = selection;
     if (type && typeKey(error.type) !== type) return false;
+    if (selection.errors && !types.get(error.type).is_error) return false;
     if (superclass && !members.get(superclass)?.has(error.target)) return false;
     if (selection.class && error.target !== Number(selection.class)) return false;
     if (selection.predicted && error.predicted !== Number(selection.predicted)) return false;

@@ -51,6 +51,8 @@
     const [oldBody, newBody] = [oldElement.querySelector("tbody"), newElement.querySelector("tbody")];
     if (!oldBody || !newBody) return oldElement.replaceChildren(...newElement.childNodes);
     const oldRows = new Map([...oldBody.rows].map((row) => [row.dataset.id, row]));
+    const newIds = new Set([...newBody.rows].map((row) => row.dataset.id));
+    for (const [id, row] of oldRows) if (!newIds.has(id)) row.remove();
     const addedRows = [];
     for (const row of [...newBody.rows]) {
       if (oldRows.has(row.dataset.id)) updateRow(oldRows.get(row.dataset.id), row);
@@ -65,6 +67,7 @@
     const refresh = async () => {
       try {
         const response = await fetch(location.href, { headers: { accept: "text/html" } });
+        if (response.status === 404) return location.reload(); // the analysis was deleted
         if (response.ok) {
           const page = new DOMParser().parseFromString(await response.text(), "text/html");
           const element = page.getElementById(live.id);

@@ -285,7 +285,7 @@ def test_images_are_in_the_selected_order_and_then_by_severity_confidence_and_ro
         (ImageQuery("main", predicted_id=-1), "predicted", "Class -1 does not exist."),
         (ImageQuery("main", superclass="<b>"), "superclass", "Unknown superclass '<b>'"),
         (ImageQuery("main", group="pets"), "group", "Unknown group 'pets'"),
-        (ImageQuery("main", min_confidence=float("nan")), "min_confidence", "Confidence nan is not between 0 and 1."),
+        (ImageQuery("main", min_confidence=float("nan")), "min_probability", "Confidence nan is not between 0 and 1."),
         (ImageQuery("main", sort="name"), "sort", "Unknown order 'name'"),
         (ImageQuery("main", sort="class desc desc"), "sort", "Unknown order"),
         (ImageQuery("main", page=0), "page", "Page 0 does not exist. The first page is 1."),

@@ -19,7 +19,7 @@ from service.analyses.review_export import LabelsExport, export_labels, export_r
 from service.analyses.review_import import ImportResult, import_reviews
 from service.analyses.reviews import ReviewRequest, create_review, list_reviews
 from service.bootstrap.build import Inputs, build_evidence
-from service.domain import active_reviews
+from service.domain import LabelSpace, active_reviews
 from service.evidence.bundle import Bundle
 from service.evidence.label_files import read_labels
 from service.evidence.repository import EvidenceRepository
@@ -284,3 +284,17 @@ def test_the_number_of_lines_is_bounded(stores: Stores, monkeypatch: pytest.Monk
     assert import_reviews(stores, "demo", read(b"\n" * 9)) == ImportResult(0, 0)
     with pytest.raises(TooLarge, match="more than 10 lines"):
         import_reviews(stores, "demo", read(b"\n" * 10))
+
+
+def test_similar_names_are_searched_only_for_the_shown_problems(
+    stores: Stores, demo: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search takes milliseconds for each of up to 250,000 lines."""
+    searches: list[str] = []
+    monkeypatch.setattr(LabelSpace, "similar_names", lambda _, text: searches.append(text) or ["cat"])
+    lines = [json.dumps(valid_line(demo, added=[f"no such class {number}"])) for number in range(50)]
+
+    with pytest.raises(InvalidRow, match="and 49 more") as error:
+        import_reviews(stores, "demo", read("\n".join(lines)))
+
+    assert len(searches) == len(error.value.violations) == 10

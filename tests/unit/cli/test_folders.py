@@ -20,7 +20,9 @@ def write(folder: Path, predicted: list[int], with_classes: bool = True) -> Path
     folder.mkdir()
     space = label_space()
     zero = {error_type.key: 0 for error_type in ERROR_TYPES}
-    group = pb.GroupSummary(num_samples=9, counts=zero | {"correct": 9})
+    num_correct = sum(target == prediction for target, prediction in zip(TARGETS, predicted, strict=True))
+    counts = {"correct": num_correct, "model_failure": 9 - num_correct}
+    group = pb.GroupSummary(num_samples=9, counts=zero | counts)
     group.gain_if_fixed_top1.update(zero)
     group.gain_if_fixed_multi_label.update(zero)
     groups = dict.fromkeys(("all", "organism", "artifact", "other"), group)
@@ -75,6 +77,10 @@ def test_the_number_of_changed_images_is_limited(tmp_path: Path, max_images: int
         line |= {"target": 0, "predicted": predicted, "error_type": "model_failure" if predicted else "correct"}
         lines = [json.dumps(line | {"file_name": f"{number}.jpg"}) for number in range(1200)]
         (folder / VERDICTS).write_text("\n".join(lines))
+        summary = json.loads((folder / SUMMARY).read_text())
+        group = summary["summary"]["groups"]["all"]
+        group |= {"num_samples": 1200, "counts": dict.fromkeys(group["counts"], 0) | {line["error_type"]: 1200}}
+        (folder / SUMMARY).write_text(json.dumps(summary))
 
     limit = {} if max_images is None else {"max_images": max_images}
     comparison, _ = compare_folders(*folders, with_report=False, **limit)

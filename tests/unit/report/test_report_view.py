@@ -431,14 +431,14 @@ def test_rows_and_cells_link_to_their_images() -> None:
     assert result.classes[0].failures.url == f"{grid}?type=model_failure&class={cock}&superclass=s"
     assert [bool(cell.url) for cell in result.classes[0].counts] == [False, False, True, False, False, False, True]
     tench, goldfish = imagenet_1k().ids[:2]
-    assert result.confusions[0].url == f"{grid}?class={tench}&predicted={goldfish}"
+    assert result.confusions[0].url == f"{grid}?class={tench}&predicted={goldfish}&errors=only"
 
 
 def test_links_of_a_stand_alone_report_are_filters_of_its_error_table() -> None:
     result = view(confusions=[(Confusion(TENCH, GOLDFISH, 3, {ErrorType.MODEL_FAILURE: 3}), ())])
 
     assert result.groups[1].types[0].url == "#errors?type=class_overlap&group=organism"
-    assert result.confusions[0].url == f"#errors?class={TENCH}&predicted={GOLDFISH}"
+    assert result.confusions[0].url == f"#errors?class={TENCH}&predicted={GOLDFISH}&errors=only"
 
 
 def test_rule_without_evidence_has_no_link() -> None:
@@ -466,8 +466,8 @@ def test_heat_map_has_a_cell_for_each_confusion() -> None:
     assert heat_map is not None
     cells = [(cell.target, cell.predicted, cell.count, cell.url) for cell in heat_map.cells]
     assert cells == [
-        (NAMES[0], NAMES[1], 3, "#errors?class=0&predicted=1"),
-        (NAMES[1], NAMES[2], 1200, "#errors?class=1&predicted=2"),
+        (NAMES[0], NAMES[1], 3, "#errors?class=0&predicted=1&errors=only"),
+        (NAMES[1], NAMES[2], 1200, "#errors?class=1&predicted=2&errors=only"),
     ]
     for cell, count in zip(heat_map.cells, ("3", "1,200"), strict=True):
         assert f"<title>{cell.target} → {cell.predicted}: {count}</title>" in heat_map.chart.svg

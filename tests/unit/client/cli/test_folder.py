@@ -20,7 +20,10 @@ from service import wire
 def folder(tmp_path: Path) -> Path:
     """A folder with one verdict per image."""
     space = label_space()
-    (tmp_path / SUMMARY).write_text(to_json(pb.Analysis(name="analyses/a1")))
+    num_correct = sum(target == predicted for target, predicted in zip(TARGETS, PREDICTED, strict=True))
+    counts = {"correct": num_correct, "model_failure": len(NAMES) - num_correct, "fine_grained": 0}
+    summary = pb.Summary(groups={"all": pb.GroupSummary(counts=counts)})
+    (tmp_path / SUMMARY).write_text(to_json(pb.Analysis(name="analyses/a1", summary=summary)))
     classes = wire.to_classes(space, range(space.num_classes), "datasets/products/evidence/e")
     (tmp_path / CLASSES).write_text("".join(f"{json.dumps(to_dict(item))}\n" for item in classes))
     lines = [
@@ -46,6 +49,17 @@ def selected(folder: Path, target: str = "", predicted: str = "") -> list[str]:
 def test_verdicts_are_selected_by_id_index_name_and_synonym(folder: Path, text: str) -> None:
     assert selected(folder, target=text) == NAMES[:2]
     assert selected(folder, predicted=text) == [NAMES[0], NAMES[7], NAMES[8]]
+
+
+@pytest.mark.parametrize("change", ["missing", "other"])
+def test_verdicts_that_the_summary_does_not_count_are_refused(folder: Path, change: str) -> None:
+    """A line is missing, or another command wrote the verdicts."""
+    first, *lines = (folder / VERDICTS).read_text().splitlines()
+    other = first.replace('"correct"', '"fine_grained"').replace('"model_failure"', '"fine_grained"')
+    (folder / VERDICTS).write_text("\n".join(lines if change == "missing" else [other, *lines]))
+
+    with pytest.raises(InvalidInput, match=r"does not have the verdicts that summary\.json counts .*Run the analysis"):
+        selected(folder)
 
 
 def test_a_class_without_verdicts_selects_none(folder: Path) -> None:

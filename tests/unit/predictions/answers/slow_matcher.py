@@ -12,7 +12,7 @@ PHYSICAL_ENTITY = 1930
 def words_of(text: str) -> tuple[str, ...]:
     """Return the words of a text, without case, punctuation, and articles at the start."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    letters = "".join("" if c in "'’ʼ`" else c if c.isalnum() else " " for c in folded)
+    letters = "".join("" if c in "'’ʼ`" else c if unicodedata.category(c)[0] in "LMN" else " " for c in folded)
     words = letters.split()
     while len(words) > 1 and words[0] in ("a", "an", "the"):
         words = words[1:]

@@ -9,7 +9,7 @@ import pytest
 from unit.predictions.answers.slow_matcher import SlowMatcher
 from unit.predictions.label_spaces import label_space_of
 
-from service.domain import AnswerOutcome, LabelSpace
+from service.domain import AnswerOutcome, LabelSpace, normalize_answer
 from service.predictions.answers.matcher import MAX_ANSWER, AnswerMapping, AnswerMatcher
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.nouns import Nouns
@@ -179,3 +179,12 @@ def test_a_hostile_answer_needs_few_lookups_for_each_word(monkeypatch: pytest.Mo
         matcher.match(f"x{number} {answer}")
 
     assert lookups < 4 * 118
+
+
+@pytest.mark.parametrize(
+    ("answer", "other"), [("केला", "किला"), ("ปู", "ปี"), ("ปู", "ป"), ("naïve cafe\u0301", "naive cafe")]
+)
+def test_combining_marks_belong_to_words(answer: str, other: str) -> None:
+    """Without its vowels, the word for banana would equal that for fort."""
+    assert normalize_answer(answer) != normalize_answer(other)
+    assert normalize_answer(f"{answer}, {answer}_{answer}") == " ".join([normalize_answer(answer)] * 3)

@@ -55,6 +55,7 @@ def own_classes() -> LabelSpace:
         {"id": "0", "name": "dog", "synset": "n02084071", "superclasses": ["four-legged friends"]},
         {"id": "1", "name": "poodle", "synset": "n02113335", "superclasses": ["four-legged friends"]},
         {"id": "2", "name": "lorry", "synset": "", "superclasses": ["vehicles"]},
+        {"id": "3", "name": "vehicles", "synset": "", "superclasses": []},
     ]
     return create_label_space("own", [none | row for row in rows])
 
@@ -62,6 +63,7 @@ def own_classes() -> LabelSpace:
 @pytest.mark.parametrize(
     ("answer", "predicted", "label", "relation"),
     [
+        ("vehicles", 3, 2, AnswerRelation.TOO_GENERAL),  # a class that is also the name of a superclass
         ("dog", 0, 1, AnswerRelation.TOO_GENERAL),  # a class above the label
         ("poodle", 1, 0, AnswerRelation.MORE_SPECIFIC),
         ("golden retriever", -2, 0, AnswerRelation.MORE_SPECIFIC),
