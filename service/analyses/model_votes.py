@@ -81,11 +81,12 @@ def newest_of_each_model(index: AnalysisIndex, bundle: Bundle) -> list[Analysis]
     newest: list[Analysis] = []
     known: set[tuple[str, ...]] = set()
     for analysis in _iterate_archived(index, bundle.dataset):
-        names = {model_identity(analysis), ("predictions", analysis.predictions_digest)}
         if is_usable(analysis, bundle):
-            is_new = not names & known
-            known |= names  # also of an analysis with the predictions of another model: older ones of it do not count
+            model, predictions = model_identity(analysis), ("predictions", analysis.predictions_digest)
+            is_new = not {model, predictions} & known
+            known.add(model)  # also if it has the predictions of another model: its older analyses do not count
             if is_new:
+                known.add(predictions)
                 newest.append(analysis)
         if len(newest) == limit:
             break

@@ -150,6 +150,18 @@ def test_the_same_predictions_under_two_names_are_one_model(backend: Backend, de
     assert review_queue(backend.ports.stores, "demo").num_models == 1
 
 
+def test_an_older_analysis_of_a_model_with_the_predictions_of_another_one_has_no_vote(
+    backend: Backend, demo: Bundle
+) -> None:
+    first, second = severe_classes(demo, 0, 2)
+    for name, predicted in (("net 2", second), ("net 2", first), ("net 1", first)):
+        analyze(backend, demo, {0: predicted}, labels={"model": name})
+    assert review_queue(backend.ports.stores, "demo").num_models == 1
+
+    analyze(backend, demo, {0: first, 1: second}, labels={"model": "net 1"})
+    assert review_queue(backend.ports.stores, "demo").num_models == 2  # net 2 has its own predictions again
+
+
 def test_the_cached_votes_follow_new_and_deleted_analyses(backend: Backend, demo: Bundle) -> None:
     wrong = severe_classes(demo, 3, 1)[0]
     stores = backend.ports.stores
