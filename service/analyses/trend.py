@@ -157,7 +157,8 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         rank = partial(_ranks_among_own, own_models, request.group)
     points = _add_percentile_ranks(points, analyses, rank)
     without_images = tuple(result.title for result in analyses.selected if accuracies_of(result) is None)
-    is_own_model = not analyses.selected or len(without_images) < len(analyses.selected)  # a compared one
+    # A model is not compared with itself, if it is one of the own models: those have evaluated images.
+    is_own_model = not analyses.selected or len(without_images) < len(analyses.selected)
     own_superclasses = curves is not None and analyses.own_superclasses
     is_comparable = partial(has_reference, own_superclasses=own_superclasses)
     points += [_published_point(model, request.by, is_comparable) for model in published]

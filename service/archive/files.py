@@ -88,7 +88,7 @@ class FolderFiles:
         except OSError as error:
             if error.errno in UNREADABLE and os.access(self._folder, os.R_OK | os.X_OK):
                 return b""  # a damaged record, which readers log and skip
-            raise _unavailable("read", _reason(error)) from error
+            raise _unavailable("read", error) from error
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
         """Yield each name with the content of its file."""
@@ -99,14 +99,14 @@ class FolderFiles:
         try:
             write_files({self._folder / name: content for name, content in contents.items()})
         except OSError as error:
-            raise _unavailable("written", _reason(error)) from error
+            raise _unavailable("written", error) from error
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file unless it exists."""
         try:
             create_file(self._folder / name, content)
         except OSError as error:
-            raise _unavailable("written", _reason(error)) from error
+            raise _unavailable("written", error) from error
 
     def delete(self, name: str) -> bool:
         """Delete a file."""
@@ -115,7 +115,7 @@ class FolderFiles:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _unavailable("written", _reason(error)) from error
+            raise _unavailable("written", error) from error
         return True
 
     def modification_time(self, name: str) -> float | None:
@@ -125,7 +125,7 @@ class FolderFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _unavailable("read", _reason(error)) from error
+            raise _unavailable("read", error) from error
 
     def names(self) -> Set[str]:
         """Return the names of all files. Return the same object as before if the folder has not changed."""
@@ -137,7 +137,7 @@ class FolderFiles:
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
         except OSError as error:
-            raise _unavailable("read", _reason(error)) from error
+            raise _unavailable("read", error) from error
         # A second change within one tick of the file system's clock does not change the modification time.
         is_settled = time.time_ns() - modified_ns > SETTLED_NS
         self._cached_names = (modified_ns, names) if is_settled else None
@@ -155,7 +155,7 @@ class FolderFiles:
                 if stat.S_ISREG(status.st_mode):  # subfolders contain other records
                     sizes[file.name] = status.st_size
         except OSError as error:
-            raise _unavailable("read", _reason(error)) from error
+            raise _unavailable("read", error) from error
         return sizes
 
 
@@ -181,7 +181,7 @@ class ObjectFiles:
     def read(self, name: str) -> bytes | None:
         """Return the content of an object."""
         try:
-            with self._translate_errors("read"):
+            with self._translate_errors("read", FileNotFoundError):
                 return bytes(self._files.cat_file(f"{self._prefix}/{name}", **self._limit(READ_SECONDS)))
         except FileNotFoundError:
             return None
@@ -200,14 +200,14 @@ class ObjectFiles:
 
     def create(self, name: str, content: bytes) -> None:
         """Write an object unless it exists. This is atomic only if fsspec supports a conditional put, as for S3."""
-        with suppress(FileExistsError), self._translate_errors("written"):
+        with suppress(FileExistsError), self._translate_errors("written", FileExistsError):
             self._files.pipe_file(f"{self._prefix}/{name}", content, mode="create", **self._limit(CALL_SECONDS))
 
     def delete(self, name: str) -> bool:
         """Delete an object."""
         path = f"{self._prefix}/{name}"
         self._files.invalidate_cache()
-        with suppress(FileNotFoundError), self._translate_errors("written"):
+        with suppress(FileNotFoundError), self._translate_errors("written", FileNotFoundError):
             if self._files.exists(path, **self._limit(CALL_SECONDS)):
                 self._files.rm_file(path, **self._limit(CALL_SECONDS))
                 return True
@@ -215,8 +215,8 @@ class ObjectFiles:
 
     def modification_time(self, name: str) -> float | None:
         """Return the modification time of an object."""
-        # Some file systems have no modification times.
-        with suppress(FileNotFoundError, NotImplementedError), self._translate_errors("read"):
+        missing = FileNotFoundError, NotImplementedError  # some file systems have no modification times
+        with suppress(*missing), self._translate_errors("read", *missing):
             return float(self._files.modified(f"{self._prefix}/{name}").timestamp())
         return None
 
@@ -228,7 +228,7 @@ class ObjectFiles:
         """Return the sizes of all objects."""
         self._files.invalidate_cache()  # other processes write too
         entries = []
-        with suppress(FileNotFoundError), self._translate_errors("read"):
+        with suppress(FileNotFoundError), self._translate_errors("read", FileNotFoundError):
             entries = self._files.ls(self._prefix, detail=True, **self._limit(LIST_SECONDS))
         return {
             entry["name"].rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in entries if entry["type"] == "file"
@@ -249,17 +249,16 @@ class ObjectFiles:
         return True
 
     @contextmanager
-    def _translate_errors(self, operation: str) -> Iterator[None]:
-        """Raise Unavailable instead of the errors of the store, except those that a file exists, or does not exist."""
+    def _translate_errors(self, operation: str, *expected: type[Exception]) -> Iterator[None]:
+        """Raise Unavailable instead of the errors of the store, except the expected ones."""
         try:
             with self._breaker.call(TimeoutError):
                 yield
-        except (FileNotFoundError, FileExistsError, NotImplementedError):
+        except expected:
             raise
-        except (CircuitOpen, TimeoutError) as error:
-            raise _unavailable(operation, "the object store does not answer") from error
         except Exception as error:  # the errors of the stores' clients have no common base class
-            raise _unavailable(operation, _reason(error)) from error
+            is_silent = isinstance(error, CircuitOpen | TimeoutError)
+            raise _unavailable(operation, error, "the object store does not answer" if is_silent else "") from error
 
 
 def open_files(location: str) -> Files:
@@ -269,10 +268,7 @@ def open_files(location: str) -> Files:
     return ObjectFiles(*open_file_system(location, "ERRATA_ARCHIVE"))
 
 
-def _unavailable(operation: str, reason: str) -> Unavailable:
-    """Return the error for an operation on the files that failed."""
+def _unavailable(operation: str, error: Exception, reason: str = "") -> Unavailable:
+    """Return the error for an operation on the files that failed; an empty reason becomes that of the error."""
+    reason = reason or (error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__)
     return Unavailable(f"The archive could not be {operation}: {reason}.", retry_after=RETRY_AFTER)
-
-
-def _reason(error: Exception) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__

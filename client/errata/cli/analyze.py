@@ -139,7 +139,8 @@ def analyze(
     upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
     upload_options |= _coverage_options(predictions, min_coverage, subset)
     upload_options["answers_mapping"] = _read_mapping(mapping, predictions)
-    _check_options(output, wait, baseline, markdown, policy, target, as_json)
+    _check_options(output, wait, baseline, markdown, policy, target)
+    check_single_stdout(as_json, markdown)
     options: dict[str, Any] = {"display_name": display_name, "labels": parse_labels(labels), "fresh": fresh}
     options["gate_policy"] = read_policy(policy) if policy is not None else ""
     if output is not None:
@@ -225,13 +226,7 @@ def _coverage_options(predictions: Path | None, min_coverage: float | None, subs
 
 
 def _check_options(
-    output: Path | None,
-    wait: bool,
-    baseline: str,
-    markdown: Path | None,
-    policy: Path | None,
-    target: Target,
-    as_json: bool,
+    output: Path | None, wait: bool, baseline: str, markdown: Path | None, policy: Path | None, target: Target
 ) -> None:
     if target.local and not wait:
         raise InvalidRequest(
@@ -245,7 +240,6 @@ def _check_options(
         )
     if output == STDOUT:
         raise InvalidRequest("--output of analyze is a folder and cannot be stdout. Use --json.", field="output")
-    check_single_stdout(as_json, markdown)
     for name, value in (("baseline", baseline), ("markdown", markdown)):
         if value and policy is None:
             raise InvalidRequest(f"--{name} needs --gate. Add --gate POLICY, or remove --{name}.", field=name)

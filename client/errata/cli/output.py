@@ -77,10 +77,11 @@ def report_path(output: str | None, default_name: str, as_json: bool) -> Path | 
 
 
 def check_single_stdout(as_json: bool, *paths: Path | None) -> None:
-    """Raise InvalidRequest if a JSON document and files, or several files, would be written to stdout."""
+    """Raise InvalidRequest if several documents would be written to stdout: that of --json, and files named -."""
     if as_json + paths.count(STDOUT) > 1:
         raise InvalidRequest(
-            "Several of --json and the files - write to stdout. Use one of them, or name a file.", field="output"
+            "Several documents would be written to stdout. Use one of --json and the options with -, or name a file.",
+            field="output",
         )
 
 

@@ -83,6 +83,22 @@ def test_a_store_that_hangs_blocks_no_further_calls(
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("no bucket"), PermissionError(13, "denied"), NotImplementedError()]
+)
+def test_a_write_that_the_store_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """S3 reports a missing bucket as a missing file."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(SlowFileSystem, "_pipe_file", refuse)
+    store = SlowFileSystem()
+    for name in ("write", "create"):
+        with pytest.raises(Unavailable, match="The archive could not be written"):
+            CALLS[name](ObjectFiles(store, "/archive"))
+
+
 def _is_readable(objects: ObjectFiles) -> bool:
     try:
         return objects.read("a") == b"content"
