@@ -73,6 +73,21 @@ def test_htmx_swaps_the_grid_and_the_history_restores_it(chromium: Browser, site
         assert view.messages == []
 
 
+def test_the_last_of_two_quick_clicks_counts(chromium: Browser, site: Site) -> None:
+    with open_grid(chromium, site) as view:
+        page = view.page
+        held: list[Route] = []
+        page.route("**/images?type=*", lambda route: held.append(route))
+        for error_type in ("model_failure", "class_overlap"):
+            page.locator(f".facets a[href$='?type={error_type}']").click()
+        page.wait_for_timeout(200)
+        for route in held:
+            route.continue_()
+            page.wait_for_timeout(500)  # the first response arrives, if its request was not ended
+        page.wait_for_url("**/images?type=class_overlap")
+        expect(page.locator(".chip")).to_have_text(re.compile("class overlap"))
+
+
 def test_the_form_sorts_and_keeps_the_filters(chromium: Browser, site: Site) -> None:
     with open_grid(chromium, site, "?type=fine_grained") as view:
         page = view.page

@@ -126,6 +126,21 @@ def test_trend_marks_the_selected_analysis(chromium: Browser, site: Site) -> Non
     assert np.isclose(result.models[0].top1_accuracy, site.other.summary.groups["all"].top1_accuracy)
 
 
+def test_live_pages_notice_deleted_analyses(chromium: Browser, start: Start, demo_csv: bytes) -> None:
+    with start(open_gate=False) as service:
+        url, client = f"http://{service.addresses.http}", service.client
+        deleted = client.upload(io.BytesIO(demo_csv), "demo", display_name="one")
+        running = client.analyze("demo:efficientnet_lite0", "demo")
+        with open_page(chromium, url) as listed, open_page(chromium, f"{url}/{running.name}") as opened:
+            row = listed.page.get_by_role("link", name="one", exact=True)
+            row.wait_for()
+            client.delete(deleted)
+            row.wait_for(state="detached", timeout=15_000)
+            client.cancel(running)
+            client.delete(running)
+            opened.page.get_by_role("heading", name="Page not found").wait_for(timeout=15_000)
+
+
 def test_selection_survives_a_live_update_of_the_list(chromium: Browser, start: Start, demo_csv: bytes) -> None:
     with start(open_gate=False) as service:
         for name in ("one", "two"):
