@@ -84,13 +84,14 @@ def test_a_labels_file_becomes_a_version_or_has_the_messages_of_the_api(start: S
     with street_service(start, tmp_path) as running:
         browser = FormClient(running)
         open_form(browser)
-        bad = b"file_name,labels\na.jpg,cat\nb.jpg,horse\n"
+        bad = b"file_name,labels\na.jpg,cat\nb.jpg,horse\nc.jpg,sheep\n"
         with pytest.raises(InvalidEvidence) as error:
             running.client.upload_labels(io.BytesIO(bad), "street")
         refused = browser.upload(bad, path=f"{URL}/labels")
         assert refused.status == 400
         for text in (error.value.message, *(violation.description for violation in error.value.violations)):
             assert text in text_of(refused)
+        assert "Line 4: unknown class 'sheep'" in text_of(refused)
         empty = browser.upload(b"", path=f"{URL}/labels")
         assert (empty.status, "Select a labels file that is not empty." in text_of(empty)) == (400, True)
         good = b"file_name,labels\na.jpg,cat;dog\nb.jpg,dog\nc.jpg,owl\n"

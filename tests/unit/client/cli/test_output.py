@@ -3,8 +3,13 @@
 from pathlib import Path
 
 import pytest
+from click import Command
+from click.testing import CliRunner
+from errata.cli.analyze import analyze
+from errata.cli.folder import JUNIT, REPORT, SUMMARY, clear_folder
+from errata.cli.gate import gate
 from errata.cli.output import write_output
-from errata.errors import InvalidInput
+from errata.errors import InvalidInput, InvalidRequest
 
 
 @pytest.mark.parametrize("name", ["loop", "loop/report.html"])
@@ -25,3 +30,33 @@ def test_target_of_a_symbolic_link_is_replaced_and_keeps_its_mode(tmp_path: Path
 
     assert link.is_symlink()
     assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o600)
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (gate, ["a1", "--junit", "-", "--json"]),
+        (gate, ["a1", "--markdown", "-", "--json"]),
+        (gate, ["a1", "--markdown", "-", "--junit", "-"]),
+        (analyze, ["timm:m", "--gate", "policy.yaml", "--markdown", "-", "--json"]),
+    ],
+)
+def test_several_documents_on_stdout_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, options: list[str]
+) -> None:
+    """Otherwise none of them could be read."""
+    monkeypatch.chdir(tmp_path)
+    Path("policy.yaml").write_text("version: 1")
+
+    with pytest.raises(InvalidRequest, match="Several documents would be written to stdout"):
+        CliRunner().invoke(command, options, catch_exceptions=False)
+
+
+def test_the_results_of_an_earlier_analysis_are_removed(tmp_path: Path) -> None:
+    for name in (SUMMARY, JUNIT, REPORT):
+        (tmp_path / name).write_text("old")
+
+    clear_folder(tmp_path)
+    clear_folder(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == [REPORT]
