@@ -287,6 +287,29 @@ def test_a_form_of_another_site_is_refused(chromium: Browser, service: str) -> N
         assert "No reviews." in page.inner_text(".history")
 
 
+def test_search_of_classes_keeps_unsaved_statements(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        choose(page, "dog", "reject")
+        page.get_by_label("comment").fill("Not a dog")
+        page.get_by_text("Search of classes").click()
+        search = page.get_by_label("part of an ID, name, or synonym")
+        search.fill("zebra")
+        search.press("Enter")
+        page.get_by_text("No class contains “zebra”.").wait_for()
+        search.fill("ish")
+        for _ in range(2):  # a class that is found again is not added again
+            with page.expect_response(lambda response: "search=ish" in response.url):
+                page.get_by_role("button", name="Search classes").click()
+            page.get_by_text("No class contains “zebra”.").wait_for(state="detached")
+        choose(page, "fish", "add")
+        save(page)
+        page.goto(f"{service}{URL.format('a.jpg')}?reviewer=ann")
+        assert "Not a dog" in reviews(page)
+        assert re.search(r"fish.*dog|dog.*fish", reviews(page), re.DOTALL)
+        assert view.messages == []
+
+
 def test_hostile_texts_are_escaped(chromium: Browser, service: str) -> None:
     target = f"{service}{URL.format(quote(HOSTILE_FILE, safe=''))}?reviewer={quote(HOSTILE[:99], safe='')}"
     with open_page(chromium, target) as view:

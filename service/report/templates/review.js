@@ -47,6 +47,29 @@
   });
   form.addEventListener("submit", () => addRow());
 
+  // A search adds the classes that it finds to the form, whose statements are not saved yet.
+  const search = document.querySelector("form[data-class-search]");
+  search.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const url = `?${new URLSearchParams(new FormData(search))}`;
+    try {
+      const response = await fetch(url);
+      if (!response.ok) throw new Error(response.statusText);
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      const names = new Set(rows().map((row) => radios(row)[0].name));
+      const added = [...page.querySelectorAll("form[data-review] fieldset.choice")].filter((row) => {
+        const name = radios(row)[0].name;
+        return name.startsWith("class-") && !names.has(name);
+      });
+      form.querySelector("[data-others]").append(...added.map((row) => document.importNode(row, true)));
+      document.querySelector("[data-found]").textContent = page.querySelector("[data-found]").textContent;
+      number();
+      added[0]?.scrollIntoView({ block: "nearest" });
+    } catch (error) {
+      search.submit(); // shows the page of the error
+    }
+  });
+
   const follow = (selector) => document.querySelector(selector)?.click();
   const actions = {
     a: () => rows().filter((row) => "label" in row.dataset).forEach((row) => select(row, "yes")),
