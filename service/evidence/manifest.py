@@ -15,6 +15,7 @@ from service.domain import IMAGENET_1K, ErrorType
 from service.evidence.cooccurrence import MIN_COUNT
 from service.evidence.inputs import EncoderInfo, ReviewsInfo, Source
 from service.rules import RULES_VERSION
+from service.storage import read_regular_file
 
 MANIFEST = "manifest.json"
 LABEL_SPACE = "label_space.json"
@@ -22,6 +23,7 @@ SCHEMA = 1
 OWN_LABEL_SPACE_SCHEMA = 2  # versions of Errata that support only imagenet-1k refuse this schema
 REMEDY = "Restore the files of the bundle or build it again."
 MAX_COUNT = 1 << 31
+MAX_MANIFEST = 1 << 24  # bytes
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -77,7 +79,10 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / MANIFEST
     try:
-        text = file.read_text(encoding="utf-8")
+        content = read_regular_file(file, MAX_MANIFEST)
+        if content is None:
+            raise InvalidEvidence(f"{file} is not a regular file. {REMEDY}")
+        text = content.decode()
     except OSError as error:
         raise InvalidEvidence(
             f"{path} is not an evidence bundle: {MANIFEST} cannot be read ({error.strerror}). Check the path."

@@ -220,6 +220,11 @@ def test_several_models_are_queued_in_their_order(client: Client) -> None:
     assert all(dict(final.labels) == {"team": "vision"} for final in finals)
 
 
+def test_one_model_can_be_passed_as_text(client: Client) -> None:
+    (analysis,) = client.analyze_all(MODEL, "demo")
+    assert analysis.display_name == MODEL
+
+
 def test_a_repeated_call_returns_the_same_analyses(client: Client) -> None:
     models = [MODEL, "demo:efficientnet_lite1"]
 

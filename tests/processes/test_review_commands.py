@@ -63,6 +63,8 @@ def test_errors_have_a_remedy(service: Running, demo: Bundle, tmp_path: Path) ->
         (["add", "demo", image, "--reviewer", "ann", "--add", "nonsense"], "Unknown class 'nonsense'"),
         (["undo", "demo", image, "ffff", "--reviewer", "ann"], "errata review list"),
         (["import", "demo", str(tmp_path / "missing")], "No such file"),
+        (["export", "demo", "--min-reviews", "2"], "Add --format labels-csv or labels-jsonl"),
+        (["export", "demo", "--only-reviewed"], "Add --format labels-csv or labels-jsonl"),
     ):
         done = errata(service, "review", *arguments)
         assert done.returncode != 0, arguments

@@ -196,12 +196,12 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         return Analysis(await self._call(self._analyses.CreateAnalysis, create_request(model, dataset, options)))
 
     async def analyze_all(
-        self, models: Iterable[str], dataset: str = "imagenet-real", **options: Unpack[AnalysisOptions]
+        self, models: str | Iterable[str], dataset: str = "imagenet-real", **options: Unpack[AnalysisOptions]
     ) -> builtins.list[Analysis]:
         """Queue an analysis of each model. If a model is refused, cancel the analyses that were queued before.
 
         Args:
-            models: Model IDs.
+            models: One or several model IDs.
             dataset: The data set.
             **options: See `AnalysisOptions`. The position of each model is appended to the request ID.
 
@@ -211,7 +211,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         request_id = options.get("request_id") or uuid.uuid4().hex
         queued: builtins.list[Analysis] = []
         try:
-            for number, model in enumerate(models):
+            for number, model in enumerate([models] if isinstance(models, str) else models):
                 options["request_id"] = f"{request_id}-{number}"
                 queued.append(await self.analyze(model, dataset, **options))
         except BaseException:

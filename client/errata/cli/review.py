@@ -229,6 +229,10 @@ def export(
     dataset: str, form: str, min_reviews: int, only_reviewed: bool, output: str, evidence: str, target: Target
 ) -> None:
     """Export the reviews of DATASET, or the labels that the reviews have corrected, as a file."""
+    if form == FORMATS[0] and (min_reviews > 1 or only_reviewed):
+        raise InvalidRequest(
+            f"--min-reviews and --only-reviewed select labels. Add --format {' or '.join(FORMATS[1:])}.", field="format"
+        )
     with connect(target, evidence) as connection:
         chunks = connection.client.export_reviews(dataset, form, connection.evidence, min_reviews, only_reviewed)
         content = b"".join(chunks)

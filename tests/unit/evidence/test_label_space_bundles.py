@@ -200,12 +200,13 @@ def test_missing_label_space_is_refused(tmp_path: Path) -> None:
         open_bundle(tmp_path / "bundle")
 
 
-def test_pipe_instead_of_a_label_space_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["label_space.json", "manifest.json"])
+def test_pipe_instead_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
     own_bundle(tmp_path / "bundle")
-    (tmp_path / "bundle" / "label_space.json").unlink()
-    os.mkfifo(tmp_path / "bundle" / "label_space.json")
+    (tmp_path / "bundle" / name).unlink()
+    os.mkfifo(tmp_path / "bundle" / name)
 
-    with pytest.raises(InvalidEvidence, match=r"label_space\.json"):
+    with pytest.raises(InvalidEvidence, match=name):
         open_bundle(tmp_path / "bundle")
 
 
