@@ -57,14 +57,14 @@ class Workers:
     """A snapshot of the workers."""
 
     offers: Sequence[WorkerOffer]  # of the live workers, or else the latest offer; empty before a worker registers
-    expected: Sequence[ModelOffer] = ()  # the models that count as offered until a worker registers
+    expected: WorkerOffer = WorkerOffer((), ())  # what a worker is expected to offer that a request starts
 
     @property
     def models(self) -> Sequence[ModelOffer]:
-        """The models that the workers can run."""
-        descriptions = {model: description for offer in self.offers for model, description in offer.models}
-        offered = [ModelOffer(model, description) for model, description in descriptions.items()]
-        return offered if self.offers else self.expected
+        """The models that the workers can run, and those that a worker is expected to run."""
+        descriptions = dict(self.expected.models)
+        descriptions |= {model: description for offer in self.offers for model, description in offer.models}
+        return [ModelOffer(model, description) for model, description in descriptions.items()]
 
     @property
     def runtime(self) -> str:
@@ -74,6 +74,10 @@ class Workers:
     def has_images(self, dataset: str) -> bool:
         """Return whether a worker can read the images of a data set."""
         return any(dataset in offer.datasets for offer in self.offers)
+
+    def can_have_images(self, dataset: str) -> bool:
+        """Return whether a job on a data set can run, or no worker has registered yet."""
+        return not self.offers or self.has_images(dataset) or dataset in self.expected.datasets
 
 
 @dataclass(frozen=True)

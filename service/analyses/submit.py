@@ -114,7 +114,7 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     """Return the computation of a request; raise an error if its model, data set, or bundle does not exist.
 
     Before the first worker registers, the images of workers are not checked, and the model is checked only if the
-    expected models are configured. The job then waits for a worker.
+    expected models are configured. The job then waits for a worker, as it does later for what is only expected.
     """
     model = parse_model_id(request.model)
     workers = ports.models.workers()
@@ -122,7 +122,7 @@ def build_job_spec(ports: Ports, request: AnalysisRequest) -> JobSpec:
     if models or workers.offers:
         _check_offered(models, model)
     bundle = ports.stores.evidence.find(request.dataset, request.evidence)
-    if workers.offers and not workers.has_images(request.dataset):
+    if not workers.can_have_images(request.dataset):
         raise InvalidRequest(
             f"No worker has the images of {request.dataset}. Set ERRATA_IMAGES on a worker, or upload predictions.",
             field="dataset",

@@ -71,7 +71,7 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             events=open_events(settings.archive_location),
         ),
         models=Models(
-            workers=partial(_read_workers, store, expected_models(settings)),
+            workers=partial(_read_workers, store, expected_offer(settings)),
             pin=partial(pin_allowed_model, model_policy(settings)),
             send_shards=engine.send_shards,
         ),
@@ -214,16 +214,21 @@ def _has_packages(*names: str) -> bool:
     return all(find_spec(name) is not None for name in names)
 
 
-def expected_models(settings: Settings) -> list[ModelOffer]:
-    """Return the models that workers are expected to offer; empty if none are declared."""
+def expected_offer(settings: Settings) -> WorkerOffer:
+    """Return what a worker is expected to offer that a request starts; empty if no models are declared.
+
+    Without a live worker, the last offer can be that of an earlier release or configuration.
+    """
     names = list(settings.expected_models)
-    if names:
-        kinds = {registry.kind for registry in settings.registries.values()}
-        names += [f"{kind}:*" for kind in MODEL_REGISTRIES if kind in kinds]
-    return [ModelOffer(name, "expected: no worker has registered yet") for name in dict.fromkeys(names)]
+    if not names:
+        return WorkerOffer((), ())
+    kinds = {registry.kind for registry in settings.registries.values()}
+    names += [f"{kind}:*" for kind in MODEL_REGISTRIES if kind in kinds]
+    datasets = tuple(name for name, location in settings.images.items() if "://" not in location)
+    return WorkerOffer(tuple((name, "expected: no worker offers it yet") for name in dict.fromkeys(names)), datasets)
 
 
-def _read_workers(store: JobStore, expected: Sequence[ModelOffer]) -> Workers:
+def _read_workers(store: JobStore, expected: WorkerOffer) -> Workers:
     return Workers(store.offers(), expected)
 
 

@@ -6,7 +6,7 @@ import pytest
 from errata.errors import InvalidModelId, InvalidRequest, ModelNotFound
 
 from service.analyses import queries
-from service.analyses.ports import ModelOffer, Ports, Workers
+from service.analyses.ports import Ports, Workers
 from service.analyses.submit import submit
 from service.analyses.waiting import waiting_reason
 from service.bootstrap.wiring import pin_allowed_model
@@ -21,8 +21,8 @@ SPEC = JobSpec("timm:resnet18", "demo", "e", "i", 20, 5)
 TIMM, PHOTOS = (("timm:*", "any"),), ("demo",)
 
 
-def first_start(backend: Backend, *expected: ModelOffer) -> Ports:
-    """Return the ports of a service whose workers have never registered, with the models that are declared."""
+def first_start(backend: Backend, expected: WorkerOffer = WorkerOffer((), ())) -> Ports:
+    """Return the ports of a service whose workers have never registered, with what they are expected to offer."""
     ports = backend.ports
     return replace(ports, models=replace(ports.models, workers=lambda: Workers(backend.store.offers(), expected)))
 
@@ -53,10 +53,22 @@ def test_a_source_that_the_settings_do_not_allow_is_refused_before_the_first_wor
 
 
 def test_before_the_first_worker_only_the_expected_models_are_accepted_if_they_are_declared(backend: Backend) -> None:
-    ports = first_start(backend, ModelOffer("timm:*", "expected"))
+    ports = first_start(backend, WorkerOffer(TIMM, ()))
 
     assert submit(ports, AnalysisRequest("demo", "timm:resnet18")).state is State.QUEUED
     with pytest.raises(ModelNotFound, match=r"No worker offers the model 'onnx:a.onnx'. Expected one of timm:\*"):
+        submit(ports, AnalysisRequest("demo", "onnx:a.onnx"))
+
+
+def test_expected_models_and_images_are_accepted_although_the_last_worker_did_not_offer_them(backend: Backend) -> None:
+    ports = first_start(backend, WorkerOffer(TIMM, PHOTOS))
+    backend.store.heartbeat("w1", WorkerOffer((("demo:a", "a model"),), ()))
+    backend.store.remove_worker("w1")
+
+    analysis = submit(ports, AnalysisRequest("demo", "timm:resnet18"))
+
+    assert analysis.progress.waiting_reason.startswith("No worker is running.")
+    with pytest.raises(ModelNotFound, match=r"Expected one of timm:\*, demo:a"):
         submit(ports, AnalysisRequest("demo", "onnx:a.onnx"))
 
 

@@ -7,7 +7,7 @@ from errata.errors import InvalidModelId
 
 from service.analyses.ports import Workers
 from service.bootstrap.wiring import (
-    expected_models,
+    expected_offer,
     image_folders,
     image_locations,
     model_offers,
@@ -31,22 +31,27 @@ def test_files_are_not_offered_without_a_folder() -> None:
     assert not [offer for offer in model_offers(allow_files=False) if offer.model.startswith(("file:", "onnx:"))]
 
 
-def test_expected_models_are_offered_until_the_first_worker_registers() -> None:
+def test_what_is_expected_is_accepted_although_no_worker_offers_it() -> None:
     registries = {"ours": {"kind": "mlflow", "url": "https://mlflow.example", "secrets": ["0123456789"]}}
-    expected = expected_models(read_settings({}, expected_models=["timm:*", "timm:*"], registries=registries))
-    store = InMemoryJobStore(lambda: 0.0)
+    images = {"street": "/images/street", "remote": "s3://images"}
+    settings = read_settings({}, expected_models=["timm:*", "timm:*"], registries=registries, images=images)
+    expected, store = expected_offer(settings), InMemoryJobStore(lambda: 0.0)
 
     assert [offer.model for offer in Workers(store.offers(), expected).models] == ["timm:*", "mlflow:*"]
-    store.heartbeat("w1", WorkerOffer((("demo:a", "a model"),), ()))
-    assert [offer.model for offer in Workers(store.offers(), expected).models] == ["demo:a"]
-    store.remove_worker("w1")
-    assert [offer.model for offer in Workers(store.offers(), expected).models] == ["demo:a"]
+    assert Workers(store.offers(), expected).can_have_images("remote"), "no worker has registered yet"
+    for _ in range(2):  # with and without the worker
+        store.heartbeat("w1", WorkerOffer((("demo:a", "a model"),), ("demo",)))
+        workers = Workers(store.offers(), expected)
+        assert [offer.model for offer in workers.models] == ["timm:*", "mlflow:*", "demo:a"]
+        assert [name for name in ("demo", "street", "remote") if workers.can_have_images(name)] == ["demo", "street"]
+        assert [name for name in ("demo", "street", "remote") if workers.has_images(name)] == ["demo"]
+        store.remove_worker("w1")
 
 
 def test_without_expected_models_a_first_start_offers_none() -> None:
     registries = {"ours": {"kind": "mlflow", "url": "https://mlflow.example", "secrets": ["0123456789"]}}
 
-    assert expected_models(read_settings({}, registries=registries)) == []
+    assert expected_offer(read_settings({}, registries=registries, images={"a": "/a"})) == WorkerOffer((), ())
 
 
 def test_the_policy_has_the_values_of_the_settings() -> None:
