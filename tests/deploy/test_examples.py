@@ -165,6 +165,14 @@ def test_each_example_of_a_cluster_is_tested() -> None:
     assert kinds == set(FILES)
 
 
+def test_a_hook_of_argo_cd_uses_only_what_is_applied_before_it() -> None:
+    config_map, job = load("argo-cd-presync.yaml")
+    annotations = [item["metadata"]["annotations"] for item in (config_map, job)]
+    assert [item["argocd.argoproj.io/hook"] for item in annotations] == ["PreSync", "PreSync"]
+    before, after = (int(item.get("argocd.argoproj.io/sync-wave", "0")) for item in annotations)
+    assert before < after
+
+
 def test_a_job_fits_the_schema() -> None:
     for item in load("argo-cd-presync.yaml") + load("kserve-promotion.yaml"):
         kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)

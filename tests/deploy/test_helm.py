@@ -347,7 +347,7 @@ def test_claims_have_the_size_class_and_mode_of_the_values() -> None:
         "api": {"replicas": 1, "autoscaling": {"enabled": False}},
         "archive": claim,
         "evidence": claim | VOLUME["evidence"],
-        "datasetImages": claim | {"enabled": True},
+        "datasetImages": claim | {"enabled": True, "accessMode": "ReadWriteMany"},  # API and workers mount it
         "worker": {"cache": claim | {"persistent": True}},
         "redis": {"size": "7Gi", "storageClass": "fast"},
     }
@@ -360,8 +360,9 @@ def test_claims_have_the_size_class_and_mode_of_the_values() -> None:
         "storageClassName": "fast",
         "resources": {"requests": {"storage": "7Gi"}},
     }
-    claims = [document["spec"] for document in documents if document["kind"] == "PersistentVolumeClaim"]
-    assert [*claims, template["spec"]] == [expected] * 5
+    claims = {item["metadata"]["name"]: item["spec"] for item in documents if item["kind"] == "PersistentVolumeClaim"}
+    assert claims.pop("errata-images") == expected | {"accessModes": ["ReadWriteMany"]}
+    assert [*claims.values(), template["spec"]] == [expected] * 4
 
 
 def test_one_node_can_mount_all_claims_of_a_trial() -> None:

@@ -325,6 +325,14 @@ CONFLICTS: list[tuple[Document, str]] = [
         "worker.cache.accessMode is ReadWriteOncePod, but up to 4 pods (worker)",
     ),
     (
+        {"evidence": {"source": "volume", "digest": "0" * 64, "accessMode": "ReadWriteOnce"}},
+        "evidence.accessMode is ReadWriteOnce, but up to 6 pods (api)",
+    ),
+    (
+        {"datasetImages": {"enabled": True, "accessMode": "ReadWriteOncePod"}, "trial": True},
+        "datasetImages.accessMode is ReadWriteOncePod, but up to 2 pods (api, worker)",
+    ),
+    (
         {"archive": {"url": "s3://errata/archive", "existingClaim": "archive"}},
         "archive.url is s3://errata/archive, but archive.existingClaim is archive. Remove",
     ),
@@ -360,6 +368,8 @@ def test_values_that_contradict_each_other_are_refused(values: Document, message
         {"archive": {"accessMode": "ReadWriteMany"}},
         {"archive": {"accessMode": "ReadWriteOncePod"}, "api": ONE_API_POD},
         {"archive": {"accessMode": "ReadWriteOnce"}, "trial": True},
+        {"datasetImages": {"enabled": True, "accessMode": "ReadWriteOnce"}, "trial": True},
+        {"evidence": {"accessMode": "ReadWriteOnce"}, "datasetImages": {"accessMode": "ReadWriteOnce"}},
         {"worker": {"cache": {"persistent": True, "accessMode": "ReadWriteOnce"}}},
         {"worker": {"replicas": 2, "cache": {"accessMode": "ReadWriteOnce"}}},
         EXTERNAL | REDIS_EGRESS,
@@ -371,3 +381,15 @@ def test_values_that_contradict_each_other_are_refused(values: Document, message
 )
 def test_values_that_fit_together_are_accepted(values: Document) -> None:
     assert render_objects(values)
+
+
+@pytest.mark.parametrize(
+    ("mode", "strategy"),
+    [
+        ("ReadWriteMany", {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}),
+        ("ReadWriteOnce", {"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}),
+    ],
+)
+def test_a_pod_is_stopped_first_if_only_one_can_mount_the_archive(mode: str, strategy: Document) -> None:
+    objects = render_objects({"archive": {"accessMode": mode}, "api": ONE_API_POD})
+    assert find(objects, "Deployment", "errata-api")["spec"]["strategy"] == strategy

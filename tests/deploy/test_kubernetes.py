@@ -21,7 +21,7 @@ from redis.retry import Retry
 from redis_server import free_port
 
 from service import authorization
-from service.bootstrap.wiring import expected_models, model_offers, model_policy
+from service.bootstrap.wiring import expected_offer, model_offers, model_policy
 from service.evidence.bundle import Bundle
 from service.jobs import transaction
 from service.settings import Settings, read_settings
@@ -831,7 +831,7 @@ def test_with_keda_the_api_knows_the_models_of_workers_that_never_ran(render: Re
     (api,) = pod(render("keda"), "api").spec["containers"]
     known = settings(render("keda"), api)
 
-    expected = {offer.model for offer in expected_models(known)}
+    expected = {model for model, _ in expected_offer(known).models}
     offered = {offer.model for offer in model_offers(allow_files=False)}
     assert expected == offered - {
         "transformers:*",
@@ -1097,7 +1097,7 @@ def test_the_settings_of_the_manual_replace_those_of_components(tmp_path: Path, 
 
     for component in ("api", "worker"):
         (container,) = pod(documents, component).spec["containers"]
-        assert settings(documents, container).images.keys() == {"imagenet-real", "products"}
+        assert settings(documents, container).images.keys() == {"imagenet-real", "imagenet", "products"}
     (container,) = pod(documents, "api").spec["containers"]
     known = settings(documents, container)
     assert known.archive == "s3://BUCKET/archive"

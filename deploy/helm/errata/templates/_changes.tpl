@@ -6,6 +6,9 @@ Deployment-errata-api:
     {{- if and (not .Values.api.autoscaling.enabled) (not .Values.trial) }}
     replicas: {{ .Values.api.replicas }}
     {{- end }}
+    {{- if and (hasPrefix "ReadWriteOnce" .Values.archive.accessMode) (not .Values.trial) }}
+    strategy: {rollingUpdate: {maxUnavailable: 1, maxSurge: 0}} # the new pod cannot mount the claim while the old one has it
+    {{- end }}
     template:
       {{- include "errata.pod-changes" (dict "root" . "name" "api" "values" .Values.api) | nindent 6 }}
 HorizontalPodAutoscaler-errata-api:

@@ -174,6 +174,11 @@ worker:
   ERRATA_DEVICE: worker.device
   ERRATA_THREADS: worker.resources.limits.cpu
 both:
+  ERRATA_GRPC_ADDRESS: patches, which also change the ports of Services and probes
+  ERRATA_HTTP_ADDRESS: patches, which also change the ports of Services and probes
+  ERRATA_METRICS_ADDRESS: patches, which also change the ports of Services and probes
+  ERRATA_WORKER_HTTP_ADDRESS: patches, which also change the ports of Services and probes
+  ERRATA_DATA_DIR: patches, which also change the paths of volumes
   ERRATA_REDIS_URL: the Secret in secrets.redis
   ERRATA_TOKEN: the Secret in secrets.tokens
   ERRATA_ALLOW_INSECURE: the Secret in secrets.tokens
@@ -199,7 +204,20 @@ both:
 {{- $apiPods := .Values.trial | ternary 1 ($scaling.enabled | ternary $scaling.maxReplicas .Values.api.replicas) | int }}
 {{- $workers := .Values.keda.enabled | ternary .Values.keda.maxReplicas (.Values.worker.replicas | default 1) | int }}
 {{- $limits := "%s.minReplicas is %v, but %s.maxReplicas is %v. Set maxReplicas to at least minReplicas." }}
-{{- $mode := "%s.accessMode is %s, but up to %v pods (%s) mount the claim. Set %s.accessMode to ReadWriteMany, and use a storage class that has it." }}
+{{- $single := .Values.trial | ternary "ReadWriteOncePod" "ReadWriteOnce" }}{{/* all pods of a trial are on one node */}}
+{{- range list
+  (list "archive" (not .Values.archive.url) .Values.archive $apiPods "api")
+  (list "evidence" (eq .Values.evidence.source "volume") .Values.evidence $apiPods "api")
+  (list "datasetImages" .Values.datasetImages.enabled .Values.datasetImages (add $apiPods $workers) "api, worker")
+  (list "worker.cache" .Values.worker.cache.persistent .Values.worker.cache $workers "worker")
+}}
+  {{- $name := first . }}
+  {{- $mode := (index . 2).accessMode }}
+  {{- $pods := index . 3 | int }}
+  {{- if and (index . 1) (hasPrefix $single $mode) (gt $pods 1) }}
+    {{- fail (printf "%s.accessMode is %s, but up to %v pods (%s) mount the claim. Set %s.accessMode to ReadWriteMany, and use a storage class that has it." $name $mode $pods (last .) $name) }}
+  {{- end }}
+{{- end }}
 {{- $plain := "ingress.%s.tlsSecret is empty, so tokens would cross the network in plain text. Set it to the name of a Secret with tls.crt and tls.key." }}
 {{- range list
   (list (and .Values.keda.enabled (not .Values.redis.bundled) (not .Values.redis.host))
@@ -218,10 +236,6 @@ both:
     (printf $limits "api.autoscaling" $scaling.minReplicas "api.autoscaling" $scaling.maxReplicas))
   (list (and .Values.keda.enabled (gt (int .Values.keda.minReplicas) (int .Values.keda.maxReplicas)))
     (printf $limits "keda" .Values.keda.minReplicas "keda" .Values.keda.maxReplicas))
-  (list (and (not .Values.archive.url) (hasPrefix "ReadWriteOnce" .Values.archive.accessMode) (gt $apiPods 1))
-    (printf $mode "archive" .Values.archive.accessMode $apiPods "api" "archive"))
-  (list (and .Values.worker.cache.persistent (hasPrefix "ReadWriteOnce" .Values.worker.cache.accessMode) (gt $workers 1))
-    (printf $mode "worker.cache" .Values.worker.cache.accessMode $workers "worker" "worker.cache"))
   (list (and .Values.archive.url .Values.archive.existingClaim)
     (printf "archive.url is %s, but archive.existingClaim is %s. Remove the one without your analyses." .Values.archive.url .Values.archive.existingClaim))
   (list (and .Values.redis.bundled .Values.redis.host)
