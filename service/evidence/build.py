@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import IMAGENET_1K, Evidence, Labels, LabelSpace
+from service.domain import IMAGENET_1K, Bytes, Evidence, Labels, LabelSpace
 from service.evidence.array_file import ArrayFile
 from service.evidence.bundle import evidence_of, open_bundle, verify
 from service.evidence.cooccurrence import MIN_COUNT
@@ -67,10 +67,16 @@ def write_bundle(facts: BundleInputs, path: Path) -> str:
 
 
 def verify_evidence(path: Path) -> list[str]:
-    """Verify a bundle; return the problems, or an empty list."""
+    """Verify a bundle, and compute its verdict table again; return the problems, or an empty list."""
     bundle = open_bundle(path)
     arrays = {name: ArrayFile(path / f"{name}.npy").read() for name in bundle.arrays if name not in WITHOUT_DIGEST}
-    return verify(bundle, digest_of(bundle.dataset, bundle.label_space, arrays, bundle.manifest.min_cooccurrence))
+    digest = digest_of(bundle.dataset, bundle.label_space, arrays, bundle.manifest.min_cooccurrence)
+    differences = verify(bundle, digest)
+    if not differences and VERDICTS in bundle.arrays:  # the digest and the manifest do not show whether it was forged
+        table = bundle.arrays[VERDICTS]
+        if any((table[rows] != verdicts).any() for rows, verdicts in _verdict_blocks(bundle.evidence)):
+            differences.append(f"{VERDICTS}.npy: the verdicts differ from those of the rules")
+    return differences
 
 
 def as_arrays(facts: BundleInputs) -> dict[str, NDArray[Any]]:
@@ -158,9 +164,16 @@ def _write_table(evidence: Evidence, path: Path) -> None:
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (len(evidence), evidence.num_classes)})
-        block = max(1, BLOCK_CELLS // evidence.num_classes)
-        for start in range(0, len(evidence), block):
-            file.write(decide(evidence.rows(start, min(start + block, len(evidence)))).tobytes())
+        for _, verdicts in _verdict_blocks(evidence):
+            file.write(verdicts.tobytes())
+
+
+def _verdict_blocks(evidence: Evidence) -> Iterator[tuple[slice, Bytes]]:
+    """Yield the verdicts on some samples for all predictions, with the rows of the samples."""
+    block = max(1, BLOCK_CELLS // evidence.num_classes)
+    for start in range(0, len(evidence), block):
+        stop = min(start + block, len(evidence))
+        yield slice(start, stop), decide(evidence.rows(start, stop))
 
 
 def _counts(facts: BundleInputs, evidence: Evidence) -> dict[str, int]:

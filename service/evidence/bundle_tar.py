@@ -35,7 +35,7 @@ _REMEDY = "Create the tar with: tar -cf bundle.tar -C BUNDLE ."
 def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
     """Check all digests of the bundle in a tar, and write the bundle to a folder.
 
-    The verdict table, which the digest does not cover, is computed again.
+    The counts of the manifest, which the digest does not cover, are computed again.
 
     Args:
         content: An uncompressed tar.

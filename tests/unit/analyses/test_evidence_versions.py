@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -311,20 +312,20 @@ def test_an_altered_or_cut_tar_is_refused(stores: Stores, street: Bundle) -> Non
 
 def test_content_outside_of_the_digest_is_computed_again(cluster: Cluster, street: Bundle, tmp_path: Path) -> None:
     forged = tmp_path / "forged"
-    forged.mkdir()
-    for file in street.path.iterdir():
-        (forged / file.name).write_bytes(file.read_bytes())
-    np.save(forged / "verdicts.npy", np.ones_like(street.verdicts))  # every prediction is correct
+    shutil.copytree(street.path, forged)
     manifest = json.loads((forged / "manifest.json").read_text())
-    manifest["files"]["verdicts.npy"]["sha256"] = publications.sha256_of(forged / "verdicts.npy")
     manifest["counts"]["superclasses"] = 77
     (forged / "manifest.json").write_text(json.dumps(manifest))
     stores = cluster.start("one", is_configured=False)
 
     bundle = versions.upload_bundle(stores, io.BytesIO(tar_of(replace(street, path=forged))), "ci")
-
-    assert np.array_equal(bundle.verdicts, street.verdicts)
     assert bundle.manifest.counts == street.manifest.counts
+
+    np.save(forged / "verdicts.npy", np.ones_like(street.verdicts))  # every prediction is correct
+    manifest["files"]["verdicts.npy"]["sha256"] = publications.sha256_of(forged / "verdicts.npy")
+    (forged / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InvalidEvidence, match="the verdicts differ from those of the rules"):
+        versions.upload_bundle(stores, io.BytesIO(tar_of(replace(street, path=forged))), "ci")
 
 
 @pytest.mark.parametrize("dataset", ["../../etc", "a/b", "", ".", "A", "x" * 65])

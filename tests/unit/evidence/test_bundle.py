@@ -19,6 +19,7 @@ from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.layout import WITHOUT_DIGEST
 from service.evidence.manifest import read_manifest
+from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 REQUIRED = (
@@ -402,6 +403,17 @@ def test_verify_finds_arrays_changed_together_with_the_manifest(folder: Path) ->
     change_manifest(folder, lambda raw: raw.update(dataset="yours"))
 
     assert any("digest" in difference for difference in verify_evidence(folder))
+
+
+def test_verify_finds_verdicts_that_are_not_those_of_the_rules(folder: Path) -> None:
+    file = folder / "verdicts.npy"
+    table = np.load(file)
+    severe = table == ErrorType.MODEL_FAILURE.id
+    assert severe.any()
+    np.save(file, np.where(severe, ErrorType.CLASS_OVERLAP.id, table).astype(table.dtype))
+    change_manifest(folder, lambda raw: raw["files"][file.name].update(sha256=sha256_of(file)))
+
+    assert verify_evidence(folder) == ["verdicts.npy: the verdicts differ from those of the rules"]
 
 
 @pytest.mark.parametrize("version", [0, "1", None, 2**40])
