@@ -57,7 +57,8 @@ class Workers:
     """A snapshot of the workers."""
 
     offers: Sequence[WorkerOffer]  # of the live workers, or else the latest offer; empty before a worker registers
-    expected: WorkerOffer = WorkerOffer((), ())  # what a worker is expected to offer that a request starts
+    # What a worker is expected to offer that a request starts.
+    expected: WorkerOffer = field(default_factory=lambda: WorkerOffer((), ()))
 
     @property
     def models(self) -> Sequence[ModelOffer]:

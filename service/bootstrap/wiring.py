@@ -1,6 +1,6 @@
 """Components that several processes use: ports, image folders, the predictor, and the model policy."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial

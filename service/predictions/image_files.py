@@ -15,6 +15,10 @@ MAX_BYTES = 1 << 28  # size limit of a file
 class ImageLocation(Protocol):
     """Where the bytes of one image are."""
 
+    def is_outdated(self) -> bool:
+        """Return whether the location may have other bytes than those of the image now."""
+        ...
+
     def version(self) -> str:
         """Return a text that identifies the image and its current state; raise OSError if the image does not exist."""
         ...
@@ -31,16 +35,19 @@ class FileLocation:
     file: Path
     offset: int = 0
     size: int = -1  # -1: to the end of the file
+    listed_state: str = ""  # `file_state` when the ranges of a .tar file were listed; empty: a whole file
 
     def version(self) -> str:
         """Return the location, size, and modification time."""
         status = os.stat(self.file)
+        self._check_state(status)
         return f"{self.file}:{self.offset}:{self.size}:{status.st_size}:{status.st_mtime_ns}"
 
     def read(self, limit: int) -> bytes:
         """Return the bytes of a regular file."""
         with os.fdopen(os.open(self.file, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # opening a pipe must not block
             status = os.fstat(file.fileno())
+            self._check_state(status)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError("The file is not a regular file. Replace it with an image.")
             size = self.size if self.size >= 0 else status.st_size
@@ -48,6 +55,23 @@ class FileLocation:
                 raise OSError(f"The file has {size:,} bytes. Expected at most {limit:,}.")
             file.seek(self.offset)
             return file.read(size)
+
+    def is_outdated(self) -> bool:
+        """Return whether the .tar file is another one than when it was listed."""
+        try:
+            return bool(self.listed_state) and file_state(os.stat(self.file)) != self.listed_state
+        except OSError:
+            return True
+
+    def _check_state(self, status: os.stat_result) -> None:
+        """Raise OSError if the range can now have the bytes of another image."""
+        if self.listed_state and file_state(status) != self.listed_state:
+            raise OSError(f"{self.file.name} was replaced while its images were read. Run the analysis again.")
+
+
+def file_state(status: os.stat_result) -> str:
+    """Return a text that differs if a file was replaced or changed."""
+    return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +81,10 @@ class ObjectLocation:
     file_system: Any  # file system of fsspec
     path: str
     state: str  # size and modification of the object when it was listed
+
+    def is_outdated(self) -> bool:
+        """Return False: an object store is not asked again."""
+        return False
 
     def version(self) -> str:
         """Return the path and the state."""

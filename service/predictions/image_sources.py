@@ -1,11 +1,15 @@
 """The images of a data set: files below a folder, members of a tar file, or objects below a URL."""
 
+import os
 import tarfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from errata.errors import ImagesMissing
+import structlog
+from errata.errors import ErrataError, ImagesMissing
 
 from service.object_store import is_remote, open_file_system
 from service.predictions.image_files import (
@@ -13,12 +17,74 @@ from service.predictions.image_files import (
     FileLocation,
     ImageLocation,
     ObjectLocation,
+    file_state,
     index_by_name,
     list_images,
 )
 
 REMEDY = "Set ERRATA_IMAGES"
+LIST_SECONDS = 5.0  # minimum time between two listings of a location
+LIST_SHARE = 0.1  # maximum share of the time that listings take
 STATE_KEYS = ("ETag", "etag", "size", "LastModified", "mtime", "created")  # fields of fsspec's description
+
+_log = structlog.get_logger()
+
+
+class ImageListing:
+    """The images of a folder, .tar file, or URL. Thread-safe.
+
+    They are listed on first use, and again if a name is missing, or if a .tar file has been replaced. Objects below a
+    URL are listed once.
+    """
+
+    def __init__(self, location: Path | str) -> None:
+        self.location = location
+        self._lock = threading.Lock()
+        self._images: Mapping[str, ImageLocation] | None = None
+        self._error: ErrataError | None = None
+        self._next_listing = 0.0  # monotonic time
+
+    def exists(self) -> bool:
+        """Return whether the location exists; True for a URL."""
+        return is_remote(str(self.location)) or Path(self.location).exists()
+
+    def images(self) -> Mapping[str, ImageLocation]:
+        """Return the images of the last listing, keyed by all of their names.
+
+        Raises:
+            ImagesMissing: The images cannot be listed; see `find_images`.
+            InvalidSetting: The scheme of the URL is not supported.
+        """
+        images = self._images
+        if images is None:
+            self._list()
+            images = self._images
+        if images is None:
+            assert self._error is not None, "This is a bug: a listing without images has an error."
+            raise self._error
+        return images
+
+    def find(self, name: str) -> ImageLocation | None:
+        """Return the location of an image; None if it is missing. Raise an error if `images` does."""
+        location = self.images().get(name)
+        if (location is None or location.is_outdated()) and not is_remote(str(self.location)):
+            self._list()
+            location = self.images().get(name)
+        return location if location is not None and not location.is_outdated() else None
+
+    def _list(self) -> None:
+        """List the images, unless the last listing was a short time ago. Keep the last listing if this one fails."""
+        with self._lock:
+            start = time.monotonic()
+            if start < self._next_listing:
+                return
+            try:
+                self._images = find_images(self.location)
+            except ErrataError as error:
+                self._error = error
+                _log.warning("images cannot be listed", location=str(self.location), error=str(error)[:300])
+            stop = time.monotonic()
+            self._next_listing = stop + max(LIST_SECONDS, (stop - start) / LIST_SHARE)
 
 
 def find_images(location: Path | str) -> Mapping[str, ImageLocation]:
@@ -45,7 +111,8 @@ def _list_files(path: Path) -> Mapping[str, ImageLocation]:
         raise ImagesMissing(f"No folder of images or .tar file at {path}. {REMEDY} on this machine.")
     try:
         with path.open("rb") as file:
-            return {name: FileLocation(path, start, size) for name, start, size in _members(file)}
+            state = file_state(os.fstat(file.fileno()))
+            return {name: FileLocation(path, start, size, state) for name, start, size in _members(file)}
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:  # damaged headers raise any of these
         raise ImagesMissing(f"The tar file {path} is damaged ({error!s:.120}). Copy it again.") from error
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,9 +11,8 @@ from pathlib import Path
 import structlog
 from errata.errors import ErrataError
 
-from service.object_store import is_remote
 from service.predictions.image_files import ImageLocation
-from service.predictions.image_sources import find_images
+from service.predictions.image_sources import ImageListing
 from service.predictions.pictures.cache import PictureCache
 from service.predictions.pictures.messages import PictureRequest, SlowPicture, UnreadablePicture
 from service.predictions.pictures.process import Decoder, DecoderPool
@@ -24,7 +22,6 @@ PICTURE = PictureRequest(2048, quality=92, is_thumbnail=False)
 MAX_BYTES = 1 << 25  # size limit of a file
 MAX_FAILED = 10_000  # maximum number of unreadable pictures that are remembered
 SLOW_SECONDS = 600.0  # delay before an image that took too long is decoded again
-LIST_SECONDS = 30.0  # interval between two attempts to list images
 FORMAT = "1"  # format of the pictures; after a change, all pictures are made again
 _log = structlog.get_logger()
 
@@ -45,7 +42,7 @@ class Thumbnails:
             cache: The cache on disk; None: every call makes its picture.
             decoder: Decodes images; None: sandboxed processes, which start with the first image.
         """
-        self._sources = {dataset: _Source(source) for dataset, source in sources.items()}
+        self._sources = {dataset: ImageListing(source) for dataset, source in sources.items()}
         self._cache = cache
         self._decoder = decoder or DecoderPool()
         self._failed: dict[str, float] = {}  # by picture: the time before which it is not made again
@@ -110,41 +107,16 @@ class Thumbnails:
 
     def _locate(self, dataset: str, name: str) -> tuple[ImageLocation, str] | None:
         """Return the location of an image, and its version; None if it is missing."""
-        source = self._sources.get(dataset)
-        location = None if source is None else source.images().get(name)
         try:
+            location = self._sources[dataset].find(name)
             return None if location is None else (location, location.version())
-        except OSError:
-            return None  # deleted since the images were listed
+        except (KeyError, ErrataError, OSError):
+            return None  # no images, or images that cannot be listed now, or deleted since they were listed
 
     def _remember_failure(self, key: str, until: float) -> None:
         if len(self._failed) >= MAX_FAILED:
             self._failed.clear()
         self._failed[key] = until
-
-
-class _Source:
-    """The images of one data set."""
-
-    def __init__(self, location: Path | str) -> None:
-        self._location = location
-        self._lock = threading.Lock()
-        self._images: Mapping[str, ImageLocation] | None = None
-        self._failed_at = -LIST_SECONDS
-
-    def exists(self) -> bool:
-        return is_remote(str(self._location)) or Path(self._location).exists()
-
-    def images(self) -> Mapping[str, ImageLocation]:
-        """Return the images, keyed by all of their names; empty if the images cannot be listed now."""
-        with self._lock:
-            if self._images is None and time.monotonic() - self._failed_at >= LIST_SECONDS:
-                try:
-                    self._images = find_images(self._location)
-                except (ErrataError, OSError) as error:
-                    _log.warning("images cannot be listed", location=str(self._location), error=str(error)[:300])
-                    self._failed_at = time.monotonic()
-            return self._images or {}
 
 
 def _cache_key(version: str, request: PictureRequest) -> str:

@@ -1,17 +1,14 @@
 """Images of a data set, opened by name. Damaged images raise one error."""
 
-from collections.abc import Mapping
 from contextlib import suppress
-from functools import cached_property
 from io import BytesIO
-from pathlib import Path
 
 from errata.errors import ImagesMissing
 from PIL import Image, UnidentifiedImageError
 
 from service.image_formats import FORMATS
-from service.predictions.image_files import MAX_BYTES, MAX_PIXELS, ImageLocation
-from service.predictions.image_sources import find_images
+from service.predictions.image_files import MAX_BYTES, MAX_PIXELS
+from service.predictions.image_sources import ImageListing
 
 MAX_ASPECT = 100  # longer side divided by shorter side: a transform that enlarges the shorter side enlarges both
 
@@ -20,30 +17,22 @@ class UnreadableImage(Exception):
     """Raised when one image cannot be read. Other images may be readable."""
 
 
-class ImageFolder:
+class ImageFolder(ImageListing):
     """The images of a folder or tar file. Safe to use from several threads."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @cached_property
-    def locations(self) -> Mapping[str, ImageLocation]:
-        """Return the location of each image by its names; raise ImagesMissing if there are none."""
-        return find_images(self._path)
 
     def version(self, name: str) -> str:
         """Return a text that identifies an image and its current state; empty if the image is missing."""
         with suppress(ImagesMissing, OSError):
-            if (location := self.locations.get(name)) is not None:
+            if (location := self.find(name)) is not None:
                 return location.version()
         return ""
 
     def open(self, name: str) -> Image.Image:
         """Return an image in RGB; raise UnreadableImage if it is missing, too large, or damaged."""
-        location = self.locations.get(name)
+        location = self.find(name)
         if location is None:
             raise UnreadableImage(
-                f"No image, or more than one, has this name below {self._path}. Keep one image per name."
+                f"No image, or more than one, has this name below {self.location}. Keep one image per name."
             )
         try:
             with Image.open(BytesIO(location.read(MAX_BYTES)), formats=FORMATS) as image:

@@ -109,7 +109,7 @@ class TorchPredictor:
         source = self._images.get(dataset)
         if source is None:
             raise ImagesMissing(f"This worker has no images of data set '{dataset}'. Set ERRATA_IMAGES on the worker.")
-        unreadable = _UnreadableLog(dataset, len(source.locations))
+        unreadable = _UnreadableLog(dataset, len(source.images()))
 
         def prepare(name: str) -> torch.Tensor | UnreadableImage:
             try:

@@ -18,10 +18,11 @@ from service.predictions.model_policy import ModelPolicy
 from .conftest import MODEL, Backend
 
 SPEC = JobSpec("timm:resnet18", "demo", "e", "i", 20, 5)
+NOTHING = WorkerOffer((), ())
 TIMM, PHOTOS = (("timm:*", "any"),), ("demo",)
 
 
-def first_start(backend: Backend, expected: WorkerOffer = WorkerOffer((), ())) -> Ports:
+def first_start(backend: Backend, expected: WorkerOffer = NOTHING) -> Ports:
     """Return the ports of a service whose workers have never registered, with what they are expected to offer."""
     ports = backend.ports
     return replace(ports, models=replace(ports.models, workers=lambda: Workers(backend.store.offers(), expected)))

@@ -216,16 +216,20 @@ def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
         find_images(tmp_path / "images.tar")
 
 
-def test_a_member_that_ends_before_its_size_has_the_bytes_of_the_file(tmp_path: Path) -> None:
-    """Decoding fails then. No bytes outside the file are read."""
+def test_a_tar_file_that_changed_after_it_was_listed_is_not_read(tmp_path: Path) -> None:
     content = tar({"a.jpg": b"x" * 600})
     (tmp_path / "images.tar").write_bytes(content)
-    locations = find_images(tmp_path / "images.tar")
+    location = find_images(tmp_path / "images.tar")["a.jpg"]
+    with pytest.raises(OSError, match="at most 599"):
+        location.read(599)
+    assert location.read(600) == b"x" * 600
+
     (tmp_path / "images.tar").write_bytes(content[:800])
 
-    assert locations["a.jpg"].read(1000) == b"x" * 288
-    with pytest.raises(OSError, match="at most 599"):
-        locations["a.jpg"].read(599)
+    assert location.is_outdated()
+    for access in (location.version, lambda: location.read(600)):
+        with pytest.raises(OSError, match=r"images\.tar was replaced"):
+            access()
 
 
 def test_images_of_an_object_store_have_the_names_below_its_url() -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 from unit.predictions.pictures.pictures import decode, encode
 
 from service.predictions import thumbnails as module
+from service.predictions.image_sources import LIST_SECONDS
 from service.predictions.pictures.cache import PictureCache
 from service.predictions.pictures.decoder import InProcessDecoder
 from service.predictions.pictures.messages import PictureRequest, SlowPicture
@@ -249,9 +251,9 @@ def test_a_busy_decoder_is_an_error_and_not_a_missing_image(make: Make, source: 
     assert thumbnails.thumbnail("own", "a.JPEG") is None  # a report has no picture then
 
 
-def test_images_are_listed_once_and_again_after_a_failure(make: Make, tmp_path: Path, monkeypatch) -> None:
+def test_images_are_listed_again_after_a_failure(make: Make, tmp_path: Path, monkeypatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     thumbnails = make(tmp_path / "images")
     with structlog.testing.capture_logs() as logs:
         assert [thumbnails.thumbnail("own", "a.JPEG") for _ in range(3)] == [None] * 3
@@ -259,7 +261,7 @@ def test_images_are_listed_once_and_again_after_a_failure(make: Make, tmp_path: 
 
     write_folder(tmp_path)
     assert thumbnails.thumbnail("own", "a.JPEG") is None
-    clock[0] += module.LIST_SECONDS
+    clock[0] += LIST_SECONDS
     assert decode(thumbnails.thumbnail("own", "a.JPEG")).size == (256, 128)
 
 

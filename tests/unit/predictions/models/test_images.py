@@ -4,13 +4,17 @@ import io
 import struct
 import subprocess
 import sys
+import tarfile
+import time
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from errata.errors import ImagesMissing
 from PIL import Image
 
+from service.predictions.image_sources import LIST_SECONDS
 from service.predictions.models.images import MAX_BYTES, MAX_PIXELS, ImageFolder, UnreadableImage
 
 
@@ -105,7 +109,7 @@ import resource
 from pathlib import Path
 from service.predictions.models.images import UnreadableImage, ImageFolder
 images = ImageFolder(Path({str(tmp_path)!r}))
-images.locations
+images.images()
 held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (held + (100 << 20), resource.RLIM_INFINITY))
 try:
@@ -134,6 +138,58 @@ def test_an_image_deleted_after_the_folder_was_listed_is_reported(tmp_path: Path
 
     with pytest.raises(UnreadableImage, match="No such file"):
         images.open("a.png")
+
+
+def test_images_that_are_added_after_the_folder_was_listed_are_found(tmp_path: Path, monkeypatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    images = ImageFolder(tmp_path)
+    assert images.version("b.png") == ""
+    Image.new("L", (5, 5)).save(tmp_path / "b.png")
+    assert images.version("b.png") == "", "listings take a limited share of the time"
+
+    clock[0] += LIST_SECONDS
+
+    assert images.version("b.png")
+    assert images.open("b.png").size == (5, 5)
+
+
+def test_a_tar_file_that_was_replaced_is_listed_again(tmp_path: Path, monkeypatch) -> None:
+    """Its old ranges can have other images, of equal size, in another order."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    pixels = {}
+    for name, color in (("a.bmp", 10), ("b.bmp", 200)):
+        content = BytesIO()
+        Image.new("L", (4, 4), color).save(content, "BMP")
+        pixels[name] = content.getvalue()
+    path = tmp_path / "images.tar"
+
+    def write(*names: str) -> None:
+        with tarfile.open(tmp_path / "new.tar", "w") as archive:
+            for name in names:
+                info = tarfile.TarInfo(name)
+                info.size = len(pixels[name])
+                archive.addfile(info, BytesIO(pixels[name]))
+        (tmp_path / "new.tar").replace(path)
+
+    write("a.bmp", "b.bmp")
+    images = ImageFolder(path)
+    before = images.version("a.bmp")
+    assert images.open("a.bmp").getpixel((0, 0)) == (10, 10, 10)
+    location = images.find("a.bmp")
+
+    write("b.bmp", "a.bmp")
+
+    with pytest.raises(UnreadableImage):
+        images.open("a.bmp")
+    assert location is not None
+    with pytest.raises(OSError, match=r"images\.tar was replaced"):
+        location.read(1000)
+    clock[0] += LIST_SECONDS
+    assert images.open("a.bmp").getpixel((0, 0)) == (10, 10, 10)
+    assert images.version("a.bmp") not in ("", before)
 
 
 def test_a_missing_folder_raises_images_missing(tmp_path: Path) -> None:
