@@ -140,8 +140,12 @@ def slice_mask(judged: JudgedAnalysis, text: str) -> Mask:
     attributes = judged.attributes
     number = None if attributes is None else attributes.find(text)
     if attributes is None or number is None:
-        examples = ", ".join(repr(item.id) for item in attributes.slices[:3]) if attributes else ""
+        slices = attributes.slices if attributes else ()
+        same = [item for item in slices if item.value == text]  # several attributes have the value
+        examples = ", ".join(repr(item.id) for item in (same or slices)[:3])
         remedy = f"Expected a slice such as {examples}" if examples else "The data set has no attributes"
+        if same:
+            raise InvalidRequest(f"{len(same)} attributes have the value {text!r:.80}. {remedy}.", field="filter.slice")
         raise InvalidRequest(f"Unknown slice {text!r:.80}. {remedy}.", field="filter.slice")
     return attributes.mask(number)
 

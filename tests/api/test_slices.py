@@ -33,6 +33,11 @@ def predictions(num_night: int, num_day: int) -> io.BytesIO:
     return io.BytesIO(("file_name,top1\n" + "\n".join(rows) + "\n").encode())
 
 
+def write_labels(folder: Path) -> Path:
+    (folder / "labels.csv").write_text("file_name,labels\n" + "".join(f"{name},417\n" for name in names()))
+    return folder / "labels.csv"
+
+
 def read(url: str) -> str:
     with urlopen(url) as response:
         return response.read().decode()
@@ -49,8 +54,7 @@ def attributes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def running(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, attributes: Path) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("slices")
-    (folder / "labels.csv").write_text("file_name,labels\n" + "".join(f"{name},417\n" for name in names()))
-    bundle = build_evidence("street", Inputs(labels=folder / "labels.csv"), folder / "bundle")
+    bundle = build_evidence("street", Inputs(labels=write_labels(folder)), folder / "bundle")
     settings = {"evidence": {"street": [str(bundle.path)]}, "attributes": {"street": [str(attributes)]}}
     with start_service(data_dir, folder / "archive", **settings) as service:
         yield service
@@ -151,6 +155,18 @@ def test_verdicts_are_filtered_by_slice(running: Running, pair: tuple[pb.Analysi
     assert [verdict.file_name for verdict in failures] == names()[:30]
     with pytest.raises(errors.InvalidRequest, match=r"Unknown slice 'dusk'\. Expected a slice such as"):
         next(client.verdicts(pair[1], slice="dusk"))
+
+
+def test_a_value_of_several_attributes_is_named_with_its_attribute(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("file_name,attribute,value\n000.jpg,time,night\n001.jpg,camera,night\n")
+    bundle = build_evidence("street", Inputs(labels=write_labels(tmp_path)), tmp_path / "bundle")
+    settings = {"evidence": {"street": [str(bundle.path)]}, "attributes": {"street": [str(tmp_path / "own.csv")]}}
+    with start_service(data_dir, tmp_path / "archive", **settings) as service:
+        analysis = service.client.upload(predictions(10, 20), "street")
+        message = r"2 attributes have the value 'night'\. Expected a slice such as 'camera=night', 'time=night'"
+        with pytest.raises(errors.InvalidRequest, match=message):
+            next(service.client.verdicts(analysis, slice="night"))
+        assert [verdict.file_name for verdict in service.client.verdicts(analysis, slice="time=night")] == ["000.jpg"]
 
 
 def test_the_evidence_has_the_attributes_and_the_verdict_does_not_depend_on_them(

@@ -57,7 +57,9 @@ errata images 01kb4t9z --baseline 01k9zq3m --change broken --json
     "--change", default="", help="With --baseline: fixed, broken, or two error types, such as correct:model_failure."
 )
 @click.option("--sort", type=click.Choice(ORDERS), default="severity desc", show_default=True, help="The order.")
-@click.option("--facets", is_flag=True, help="Also show the number of images for each value of each facet.")
+@click.option(
+    "--facets", is_flag=True, help="Also show the number of images for the 20 most frequent values of each facet."
+)
 @limit_option(50, "Maximum number of images.")
 @json_option
 @server_options

@@ -148,7 +148,7 @@ def _read_arrays(
     rows = replace(rows, assumptions=(*assumptions, *rows.assumptions))
     if not num_different:
         return rows
-    rest = f"the best class of {scores_name}: {num_different}. Errata uses {top1_name}."
+    rest = f"the best class of {scores_name}: {num_different:,}. Errata uses {top1_name}."
     return replace(rows, warnings=(f"Rows in which {top1_name} is not {rest}",))
 
 

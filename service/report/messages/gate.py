@@ -48,7 +48,8 @@ _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.NO_INTERVAL: "the change has no confidence interval",
     UndecidedReason.INEXACT_VALUE: "without the missing evidence, the value can be on the other side of the bound",
     UndecidedReason.NO_VALUE: "the value is not available",
-    UndecidedReason.UNKNOWN_SLICE: "the data set has no such slice, or the analysis is a folder, which has no slices",
+    UndecidedReason.UNKNOWN_SLICE: "the data set has no such slice, several attributes have this value (use "
+    "ATTRIBUTE=VALUE), or the analysis is a folder, which has no slices",
     UndecidedReason.OTHER_IMAGES: "the analysis and its baseline cover different images, and the measure is not known "
     "for the common images",
     UndecidedReason.NOT_FINISHED: "the analysis or its baseline is not finished",

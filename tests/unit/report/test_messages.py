@@ -371,7 +371,7 @@ CAUSES = {
     UndecidedReason.FEW_SAMPLES: "too few samples",
     UndecidedReason.ABSTAINED: "no evidence",
     UndecidedReason.OTHER_EVIDENCE: "other evidence",
-    UndecidedReason.UNKNOWN_SLICE: "no such slice",
+    UndecidedReason.UNKNOWN_SLICE: "several attributes have this value",
     UndecidedReason.OTHER_IMAGES: "cover different images",
     UndecidedReason.WIDE_INTERVAL: "contains the bound",
     UndecidedReason.NO_INTERVAL: "no confidence interval",
