@@ -159,6 +159,13 @@ class Settings(BaseModel):
     max_download_bytes: int = Field(
         10 << 30, ge=1, description="Maximum size of the weights that a worker downloads for one model, in bytes."
     )
+    weights_cache_bytes: int = Field(
+        0,
+        ge=0,
+        description="Maximum size of downloaded weights that a worker keeps, in bytes. After each model that it loads, "
+        "the worker deletes the least recently used repositories of the Hugging Face Hub and checkpoints of torch. If "
+        "0, it deletes none.",
+    )
     load_seconds: float = Field(
         900.0,
         gt=0,

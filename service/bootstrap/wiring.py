@@ -139,7 +139,12 @@ def model_policy(settings: Settings) -> ModelPolicy:
         if registry.kind in MODEL_REGISTRIES
     ]
     return ModelPolicy(
-        settings.model_sources, settings.models, settings.max_parameters, settings.max_download_bytes, addresses
+        settings.model_sources,
+        settings.models,
+        settings.max_parameters,
+        settings.max_download_bytes,
+        addresses,
+        settings.weights_cache_bytes,
     )
 
 

@@ -33,6 +33,7 @@ class ModelPolicy:
     max_parameters: int = 3_000_000_000
     max_download_bytes: int = 10 << 30
     registries: Sequence[RegistryAddress] = ()  # MLflow and W&B registries
+    max_cache_bytes: int = 0  # maximum size of the downloads that stay after a load; 0: no limit
 
     def check(self, model: ModelId) -> None:
         """Check that a model is allowed. A pattern for a hub repository allows all revisions of the repository.

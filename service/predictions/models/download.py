@@ -1,5 +1,6 @@
 """Helpers for downloads of weights: get the size of a file before its download, and map download errors."""
 
+import errno
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,11 @@ def download_errors(model: str) -> Iterator[None]:
 
 def download_failed(model: str, error: Exception) -> Unavailable:
     """Return the error for a failed download that may succeed later."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Unavailable(
+            f"{model}: The disk of the worker is full. Delete downloaded weights, or set ERRATA_WEIGHTS_CACHE_BYTES.",
+            retry_after=RETRY_AFTER,
+        )
     return Unavailable(
         f"{model}: The download of the weights failed: {error!s:.200}. Try again later.", retry_after=RETRY_AFTER
     )

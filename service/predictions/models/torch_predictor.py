@@ -23,6 +23,7 @@ from service.predictions.models.loaded_model import LoadedModel
 from service.predictions.models.precomputed import stored_predictions
 from service.predictions.models.runner import Runner, TopPredictions
 from service.predictions.models.sources import SOURCES
+from service.predictions.models.weights_cache import delete_old_weights
 from service.prefetch import prefetch
 from service.taxonomy.imagenet_1k import imagenet_1k
 
@@ -155,6 +156,8 @@ class TorchPredictor:
             runner = Runner(loaded.info.model, loaded.module, device, self._batch_size)
             adaptive_size = AdaptiveBatchSize(self._batch_size) if device.type == "cpu" else None
             active = self._active = _ActiveModel(model, label_space, fingerprint, loaded, runner, adaptive_size)
+            if self._policy.max_cache_bytes:
+                delete_old_weights(self._policy.max_cache_bytes)
         return active
 
 

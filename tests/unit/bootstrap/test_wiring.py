@@ -60,12 +60,13 @@ def test_the_policy_has_the_values_of_the_settings() -> None:
         "ERRATA_MODEL_SOURCES": '["timm:*"]',
         "ERRATA_MAX_PARAMETERS": "5",
         "ERRATA_MAX_DOWNLOAD_BYTES": "6",
+        "ERRATA_WEIGHTS_CACHE_BYTES": "7",
     }
 
     policy = model_policy(read_settings(environment))
 
     assert (policy.folder, policy.sources) == (Path("/models"), ["timm:*"])
-    assert (policy.max_parameters, policy.max_download_bytes) == (5, 6)
+    assert (policy.max_parameters, policy.max_download_bytes, policy.max_cache_bytes) == (5, 6, 7)
 
 
 def test_a_forbidden_model_is_rejected_before_it_is_resolved() -> None:

@@ -1,5 +1,6 @@
 """The size of a file before its download, and the errors of failed downloads."""
 
+import errno
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -67,3 +68,11 @@ def test_a_full_disk_raises_unavailable() -> None:
     ):
         raise OSError("no space left on device")
     assert caught.value.retry_after == 30.0
+
+
+def test_a_full_disk_is_named_with_its_remedy() -> None:
+    with (
+        pytest.raises(Unavailable, match="disk of the worker is full"),
+        download_errors("m"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
