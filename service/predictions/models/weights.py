@@ -47,7 +47,8 @@ def count_outputs(state: dict[str, torch.Tensor], module: torch.nn.Module, defau
 def _state_dict(raw: Any, model: str) -> dict[str, torch.Tensor]:
     if isinstance(raw, dict) and isinstance(raw.get("state_dict"), dict):
         raw = raw["state_dict"]
-    if not isinstance(raw, dict) or not all(isinstance(value, torch.Tensor) for value in raw.values()):
+    items = raw.items() if isinstance(raw, dict) else [("", None)]
+    if not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in items):
         raise ModelRefused(f"{model}: Expected a state dict of tensors, got {type(raw).__name__}. {SAFE_FORMATS}")
     return raw
 

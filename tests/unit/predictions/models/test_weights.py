@@ -81,7 +81,9 @@ def test_bytes_that_are_not_weights_are_rejected(tmp_path: Path, content: bytes,
         read_weights(path, "m")
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.zeros(3), {"state_dict": {"a": 1}}])
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"epoch": 3}, torch.zeros(3), {"state_dict": {"a": 1}}, {1: torch.zeros(3)}]
+)
 def test_a_checkpoint_without_a_state_dict_is_rejected(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "held.pth")
 
