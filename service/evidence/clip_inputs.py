@@ -33,7 +33,9 @@ def compute_clip_inputs(
         raise InvalidEvidence("The cache folder is missing. An encoder needs one for its embeddings.", field="cache")
     encoder = CachedEncoder(load_encoder(inputs.encoder), inputs.cache, inputs.progress)
     paths = _image_paths(images, label_space)
-    embeddings = encoder.images(paths if inputs.images is None else find_images(inputs.images, paths))
+    names = [name.decode() for name in images.names[images.rows].tolist()]
+    files = paths if inputs.images is None else find_images(inputs.images, names, paths)
+    embeddings = encoder.images(files)
     if inputs.train_images is not None:
         neighbors = _nearest_in_folder(inputs.train_images, label_space, encoder, embeddings)
     else:

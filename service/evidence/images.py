@@ -1,6 +1,7 @@
 """Find image files in a folder: by the names in a data set, or in one folder per class."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,43 +11,81 @@ from errata.errors import InvalidEvidence
 from service.domain import LabelSpace
 from service.evidence.artefacts import SampleOrder
 from service.evidence.class_lookup import ClassLookup
+from service.image_paths import index_by_name
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # lower case
 
 
-def find_images(folder: Path, names: Sequence[str]) -> list[str]:
+def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) -> list[str]:
     """Return the path of each image.
 
-    Symbolic links to files outside of the folder are ignored.
+    The path of a file may have more folders at its start than the name, or fewer if the folder is a part of the data
+    set. A file that shares only the file name is another image. Symbolic links to files outside of the folder are
+    ignored.
 
     Args:
         folder: Root folder.
-        names: Paths relative to the folder, or unique file names.
+        names: Names of the images in the data set: paths or file names.
+        class_paths: The path of each image in a folder per class. It precedes the name.
 
     Raises:
-        InvalidEvidence: If the folder or an image does not exist, or if a file name is ambiguous.
+        InvalidEvidence: If the folder or an image does not exist, or if a name is ambiguous.
     """
     root = folder.resolve()
     if not root.is_dir():
-        raise InvalidEvidence(f"Folder of images not found: {folder}.", field="images")
-    paths: dict[str, str] = {}
-    by_file_name: dict[str, str | None] = {}  # None: several files have this name
-    for parent, _, files in os.walk(root):
-        for file in files:
-            path = os.path.join(parent, file)
-            if os.path.islink(path) and not Path(path).resolve().is_relative_to(root):
-                continue
-            paths[os.path.relpath(path, root)] = path
-            by_file_name[file] = None if file in by_file_name else path
-    candidates = [paths.get(name) or by_file_name.get(name.rsplit("/", 1)[-1]) for name in names]
-    missing = [name for name, path in zip(names, candidates, strict=True) if path is None]
-    if missing:
+        raise InvalidEvidence(f"Folder of images not found: {folder}. Check the path of --images.", field="images")
+    files = _list_files(root)
+    index = index_by_name({path: path for path in files})
+    by_file_name: dict[str, list[str]] = {}
+    for path in files:
+        by_file_name.setdefault(_file_name(path), []).append(path)
+    found: list[list[str]] = []  # the files of each name
+    for name, class_path in zip(names, class_paths, strict=True):
+        whole = index.get(class_path) or index.get(name)
+        same_file_name = by_file_name.get(_file_name(name), [])
+        found.append(
+            [whole] if whole else [path for path in same_file_name if _is_end(path, name) or _is_end(name, path)]
+        )
+    if missing := [name for name, paths in zip(names, found, strict=True) if not paths]:
         raise InvalidEvidence(
-            f"{folder}: {len(missing)} of {len(names)} images are missing or have an ambiguous file name, such as "
-            f"{missing[0]!r:.80}.",
+            f"{folder}: {len(missing):,} of {len(names):,} images are missing, such as {missing[0]!r:.80}. "
+            "Add them, or check the path of --images.",
             field="images",
         )
-    return [path for path in candidates if path is not None]
+    uses = Counter(paths[0] for paths in found)
+    ambiguous = [
+        name
+        for name, paths in zip(names, found, strict=True)
+        if len(paths) > 1 or (len(paths[0]) < len(name) and uses[paths[0]] > 1)
+    ]
+    if ambiguous:
+        raise InvalidEvidence(
+            f"{folder}: the names of {len(ambiguous):,} of {len(names):,} images are ambiguous, such as "
+            f"{ambiguous[0]!r:.80}: several files match the name, or several names match the file. Use the paths of "
+            "the files as names.",
+            field="images",
+        )
+    return [str(root / paths[0]) for paths in found]
+
+
+def _list_files(root: Path) -> list[str]:
+    """Return the paths of all files below a folder, relative to it."""
+    files = []
+    for parent, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(parent, name)
+            # Unlike `Path.resolve`, `realpath` raises no error for a link to itself.
+            if not os.path.islink(path) or Path(os.path.realpath(path)).is_relative_to(root):
+                files.append(os.path.relpath(path, root))
+    return files
+
+
+def _file_name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def _is_end(end: str, path: str) -> bool:
+    return f"/{path}".endswith(f"/{end}")
 
 
 def class_folders(folder: Path, label_space: LabelSpace) -> SampleOrder:

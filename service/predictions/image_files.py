@@ -1,10 +1,10 @@
-"""Locations of images (files, parts of files, and objects in a store), and the names that identify each image."""
+"""Locations of images: files, parts of files, and objects in a store."""
 
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -115,21 +115,3 @@ def list_images(folder: Path) -> Mapping[str, ImageLocation]:
                 continue
             locations[path.relative_to(folder).as_posix()] = FileLocation(path)
     return locations
-
-
-def index_by_name(locations: Mapping[str, ImageLocation]) -> Mapping[str, ImageLocation]:
-    """Return locations by path, by the last two parts of the path, and by the last part.
-
-    Names that several images share are omitted, except complete paths.
-    """
-    index: dict[str, ImageLocation] = {}
-    for parts in (1, 2):
-        ambiguous: set[str] = set()
-        by_suffix: dict[str, ImageLocation] = {}
-        for path, location in locations.items():
-            name = "/".join(PurePosixPath(path).parts[-parts:])
-            if name in by_suffix:
-                ambiguous.add(name)
-            by_suffix[name] = location
-        index |= {name: location for name, location in by_suffix.items() if name not in ambiguous}
-    return {**index, **locations}

@@ -11,6 +11,7 @@ from typing import IO, Any
 import structlog
 from errata.errors import ErrataError, ImagesMissing
 
+from service.image_paths import index_by_name
 from service.object_store import is_remote, open_file_system
 from service.predictions.image_files import (
     EXTENSIONS,
@@ -18,7 +19,6 @@ from service.predictions.image_files import (
     ImageLocation,
     ObjectLocation,
     file_state,
-    index_by_name,
     list_images,
 )
 

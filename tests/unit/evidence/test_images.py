@@ -7,8 +7,9 @@ from errata.errors import InvalidEvidence
 from unit.evidence.official import wordnet_id
 
 from service.domain import LabelSpace
+from service.evidence import images
 from service.evidence.class_files import read_classes
-from service.evidence.images import class_folders, find_images
+from service.evidence.images import class_folders
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 A, B = wordnet_id(0), wordnet_id(1)
@@ -20,13 +21,17 @@ def touch(*files: Path) -> None:
         file.touch()
 
 
+def find_images(folder: Path, names: list[str], class_paths: list[str] | None = None) -> list[str]:
+    return images.find_images(folder, names, class_paths or names)
+
+
 def test_image_is_found_by_path_or_file_name(tmp_path: Path) -> None:
     touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg", tmp_path / "flat.jpg", tmp_path / "deep" / "er" / "y.jpg")
 
-    images = find_images(tmp_path, [f"{B}/x.jpg", f"{A}/x.jpg", f"{A}/flat.jpg", "y.jpg", "deep/er/y.jpg"])
+    found = find_images(tmp_path, [f"{B}/x.jpg", f"{A}/x.jpg", f"{A}/flat.jpg", "y.jpg", "deep/er/y.jpg"])
 
     root = tmp_path.resolve()
-    assert list(map(Path, images)) == [
+    assert list(map(Path, found)) == [
         root / B / "x.jpg",
         root / A / "x.jpg",
         root / "flat.jpg",
@@ -63,8 +68,46 @@ def test_link_to_the_outside_is_ignored(tmp_path: Path, kind: str) -> None:
 def test_ambiguous_file_name_is_rejected(tmp_path: Path) -> None:
     touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg")
 
-    with pytest.raises(InvalidEvidence, match=r"x\.jpg"):
-        find_images(tmp_path, [f"{wordnet_id(2)}/x.jpg"])
+    with pytest.raises(InvalidEvidence, match=r"the names of 1 of 1 images are ambiguous, such as 'x\.jpg'"):
+        find_images(tmp_path, ["x.jpg"])
+
+
+def test_file_with_the_same_file_name_in_another_folder_is_another_image(tmp_path: Path) -> None:
+    touch(tmp_path / "cat" / "1.png", tmp_path / "bath" / "001.jpg", tmp_path / "dog" / "2.png")
+
+    with pytest.raises(InvalidEvidence, match=r"2 of 3 images are missing, such as 'dog/1\.png'") as error:
+        find_images(tmp_path, ["dog/1.png", "dog/2.png", "kitchen/001.jpg"])
+
+    assert error.value.violations[0].field == "images"
+
+
+def test_folders_may_precede_the_path_or_the_name(tmp_path: Path) -> None:
+    touch(tmp_path / "val" / A / "x.jpg", tmp_path / "val" / B / "x.jpg", tmp_path / "a" / "b" / "c" / "y.jpg")
+    touch(tmp_path / "d" / "c" / "y.jpg")
+
+    names = [f"{A}/x.jpg", f"data/val/{B}/x.jpg", "b/c/y.jpg"]
+
+    assert [Path(path).relative_to(tmp_path.resolve()).as_posix() for path in find_images(tmp_path, names)] == [
+        f"val/{A}/x.jpg",
+        f"val/{B}/x.jpg",
+        "a/b/c/y.jpg",
+    ]
+
+
+def test_file_that_matches_two_longer_names_is_ambiguous(tmp_path: Path) -> None:
+    touch(tmp_path / "1.png")
+
+    for names, count in ((["cat/1.png", "dog/1.png"], 2), (["1.png", "dog/1.png"], 1)):
+        with pytest.raises(InvalidEvidence, match=f"{count} of 2 images are ambiguous, such as '[a-z]+/1"):
+            find_images(tmp_path, names)
+
+
+def test_path_in_the_folder_of_the_class_precedes_the_name(tmp_path: Path) -> None:
+    touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg", tmp_path / "kitchen" / "y.jpg")
+
+    found = find_images(tmp_path, ["x.jpg", "y.jpg"], [f"{B}/x.jpg", f"{A}/y.jpg"])
+
+    assert list(map(Path, found)) == [tmp_path.resolve() / B / "x.jpg", tmp_path.resolve() / "kitchen" / "y.jpg"]
 
 
 def test_missing_folder_is_rejected(tmp_path: Path) -> None:
