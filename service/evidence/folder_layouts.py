@@ -12,7 +12,7 @@ from errata.errors import InvalidEvidence
 
 from service.domain import LabelSpace
 from service.evidence.artefacts import SampleOrder
-from service.evidence.images import SUFFIXES
+from service.image_formats import EXTENSIONS
 
 _UNUSABLE = re.compile(  # invisible characters, characters that reorder the text, and bytes that are not UTF-8
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -29,6 +29,7 @@ class FolderLayout:
     max_parents: int = 0  # folders above a class folder
     parents_are_parts: bool = False  # each folder above class folders has all classes, as in ImageNet-C
     check_parents: Callable[[LabelSpace, tuple[str, ...], int], str] = lambda *_: ""  # the problem; empty: none
+    option: str = "images"  # field of the input that is the folder
 
 
 def read_folders(folder: Path, layout: FolderLayout, label_space: LabelSpace) -> SampleOrder:
@@ -73,7 +74,7 @@ def _read_class_folders(folder: Path, layout: FolderLayout, label_space: LabelSp
         if any(len(key) != len(other) for other in itertools.islice(class_folders, 1)):
             raise _invalid(folder, name, "is not as deep as the other class folders; move it", layout)
         class_folders[key] = name
-        files = _images_in(folder, path, name, layout)
+        files = images_in(folder, path, name, layout)
         names += [f"{name}/{file}" for file in files]
         targets += [target] * len(files)
     return names, targets
@@ -88,7 +89,7 @@ def _class_folders(
     for path in entries:
         name = "/".join((*parents, path.name))
         if not path.is_dir():
-            if path.suffix.lower() in SUFFIXES:
+            if path.suffix.lower() in EXTENSIONS:
                 if parents:
                     problem = "has images, but belongs to no class; rename or delete it"
                     raise _invalid(root, "/".join(parents), problem, layout)
@@ -113,8 +114,11 @@ def _remedy(path: Path, layout: FolderLayout, label_space: LabelSpace) -> str:
     return "rename or delete it"
 
 
-def _images_in(root: Path, path: Path, name: str, layout: FolderLayout) -> list[str]:
-    """Return the names of the images of a class folder; raise InvalidEvidence if it has no images or has subfolders."""
+def images_in(root: Path, path: Path, name: str, layout: FolderLayout) -> list[str]:
+    """Return the names of the images of a class folder; raise InvalidEvidence if it has no images or has subfolders.
+
+    Files that are no images, and names that start with a dot, are ignored.
+    """
     files = []
     with os.scandir(path) as entries:
         for entry in entries:
@@ -123,7 +127,7 @@ def _images_in(root: Path, path: Path, name: str, layout: FolderLayout) -> list[
                 continue
             if entry.is_dir():
                 raise _invalid(root, f"{name}/{file}", "is a folder in a class folder; move its images up", layout)
-            if not file.lower().endswith(SUFFIXES):
+            if not file.lower().endswith(EXTENSIONS):
                 continue
             if _UNUSABLE.search(file):
                 raise _invalid(root, name, f"has a file name with unusable characters; rename {file!r:.60}", layout)
@@ -134,7 +138,8 @@ def _images_in(root: Path, path: Path, name: str, layout: FolderLayout) -> list[
 
 
 def _invalid(root: Path, name: str, problem: str, layout: FolderLayout) -> InvalidEvidence:
-    return InvalidEvidence(f"{root}: {name!r:.120} {problem}. Expected images as {layout.pattern}.", field="images")
+    message = f"{root}: {name!r:.120} {problem}. Expected images as {layout.pattern}."
+    return InvalidEvidence(message, field=layout.option)
 
 
 def _class_of_id(label_space: LabelSpace, name: str) -> int | None:
@@ -178,3 +183,4 @@ CORRUPTIONS = FolderLayout(
 NAMED_CLASSES = FolderLayout(
     "class/file or superclass/class/file", _class_of_name, max_parents=1, check_parents=_check_superclass
 )
+TRAINING_IMAGES = FolderLayout("class/file", _class_of_name, option="train_images")

@@ -11,9 +11,8 @@ from errata.errors import InvalidEvidence
 from service.domain import LabelSpace
 from service.evidence.artefacts import SampleOrder
 from service.evidence.class_lookup import ClassLookup
+from service.evidence.folder_layouts import TRAINING_IMAGES, images_in
 from service.image_paths import index_by_name
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")  # lower case
 
 
 def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) -> list[str]:
@@ -89,27 +88,32 @@ def _is_end(end: str, path: str) -> bool:
 
 
 def class_folders(folder: Path, label_space: LabelSpace) -> SampleOrder:
-    """Return all images of a folder with one folder per class, sorted by path.
+    """Return all training images of a folder with one folder per class, sorted by path.
 
-    The name of each folder is the ID, name, or index of a class.
+    The name of each folder is the ID, name, or index of a class. Files that are no images, and files and folders whose
+    name starts with a dot, are ignored.
 
     Raises:
-        InvalidEvidence: If the folder does not exist, has no images, or has other subfolders.
+        InvalidEvidence: If the folder does not exist or has no class folders, or if a class folder has no images or
+            has subfolders.
     """
+    option = TRAINING_IMAGES.option
     if not folder.is_dir():
-        raise InvalidEvidence(f"Folder of class folders not found: {folder}.", field="images")
+        raise InvalidEvidence(
+            f"Folder of training images not found: {folder}. Check the path of --train-images.", field=option
+        )
     lookup = ClassLookup(label_space)
     names: list[str] = []
     targets: list[int] = []
-    for parent in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for parent in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         target = lookup.find(parent.name)
         if target is None:
-            raise InvalidEvidence(f"{folder}: {lookup.describe_problem(parent.name)}.", field="images")
-        files = sorted(path.name for path in parent.iterdir() if path.suffix.lower() in SUFFIXES)
+            raise InvalidEvidence(f"{folder}: {lookup.describe_problem(parent.name)}.", field=option)
+        files = sorted(images_in(folder, parent, parent.name, TRAINING_IMAGES))
         names += [f"{parent.name}/{name}" for name in files]
         targets += [target] * len(files)
     if not names:
         raise InvalidEvidence(
-            f"{folder} has no images. Pass a folder with one folder of images per class.", field="images"
+            f"{folder} has no class folders. Pass a folder with one folder of images per class.", field=option
         )
     return SampleOrder(tuple(names), np.array(targets, dtype=np.int16))

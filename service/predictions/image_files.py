@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+from service.image_formats import EXTENSIONS
+
 MAX_PIXELS = 1 << 26  # pixels; an image with more is treated as a decompression bomb
 MAX_BYTES = 1 << 28  # size limit of a file
 

@@ -11,10 +11,10 @@ from typing import IO, Any
 import structlog
 from errata.errors import ErrataError, ImagesMissing
 
+from service.image_formats import EXTENSIONS
 from service.image_paths import index_by_name
 from service.object_store import is_remote, open_file_system
 from service.predictions.image_files import (
-    EXTENSIONS,
     FileLocation,
     ImageLocation,
     ObjectLocation,

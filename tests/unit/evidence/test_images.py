@@ -10,6 +10,7 @@ from service.domain import LabelSpace
 from service.evidence import images
 from service.evidence.class_files import read_classes
 from service.evidence.images import class_folders
+from service.image_formats import EXTENSIONS
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 A, B = wordnet_id(0), wordnet_id(1)
@@ -125,6 +126,36 @@ def test_class_folders_are_sorted_and_only_images_count(tmp_path: Path) -> None:
 
     assert result.names == tuple(sorted(files))
     assert result.targets.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_training_images_of_all_readable_formats_count(tmp_path: Path, extension: str) -> None:
+    touch(tmp_path / A / f"a{extension}", tmp_path / A / f"b{extension.upper()}")
+
+    assert class_folders(tmp_path, imagenet_1k()).names == (f"{A}/a{extension}", f"{A}/b{extension.upper()}")
+
+
+def test_names_that_start_with_a_dot_are_no_training_images(tmp_path: Path) -> None:
+    touch(tmp_path / A / "a.jpg", tmp_path / A / "._a.jpg", tmp_path / A / ".ipynb_checkpoints" / "a.jpg")
+    touch(tmp_path / ".ipynb_checkpoints" / "a.jpg")
+
+    assert class_folders(tmp_path, imagenet_1k()).names == (f"{A}/a.jpg",)
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ("deeper/a.jpg", f"'{B}/deeper' is a folder in a class folder; move its images up"),
+        ("notes.txt", f"'{B}' has no images; delete it, or extract its images again"),
+    ],
+)
+def test_class_without_training_images_is_rejected(tmp_path: Path, file: str, problem: str) -> None:
+    touch(tmp_path / A / "a.jpg", tmp_path / B / file)
+
+    with pytest.raises(InvalidEvidence, match=f"{problem}. Expected images as class/file") as error:
+        class_folders(tmp_path, imagenet_1k())
+
+    assert error.value.violations[0].field == "train_images"
 
 
 def test_folder_of_an_unknown_class_is_rejected_by_name(tmp_path: Path) -> None:
