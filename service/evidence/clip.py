@@ -21,7 +21,7 @@ from PIL import Image
 from service.cpu import available_cores
 from service.evidence.clip_weights import ClipWeights, select_weights
 from service.evidence.inputs import EncoderInfo
-from service.image_formats import FORMATS
+from service.image_formats import FORMATS, to_rgb
 from service.prefetch import prefetch
 
 BATCH = 64  # images or texts
@@ -132,6 +132,6 @@ def _open(path: str) -> Image.Image:
         with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:  # Pillow maps files by path
             if max(image.size) > MAX_ASPECT * min(image.size):
                 raise ValueError(f"a side is more than {MAX_ASPECT} times as long as the other one")
-            return image.convert("RGB")
+            return to_rgb(image)
     except Exception as error:  # Pillow's formats raise many types for damaged files, AVIF also RuntimeError
         raise InvalidEvidence(f"Cannot read the image {path}: {error!s:.120}.", field="images") from error

@@ -6,7 +6,7 @@ from io import BytesIO
 from errata.errors import ImagesMissing
 from PIL import Image, UnidentifiedImageError
 
-from service.image_formats import FORMATS
+from service.image_formats import FORMATS, to_rgb
 from service.predictions.image_files import MAX_BYTES, MAX_PIXELS
 from service.predictions.image_sources import ImageListing
 
@@ -45,7 +45,7 @@ class ImageFolder(ImageListing):
                         f"The image has {image.width} x {image.height} pixels. Expected sides that differ by a factor "
                         f"of at most {MAX_ASPECT}."
                     )
-                return image.convert("RGB")
+                return to_rgb(image)
         except UnreadableImage:
             raise
         except MemoryError:

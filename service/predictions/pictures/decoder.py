@@ -16,7 +16,7 @@ from functools import partial
 from PIL import Image
 
 from service.child_process import exit_at_once
-from service.image_formats import FORMATS
+from service.image_formats import FORMATS, to_rgb
 from service.isolation import restrict_files, system_call_filter
 from service.predictions.pictures.messages import (
     INVALID,
@@ -31,7 +31,6 @@ MAX_PIXELS = 1 << 25  # RGB takes 4 bytes per pixel; a progressive JPEG takes 6 
 MAX_ADDRESS_SPACE = 768 << 20  # bytes
 CPU_SECONDS = 10  # per image
 MAX_TEXT = 200  # bytes of a problem
-DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits per channel
 
 
 def make_jpeg(content: bytes, request: PictureRequest) -> bytes:
@@ -47,25 +46,13 @@ def make_jpeg(content: bytes, request: PictureRequest) -> bytes:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"The image has {image.width} x {image.height} pixels. Expected at most {MAX_PIXELS:,}.")
         image.draft("RGB", (request.size, request.size))
-        small = _to_rgb(image)
+        small = to_rgb(image)
         small.thumbnail((request.size, request.size))
     small.info.clear()  # otherwise, Pillow copies comments and other metadata
     output = io.BytesIO()
     subsampling = "4:2:0" if request.is_thumbnail else "4:4:4"
     small.save(output, "JPEG", quality=request.quality, subsampling=subsampling)
     return output.getvalue()
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return an image in RGB. An image with more than 8 bits per channel is scaled; Pillow would clip its values."""
-    if image.mode not in DEEP_MODES:
-        return image.convert("RGB")
-    values = image.convert("F")
-    low, high = (float(value) for value in values.getextrema())  # type: ignore[arg-type]
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError("The image has values that are not finite.")
-    scale = 255.0 / (high - low) if high > low else 0.0
-    return values.point(lambda value: value * scale - low * scale).convert("L").convert("RGB")
 
 
 class InProcessDecoder:

@@ -90,6 +90,18 @@ def test_embeddings_agree_with_the_model(open_clip: Any, weights: Path, images: 
         assert np.linalg.norm(expected[0] - expected[1]) > 1e-3  # they differ, so the order is the order given
 
 
+def test_a_16_bit_image_has_the_embedding_of_its_8_bits(weights: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    gray = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    Image.fromarray(gray).save(tmp_path / "8.png")
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "16.png")
+
+    shallow, deep = encoder(weights, 1).embed_images([str(tmp_path / "8.png"), str(tmp_path / "16.png")])
+
+    assert deep.tobytes() == shallow.tobytes()
+
+
 def on_gpu() -> bool:
     import torch
 

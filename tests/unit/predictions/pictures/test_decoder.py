@@ -50,7 +50,8 @@ def test_every_color_mode_becomes_rgb(image: Image.Image, format: str, expected:
     ("values", "format"),
     [
         (np.linspace(0, 65535, 64 * 64).astype(np.uint16), "PNG"),
-        (np.linspace(30_000, 31_000, 64 * 64).astype(np.uint16), "TIFF"),
+        (np.linspace(0, 65535, 64 * 64).astype(np.uint16), "TIFF"),
+        (np.linspace(0, 65535, 64 * 64).astype(np.int32), "PPM"),
         (np.linspace(-5, 100_000, 64 * 64).astype(np.int32), "TIFF"),
         (np.linspace(0, 1, 64 * 64).astype(np.float32), "TIFF"),
     ],
@@ -64,10 +65,14 @@ def test_deep_images_use_their_whole_range(values: np.ndarray, format: str) -> N
     assert all(low <= high + 1 for low, high in itertools.pairwise(gray))
 
 
-def test_a_deep_image_of_one_value_is_dark_and_one_with_nan_is_refused() -> None:
-    assert colors(encode(Image.fromarray(np.full((8, 8), 7, np.uint16)), "PNG")).max() == 0
-    with pytest.raises(ValueError, match="not finite"):
-        make_jpeg(encode(Image.fromarray(np.full((8, 8), np.nan, np.float32)), "TIFF"), EXACT)
+def test_a_deep_image_without_contrast_is_dark_and_one_that_is_not_finite_is_refused() -> None:
+    assert colors(encode(Image.fromarray(np.full((8, 8), 7, np.int32)), "TIFF")).max() == 0
+    for value in (np.nan, np.inf, -np.inf):
+        for place in (0, 9):
+            values = np.arange(64, dtype=np.float32)
+            values[place] = value
+            with pytest.raises(ValueError, match="not finite"):
+                make_jpeg(encode(Image.fromarray(values.reshape(8, 8)), "TIFF"), EXACT)
 
 
 def test_an_animation_shows_its_first_frame() -> None:
