@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import open_clip
 import torch
 from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
+from open_clip.factory import load_state_dict
 from PIL import Image
 
 from service.cpu import available_cores
@@ -82,12 +84,19 @@ class OpenClip:
                 device=self._device,
                 force_quick_gelu=selected.activation == "quick_gelu",
             )
+            resized = [] if selected.configuration else _resized_embeddings(model, file)
         except Exception as error:  # torch, pickle, and safetensors raise many types for damaged or other weights
             raise InvalidEvidence(
                 f"Cannot load the CLIP weights {file.name} into {selected.architecture}: {error!s:.200}. Expected a "
                 "state dictionary of this architecture, as .safetensors or from torch.save.",
                 field="encoder",
             ) from error
+        if resized:
+            raise InvalidEvidence(
+                f"The CLIP weights {file.name} have another resolution or context length than {selected.architecture} "
+                f"({'; '.join(resized)}). Set ERRATA_CLIP_MODEL to the architecture of the weights.",
+                field="encoder",
+            )
         return _Loaded(model.eval(), transform, open_clip.get_tokenizer(selected.architecture))
 
     def _run(self, encode: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
@@ -103,6 +112,23 @@ class OpenClip:
     @property
     def _device(self) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _resized_embeddings(model: Any, file: Path) -> list[str]:
+    """Return the position embeddings whose size differs in a file of weights: open_clip interpolates them silently."""
+    expected, actual = (
+        {
+            name.removeprefix("text."): len(tensor)  # custom text towers have the prefix, their older files do not
+            for name, tensor in state.items()
+            if name.endswith("positional_embedding")
+        }
+        for state in (model.state_dict(), load_state_dict(str(file)))
+    )
+    return [
+        f"{name}: expected {expected[name]:,} positions, got {actual[name]:,}"
+        for name in sorted(expected.keys() & actual.keys())
+        if expected[name] != actual[name]
+    ]
 
 
 @contextmanager

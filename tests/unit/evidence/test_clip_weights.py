@@ -137,6 +137,37 @@ def test_weights_of_another_architecture_are_an_error(open_clip: Any, tmp_path: 
             load(PLAIN, str(tmp_path / name), "gelu")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"vision_cfg": CONFIG["vision_cfg"] | {"image_size": 48}},
+            "visual.positional_embedding: expected 5 .* got 10",
+        ),
+        ({"text_cfg": CONFIG["text_cfg"] | {"context_length": 64}}, "positional_embedding: expected 77 .* got 64"),
+    ],
+    ids=["resolution", "context"],
+)
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_a_local_file_of_another_resolution_or_context_length_is_an_error(
+    open_clip: Any, tmp_path: Path, change: dict[str, Any], message: str, suffix: str
+) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    (tmp_path / "errata-other.json").write_text(json.dumps(CONFIG | change))
+    open_clip.add_model_config(tmp_path / "errata-other.json")
+    weights = open_clip.create_model("errata-other").state_dict()
+    save = save_file if suffix == "safetensors" else torch.save
+    save(weights, tmp_path / f"other.{suffix}")
+
+    with pytest.raises(InvalidEvidence, match=message) as error:
+        load(PLAIN, str(tmp_path / f"other.{suffix}"), "gelu")
+
+    assert error.value.violations[0].field == "encoder"
+    assert "Set ERRATA_CLIP_MODEL" in error.value.message
+
+
 def test_a_failed_download_is_an_error_with_a_remedy(open_clip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> str:
         raise OSError("no route to host")
