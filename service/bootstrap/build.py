@@ -46,9 +46,17 @@ def build_evidence(dataset: str, inputs: Inputs, output: Path) -> Bundle:
         The opened bundle.
 
     Raises:
-        InvalidEvidence: An input is missing or invalid.
+        InvalidEvidence: An input is missing, invalid, or cannot be read.
+        OSError: The bundle cannot be written.
     """
-    write_bundle(gather(dataset, inputs), output)
+    try:
+        facts = gather(dataset, inputs)
+    except OSError as error:
+        raise InvalidEvidence(
+            f"Cannot read {error.filename or 'an input'}: {error.strerror or error}. Check the path and the "
+            "permissions."
+        ) from error
+    write_bundle(facts, output)
     return open_bundle(output)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain import Classes, LabelSpace
-from service.evidence.encoder import Encoder, validate_embeddings
+from service.evidence.encoder import Encoder, embed_texts
 from service.evidence.inputs import LabelInputs
 from service.taxonomy.class_clusters import Similarities
 from service.taxonomy.proposals import prompt
@@ -45,7 +45,7 @@ def text_similarities(encoder: Encoder, label_space: LabelSpace) -> Iterator[tup
     subtracted, so that unrelated names have a similarity of about 0 for any encoder.
     """
     texts = [prompt(name) for name in label_space.names]
-    embeddings = validate_embeddings(encoder.embed_texts(texts), len(texts), 0, "texts").astype(np.float64)
+    embeddings = embed_texts(encoder, texts).astype(np.float64)
     centered = embeddings - embeddings.mean(axis=0)
     norms = np.linalg.norm(centered, axis=1, keepdims=True)
     centered /= np.where(norms > 0, norms, 1)

@@ -11,7 +11,8 @@ CACHE/KEY-texts-NAMES/00000000.npy …
 import hashlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -78,10 +79,13 @@ def load_encoder(name: str) -> Encoder:
         raise InvalidEvidence(f"Invalid encoder {name!r:.80}. Use the form MODULE:CLASS.", field="encoder")
     try:
         encoder: Encoder = getattr(importlib.import_module(module_name), class_name)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except InvalidEvidence:
+        raise
+    except Exception as error:  # the code of the module and of the class can raise any error
         hint = " Install errata-service[clip]." if "open_clip" in str(error) else ""
         raise InvalidEvidence(
-            f"Cannot create the encoder {name!r:.80}: {error}. Expected a class without required arguments.{hint}",
+            f"Cannot create the encoder {name!r:.80}: {_cause(error)}. Expected a class without required arguments."
+            f"{hint}",
             field="encoder",
         ) from error
     if not all(callable(getattr(encoder, method, None)) for method in ("embed_images", "embed_texts")):
@@ -92,9 +96,64 @@ def load_encoder(name: str) -> Encoder:
 
 
 def describe(encoder: Encoder) -> EncoderInfo | None:
-    """Return the description of an encoder's model; None if the encoder does not provide one."""
+    """Return the description of an encoder's model; None if the encoder does not provide one.
+
+    Raises:
+        InvalidEvidence: If the method raises an error, or returns something else.
+    """
     describe_model: Callable[[], EncoderInfo] | None = getattr(encoder, "describe", None)
-    return None if describe_model is None else describe_model()
+    if describe_model is None:
+        return None
+    with _errors_of(encoder, "describe its model"):
+        info = describe_model()
+    if not isinstance(info, EncoderInfo) or not all(isinstance(value, str) for value in asdict(info).values()):
+        raise InvalidEvidence(
+            f"The method describe of the encoder {_name(encoder)} returned {info!r:.120}. Expected an EncoderInfo of "
+            "texts.",
+            field="encoder",
+        )
+    return info
+
+
+def embed_texts(encoder: Encoder, texts: Sequence[str], dimensions: int = 0) -> Embeddings:
+    """Return the validated, normalized embeddings of texts, (n, d). `validate_embeddings` describes the errors."""
+    with _errors_of(encoder, "embed texts"):
+        raw = encoder.embed_texts(texts)
+    return validate_embeddings(raw, len(texts), dimensions, "texts")
+
+
+def embed_images(encoder: Encoder, paths: Sequence[str], dimensions: int = 0) -> Embeddings:
+    """Return the validated, normalized embeddings of images, (n, d). `validate_embeddings` describes the errors."""
+    has_files = all(Path(path).is_absolute() for path in paths[:1])
+    hint = "" if has_files else " If the encoder reads image files, add --images DIR."
+    with _errors_of(encoder, "embed images", hint):
+        raw = encoder.embed_images(paths)
+    return validate_embeddings(raw, len(paths), dimensions, "images")
+
+
+@contextmanager
+def _errors_of(encoder: Encoder, task: str, hint: str = "") -> Iterator[None]:
+    """Raise InvalidEvidence for each error of an encoder's method."""
+    try:
+        yield
+    except InvalidEvidence as error:
+        if not hint:
+            raise
+        raise InvalidEvidence(f"{error.message}{hint}", field="images") from error
+    except Exception as error:  # the method can raise any error, such as those of the libraries that it uses
+        raise InvalidEvidence(
+            f"The encoder {_name(encoder)} cannot {task}: {_cause(error)}.{hint}", field="encoder"
+        ) from error
+
+
+def _name(encoder: Encoder) -> str:
+    return f"{type(encoder).__module__}:{type(encoder).__qualname__}"
+
+
+def _cause(error: Exception) -> str:
+    """Return the type and the message of an error."""
+    message = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {message:.300}" if message else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -107,7 +166,7 @@ class CachedEncoder:
 
     def texts(self, prompts: Sequence[str]) -> Embeddings:
         """Return the embeddings of texts, (n, d)."""
-        return np.concatenate(list(self._chunks("texts", prompts, self.encoder.embed_texts, "texts")))
+        return np.concatenate(list(self._chunks("texts", prompts, embed_texts, "texts")))
 
     def images(self, paths: Sequence[str]) -> Embeddings:
         """Return the embeddings of images, (n, d)."""
@@ -115,10 +174,10 @@ class CachedEncoder:
 
     def image_chunks(self, paths: Sequence[str], stage: str) -> Iterator[Embeddings]:
         """Yield the embeddings of images in chunks, because the memory can be too small for all embeddings."""
-        yield from self._chunks("images", paths, self.encoder.embed_images, stage)
+        yield from self._chunks("images", paths, embed_images, stage)
 
     def _chunks(
-        self, kind: str, names: Sequence[str], embed: Callable[[Sequence[str]], NDArray[np.float32]], stage: str
+        self, kind: str, names: Sequence[str], embed: Callable[[Encoder, Sequence[str], int], Embeddings], stage: str
     ) -> Iterator[Embeddings]:
         key = self._key(kind, names[:1])
         folder = self.cache / f"{key}-{kind}-{_digest(_identities(kind, names))}"
@@ -133,8 +192,8 @@ class CachedEncoder:
                 current_stage = chunk_stage
                 self.progress(current_stage, start, len(names))
             if chunk is None:
-                chunk = validate_embeddings(embed(chunk_names), len(chunk_names), dimensions, kind)
-                write_array(file, chunk)
+                chunk = embed(self.encoder, chunk_names, dimensions)
+                self._write(file, chunk)
             dimensions = dimensions or chunk.shape[1]
             if chunk.shape[1] != dimensions:
                 raise InvalidEvidence(
@@ -145,11 +204,20 @@ class CachedEncoder:
 
     def _key(self, kind: str, first: Sequence[str]) -> str:
         """Return a key of the encoder: a digest of its class name and of its embeddings of the probe inputs."""
-        probe = validate_embeddings(self.encoder.embed_texts(PROBE_TEXTS), len(PROBE_TEXTS), 0, "texts").tobytes()
+        probe = embed_texts(self.encoder, PROBE_TEXTS).tobytes()
         if kind == "images":
-            probe += validate_embeddings(self.encoder.embed_images(first), len(first), 0, kind).tobytes()
-        class_ = type(self.encoder)
-        return hashlib.sha256(f"{class_.__module__}:{class_.__qualname__}".encode() + probe).hexdigest()[:16]
+            probe += embed_images(self.encoder, first).tobytes()
+        return hashlib.sha256(_name(self.encoder).encode() + probe).hexdigest()[:16]
+
+    def _write(self, file: Path, chunk: Embeddings) -> None:
+        try:
+            write_array(file, chunk)
+        except OSError as error:
+            raise InvalidEvidence(
+                f"Cannot write the embeddings to {self.cache}: {error.strerror or error}. Free space, or change "
+                "ERRATA_DATA_DIR.",
+                field="cache",
+            ) from error
 
 
 def validate_embeddings(raw: object, count: int, dimensions: int, kind: str) -> Embeddings:
@@ -170,17 +238,22 @@ def validate_embeddings(raw: object, count: int, dimensions: int, kind: str) -> 
     subject = f"Embeddings of {kind}"
     try:
         array = np.asarray(raw)
-    except ValueError as error:
-        raise InvalidEvidence(f"{subject}: expected an array: {error}.", field="encoder") from error
+    except Exception as error:  # the tensors of libraries raise other types than ValueError
+        raise InvalidEvidence(f"{subject}: expected an array of numpy: {_cause(error)}.", field="encoder") from error
     expected = f"({count}, {dimensions or 'd'})"
     if array.ndim != 2 or len(array) != count or array.shape[1] == 0 or (dimensions and array.shape[1] != dimensions):
         raise InvalidEvidence(f"{subject}: expected shape {expected}, got {array.shape}.", field="encoder")
     if array.dtype.kind != "f":
         raise InvalidEvidence(f"{subject}: expected floating-point numbers, got {array.dtype}.", field="encoder")
+    with np.errstate(over="ignore"):  # the next check finds values above the range of float32
+        array = array.astype(np.float32)
     if not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-        raise InvalidEvidence(f"{subject}, row {row}: expected finite numbers, got NaN or infinity.", field="encoder")
-    array = array.astype(np.float32)
+        raise InvalidEvidence(
+            f"{subject}, row {row}: expected finite numbers in the range of float32, got NaN, infinity, or a larger "
+            "number.",
+            field="encoder",
+        )
     norms = np.linalg.norm(array.astype(np.float64), axis=1, keepdims=True)
     if (norms == 0).any():
         raise InvalidEvidence(f"{subject}: expected nonzero vectors, got zeros.", field="encoder")

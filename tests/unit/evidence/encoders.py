@@ -95,3 +95,54 @@ class OtherDimensions(HashEncoder):
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         return super().embed_texts(texts)[:, 1:]
+
+
+class ReadsFiles(HashEncoder):
+    """An encoder that opens the files of images."""
+
+    def embed_images(self, paths: Sequence[str]) -> np.ndarray:
+        for path in paths:
+            if not Path(path).read_bytes():
+                raise OSError(f"cannot identify image file {path!r}")
+        return super().embed_images(paths)
+
+
+class FailingConstructor(HashEncoder):
+    def __init__(self) -> None:
+        raise RuntimeError("No CUDA GPUs are available")
+
+
+class FailingTexts(HashEncoder):
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        raise MemoryError("CUDA out of memory")
+
+
+class Tensors(HashEncoder):
+    """Returns tensors that numpy cannot convert."""
+
+    class _Tensor:
+        def __array__(self, *_: object, **__: object) -> np.ndarray:
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    def embed_texts(self, texts: Sequence[str]) -> object:  # type: ignore[override]
+        return self._Tensor()
+
+
+class Dictionaries(HashEncoder):
+    def embed_texts(self, texts: Sequence[str]) -> object:  # type: ignore[override]
+        return {"embeddings": super().embed_texts(texts)}
+
+
+class DescribesWithDictionary(HashEncoder):
+    def describe(self) -> object:
+        return {"architecture": "hash-32"}
+
+
+class DescribesWithNumber(HashEncoder):
+    def describe(self) -> object:
+        return EncoderInfo("hash-32", "seeds", "", "gelu", 1)  # type: ignore[arg-type]
+
+
+class FailingDescription(HashEncoder):
+    def describe(self) -> object:
+        raise KeyError("weights")

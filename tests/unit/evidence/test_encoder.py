@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,7 @@ def test_half_precision_is_accepted() -> None:
 
 WRONG: dict[str, Callable[[np.ndarray], object]] = {
     "NaN": lambda output: np.where(np.arange(16) == 3, np.nan, output),
+    "above the range of float32": lambda output: output.astype(np.float64) * 1e300,
     "infinity": lambda output: np.where(np.arange(16) == 3, np.inf, output),
     "a row less": lambda output: output[:-1],
     "a row more": lambda output: np.vstack([output, output[:1]]),
@@ -111,6 +113,14 @@ def test_message_names_the_row_that_is_not_finite() -> None:
     vectors[2, 5] = np.nan
 
     with pytest.raises(InvalidEvidence, match="row 2"):
+        validate_embeddings(vectors, 4, 16, "texts")
+
+
+def test_one_number_above_the_range_of_float32_is_rejected_with_its_row() -> None:
+    vectors = unit(4, 16).astype(np.float64)
+    vectors[1, 2] = -1e39
+
+    with pytest.raises(InvalidEvidence, match=r"row 1: expected finite numbers in the range of float32"):
         validate_embeddings(vectors, 4, 16, "texts")
 
 
@@ -153,7 +163,7 @@ def test_second_run_uses_the_cache(tmp_path: Path) -> None:
 def test_interrupted_run_continues(tmp_path: Path, fails_at: int) -> None:
     # calls 1 and 2 are the probes of the key
     before, after = Counting(fails_at=fails_at), Counting()
-    with pytest.raises(RuntimeError, match="power"):
+    with pytest.raises(InvalidEvidence, match="power"):
         cached(before, tmp_path).images(NAMES)
 
     result = cached(after, tmp_path).images(NAMES)
@@ -258,7 +268,7 @@ def test_progress_is_reported_per_chunk(tmp_path: Path) -> None:
 
 
 def test_progress_distinguishes_cached_chunks(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="the power went out"):
+    with pytest.raises(InvalidEvidence, match="the power went out"):
         cached(Counting(fails_at=4), tmp_path).images(NAMES)
     progress: list[tuple[str, int, int]] = []
 
@@ -358,6 +368,49 @@ def test_invalid_encoder_leaves_no_bundle(inputs: Callable[..., Inputs], tmp_pat
     assert not (tmp_path / "bundle").exists()
 
 
+FAILURES = {
+    "FailingConstructor": "RuntimeError: No CUDA GPUs are available",
+    "FailingTexts": "cannot embed texts: MemoryError: CUDA out of memory",
+    "Tensors": "TypeError: can't convert cuda:0 device type tensor to numpy",
+    "Dictionaries": r"expected shape \(3, d\), got \(\)",
+    "DescribesWithDictionary": r"describe .* returned {'architecture': 'hash-32'}\. Expected an EncoderInfo",
+    "DescribesWithNumber": r"describe .* returned EncoderInfo\(.*library=1\)\. Expected an EncoderInfo",
+    "FailingDescription": "cannot describe its model: KeyError: 'weights'",
+}
+
+
+@pytest.mark.parametrize("encoder", FAILURES)
+def test_errors_of_an_encoder_are_errors_of_the_input(
+    inputs: Callable[..., Inputs], tmp_path: Path, encoder: str
+) -> None:
+    with pytest.raises(InvalidEvidence, match=FAILURES[encoder]) as error:
+        build_evidence("mine", inputs(encoder, tmp_path / "cache"), tmp_path / "bundle")
+
+    assert error.value.violations[0].field == "encoder"
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_encoder_that_reads_files_needs_them(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
+    without = inputs("ReadsFiles", tmp_path / "cache")
+
+    with pytest.raises(InvalidEvidence, match=r"FileNotFoundError: .* If the encoder reads .* add --images DIR"):
+        build_evidence("mine", without, tmp_path / "bundle")
+
+    for name in NAMES:
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).touch()
+    with pytest.raises(InvalidEvidence, match=r"OSError: cannot identify image file '.*0\.JPEG'\.$") as error:
+        build_evidence("mine", replace(without, images=tmp_path / "images"), tmp_path / "bundle")
+    assert error.value.violations[0].field == "encoder"
+
+
+def test_cache_that_cannot_be_written_is_named(inputs: Callable[..., Inputs], tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+
+    with pytest.raises(InvalidEvidence, match=r"Cannot write the embeddings to .*cache: .* ERRATA_DATA_DIR"):
+        build_evidence("mine", inputs("Other", tmp_path / "cache"), tmp_path / "bundle")
+
+
 # loading
 
 
@@ -387,6 +440,14 @@ def test_invalid_encoder_name_is_rejected(name: str) -> None:
 
     assert name in error.value.message
     assert error.value.violations[0].field == "encoder"
+
+
+def test_module_with_a_syntax_error_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "damaged_encoder.py").write_text("class Mean(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(InvalidEvidence, match="Cannot create the encoder 'damaged_encoder:Mean': SyntaxError: invalid"):
+        load_encoder("damaged_encoder:Mean")
 
 
 def test_encoder_requires_a_cache_folder(inputs: Callable[..., Inputs], tmp_path: Path) -> None:

@@ -122,6 +122,18 @@ def test_missing_input_makes_its_rule_abstain(inputs: Inputs, tmp_path: Path, pa
     assert ABSTAINS[part] not in np.unique(types)
 
 
+def test_input_that_cannot_be_read_is_not_reported_as_the_output(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gather_nothing(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "metadata.json")
+
+    monkeypatch.setattr("service.bootstrap.build.gather", gather_nothing)
+
+    with pytest.raises(InvalidEvidence, match=r"Cannot read metadata\.json: Permission denied"):
+        build("imagenet", inputs, tmp_path)
+
+
 def test_annotation_is_the_only_required_input(inputs: Inputs, tmp_path: Path) -> None:
     bundle = build("imagenet", Inputs(annotations=inputs.annotations), tmp_path)
 
