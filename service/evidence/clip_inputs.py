@@ -6,7 +6,7 @@ import numpy as np
 from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
-from service.domain import IMAGENET_1K, LabelSpace
+from service.domain import IMAGENET_1K, Classes, LabelSpace
 from service.evidence.artefacts import NEIGHBORS, Artefacts
 from service.evidence.build_inputs import Inputs
 from service.evidence.encoder import CachedEncoder, describe, load_encoder
@@ -22,24 +22,41 @@ from service.taxonomy.wordnet import load_taxonomy
 def compute_clip_inputs(
     inputs: Inputs, artefacts: Artefacts, images: LabelInputs, label_space: LabelSpace
 ) -> ClipInputs | None:
-    """Return the CLIP evidence; None if the encoder, neighbors, or proposals are missing. The rule then abstains."""
+    """Return the CLIP evidence; None without an encoder. The rule then abstains.
+
+    Raises:
+        InvalidEvidence: If there is an encoder, but the neighbors, the training images, the proposals, or an image are
+            missing, or if the encoder fails.
+    """
     vocabulary = None if inputs.vocabulary is None else read_vocabulary(inputs.vocabulary, label_space)
-    if not inputs.encoder or (artefacts.neighbors is None and inputs.train_images is None):
+    if not inputs.encoder:
         return None
+    if artefacts.neighbors is None and inputs.train_images is None:
+        other = ", or --artefacts DIR with valid_clip_knn.npz" if label_space.name == IMAGENET_1K else ""
+        raise InvalidEvidence(
+            f"--encoder needs training images for the nearest neighbors. Add --train-images DIR{other}.",
+            field="train_images",
+        )
     proposals = proposals_of(label_space, vocabulary)
     if proposals is None:
-        return None
+        raise InvalidEvidence(
+            "--encoder needs texts that name no class. Add the column synset to the classes, or a file text,near with "
+            "--vocabulary.",
+            field="vocabulary",
+        )
     if inputs.cache is None:
         raise InvalidEvidence("The cache folder is missing. An encoder needs one for its embeddings.", field="cache")
     encoder = CachedEncoder(load_encoder(inputs.encoder), inputs.cache, inputs.progress)
     paths = _image_paths(images, label_space)
     names = [name.decode() for name in images.names[images.rows].tolist()]
     files = paths if inputs.images is None else find_images(inputs.images, names, paths)
+    train = None if inputs.train_images is None else _find_training_images(inputs.train_images, label_space)
     embeddings = encoder.images(files)
-    if inputs.train_images is not None:
-        neighbors = _nearest_in_folder(inputs.train_images, label_space, encoder, embeddings)
-    else:
+    if train is None:
         neighbors = _published_neighbors(artefacts, images, paths)
+    else:
+        train_files, train_classes = train
+        neighbors = nearest_classes(embeddings, encoder.image_chunks(train_files, "training images"), train_classes)
     texts = encoder.texts(proposals.texts)
     if texts.shape[1] != embeddings.shape[1]:
         raise InvalidEvidence(
@@ -53,18 +70,15 @@ def compute_clip_inputs(
     return ClipInputs(neighbors, embeddings, texts, decisions.oov, decisions.label_preferred, encoder_info, proposals)
 
 
-def _nearest_in_folder(
-    folder: Path, label_space: LabelSpace, encoder: CachedEncoder, embeddings: NDArray[np.float32]
-) -> NDArray[np.int16]:
-    """Return the classes of the training images nearest to each evaluated image, (N, 10)."""
+def _find_training_images(folder: Path, label_space: LabelSpace) -> tuple[list[str], Classes]:
+    """Return the paths of the training images, and their classes."""
     train = class_folders(folder, label_space)
     if len(train.names) < NEIGHBORS:
         raise InvalidEvidence(
             f"Only {len(train.names)} training images. Pass at least {NEIGHBORS} with --train-images.",
             field="train_images",
         )
-    paths = [str(folder.resolve() / name) for name in train.names]
-    return nearest_classes(embeddings, encoder.image_chunks(paths, "training images"), train.targets)
+    return [str(folder.resolve() / name) for name in train.names], train.targets
 
 
 def _published_neighbors(artefacts: Artefacts, images: LabelInputs, paths: list[str]) -> NDArray[np.int16]:

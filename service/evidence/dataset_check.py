@@ -12,6 +12,7 @@ from service.evidence.cooccurrence import MIN_COUNT, cooccurrence_relation
 from service.evidence.inputs import CooccurrenceInputs, LabelInputs
 
 MAX_NAMED = 5  # names in a message; `items` has all of them
+_ENCODER_REMEDY = "For the bundle, add --encoder, --images, and --train-images to 'errata evidence build'."
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,13 @@ def _check_classes(dataset: Dataset) -> Iterable[Advice]:
         yield Advice(
             "no-vocabulary",
             "There are no synsets and no vocabulary. The out-of-vocabulary rule abstains. Add the column synset, or a "
-            "file text,near with --vocabulary.",
+            f"file text,near with --vocabulary. {_ENCODER_REMEDY}",
+        )
+    if dataset.has_vocabulary:
+        yield Advice(
+            "vocabulary-needs-encoder",
+            "The vocabulary has no effect without an encoder and training images. The out-of-vocabulary rule then "
+            f"abstains. {_ENCODER_REMEDY}",
         )
 
 

@@ -49,7 +49,9 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
             f"Unknown data set {dataset!r:.80}. Expected one of {known}, or --labels FILE for a custom data set.",
             field="dataset",
         )
-    check_inputs(dataset, inputs, is_custom=recipe is None or built_in is not None)
+    check_inputs(
+        dataset, inputs, is_custom=recipe is None or built_in is not None, has_class_folders=built_in is not None
+    )
     artefacts = _artefacts(dataset, inputs)
     annotation = read_annotation(inputs.annotations) if inputs.annotations else None
     label_space, class_sources = _label_space(dataset, built_in, inputs, artefacts)

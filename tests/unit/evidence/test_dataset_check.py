@@ -136,8 +136,17 @@ def test_missing_overlaps_and_vocabulary_are_mentioned() -> None:
     bare = space(overlaps=(), synsets=("",) * 6)
 
     assert kinds(Dataset(bare)) == ["no-overlaps", "no-vocabulary"]
-    assert kinds(Dataset(bare, has_vocabulary=True)) == ["no-overlaps"]
+    assert kinds(Dataset(bare, has_vocabulary=True)) == ["no-overlaps", "vocabulary-needs-encoder"]
     assert kinds(Dataset(bare, has_overlaps=True)) == ["no-vocabulary"]
+
+
+@pytest.mark.parametrize("has_vocabulary", [False, True])
+def test_advice_about_the_vocabulary_names_the_other_inputs_of_the_rule(has_vocabulary: bool) -> None:
+    dataset = Dataset(space(overlaps=(), synsets=("",) * 6), has_vocabulary=has_vocabulary)
+
+    (advice,) = [item for item in find_advice(dataset) if "vocabulary" in item.kind]
+
+    assert all(option in advice.message for option in ("--encoder", "--images", "--train-images"))
 
 
 def test_classes_and_groups_without_images_are_listed() -> None:

@@ -308,13 +308,13 @@ def test_order_of_superclasses_does_not_matter(files: Path, drinks: LabelSpace) 
     assert [listed(stored, class_) for class_ in range(8)] == [listed(expected, class_) for class_ in range(8)]
 
 
-def test_without_vocabulary_and_synsets_the_rule_abstains(files: Path, tmp_path: Path, drinks: LabelSpace) -> None:
+def test_without_vocabulary_and_synsets_an_encoder_is_refused(files: Path, tmp_path: Path, drinks: LabelSpace) -> None:
     assert proposals_of(drinks, None) is None
 
-    abstaining = build(tmp_path, files / "classes.csv", len(CLASSES))
+    with pytest.raises(InvalidEvidence, match=r"--encoder needs texts .* column synset .* --vocabulary") as error:
+        build(tmp_path, files / "classes.csv", len(CLASSES))
 
-    assert ErrorType.FINE_GRAINED_OOV in abstaining.manifest.abstained
-    assert abstaining.proposals is None
+    assert error.value.violations[0].field == "vocabulary"
     assert not (tmp_path / "cache").exists()  # no image was embedded in vain
 
 

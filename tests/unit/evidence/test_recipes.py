@@ -104,22 +104,48 @@ def test_neighbors_and_embeddings_match_their_images(inputs: Inputs, tmp_path: P
 ABSTAINS = {
     "mistakes": ErrorType.NON_PROTOTYPICAL,
     "encoder": ErrorType.FINE_GRAINED_OOV,
-    "valid_clip_knn.npz": ErrorType.FINE_GRAINED_OOV,
 }
 
 
 @pytest.mark.parametrize("part", ABSTAINS)
 def test_missing_input_makes_its_rule_abstain(inputs: Inputs, tmp_path: Path, part: str) -> None:
-    if part.endswith(".npz"):
-        (tmp_path / "artefacts" / "imagenet" / part).unlink()
-    else:
-        inputs = replace(inputs, **{part: "" if part == "encoder" else None})
-
-    bundle = build("imagenet", inputs, tmp_path)
+    bundle = build("imagenet", replace(inputs, **{part: "" if part == "encoder" else None}), tmp_path)
 
     assert bundle.manifest.abstained == (ABSTAINS[part],)
     types = bundle.verdicts[~bundle.evidence.problematic] & 0x0F
     assert ABSTAINS[part] not in np.unique(types)
+
+
+def test_encoder_without_neighbors_is_refused(inputs: Inputs, own: Inputs, tmp_path: Path) -> None:
+    (tmp_path / "artefacts" / "imagenet" / "valid_clip_knn.npz").unlink()
+
+    for dataset, given in (("imagenet", inputs), ("mine", replace(own, encoder="no.such:Thing"))):
+        with pytest.raises(InvalidEvidence, match=r"Add --train-images DIR, or --artefacts DIR") as error:
+            gather(dataset, given)
+        assert error.value.violations[0].field == "train_images"
+
+
+@pytest.mark.parametrize("option", ["images", "train_images"])
+def test_images_without_an_encoder_are_refused(own: Inputs, tmp_path: Path, option: str) -> None:
+    with pytest.raises(InvalidEvidence, match=r"has no effect without an encoder\. Add --encoder") as error:
+        gather("mine", replace(own, **{option: tmp_path}))
+
+    assert error.value.violations[0].field == option
+
+
+@pytest.mark.parametrize("option", ["images", "train_images"])
+def test_folders_of_images_are_checked_before_images_are_embedded(own: Inputs, tmp_path: Path, option: str) -> None:
+    name = tmp_path / "train" / wordnet_id(2)
+    name.mkdir(parents=True)
+    for number in range(10):
+        (name / f"{number}.jpg").touch()
+    folders = {"train_images": tmp_path / "train"} | {option: tmp_path / "nowhere"}
+
+    with pytest.raises(InvalidEvidence, match="nowhere") as error:
+        gather("mine", replace(own, encoder=HASH, **folders))
+
+    assert error.value.violations[0].field == option
+    assert not (tmp_path / "cache").exists()
 
 
 def test_input_that_cannot_be_read_is_not_reported_as_the_output(
