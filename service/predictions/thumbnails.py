@@ -22,7 +22,7 @@ PICTURE = PictureRequest(2048, quality=92, is_thumbnail=False)
 MAX_BYTES = 1 << 25  # size limit of a file
 MAX_FAILED = 10_000  # maximum number of unreadable pictures that are remembered
 SLOW_SECONDS = 600.0  # delay before an image that took too long is decoded again
-FORMAT = "1"  # format of the pictures; after a change, all pictures are made again
+FORMAT = "2"  # format of the pictures; after a change, all pictures are made again
 _log = structlog.get_logger()
 
 

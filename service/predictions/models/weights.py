@@ -47,10 +47,11 @@ def count_outputs(state: dict[str, torch.Tensor], module: torch.nn.Module, defau
 def _state_dict(raw: Any, model: str) -> dict[str, torch.Tensor]:
     if isinstance(raw, dict) and isinstance(raw.get("state_dict"), dict):
         raw = raw["state_dict"]
-    items = raw.items() if isinstance(raw, dict) else [("", None)]
+    items = raw.items() if isinstance(raw, dict) else {"": None}.items()
     if not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in items):
         raise ModelRefused(f"{model}: Expected a state dict of tensors, got {type(raw).__name__}. {SAFE_FORMATS}")
-    return raw
+    state: dict[str, torch.Tensor] = raw
+    return state
 
 
 def _check_archive(path: Path, model: str) -> None:
