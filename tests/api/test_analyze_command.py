@@ -10,7 +10,7 @@ from errata.cli import analyze_models
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED
 from errata.cli.main import errata
 from errata.cli.progress import follow
-from errata.errors import InvalidRequest
+from errata.errors import InvalidRequest, Unavailable
 from rich.console import Console
 from running_service import MODEL, Running, Start
 
@@ -93,3 +93,23 @@ def test_markdown_of_several_models_is_refused(running: Running, policy: Path, t
 
     assert isinstance(result.exception, InvalidRequest)
     assert "--markdown cannot describe 2 models" in result.exception.message
+
+
+@pytest.mark.parametrize("models", [[MODEL], [MODEL, "demo:efficientnet_lite1"]], ids=["one", "several"])
+def test_the_ids_of_queued_analyses_are_printed_if_the_service_cannot_be_reached_afterwards(
+    start: Start, models: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(client: Client, name: str, console: Console) -> pb.Analysis:
+        raise Unavailable("The service is shutting down.")
+
+    monkeypatch.setattr("errata.cli.analyze.follow", fail)
+    monkeypatch.setattr(analyze_models, "follow", fail)
+    with start() as running:
+        result = analyze(running, *models)
+        names = {analysis.name.removeprefix("analyses/") for analysis in running.client.list()}
+
+    assert isinstance(result.exception, Unavailable)
+    (line,) = (line for line in result.stderr.splitlines() if line.startswith("Queued: "))
+    identifiers, remedy = line.removeprefix("Queued: ").split(". ", 1)
+    assert {*identifiers.split()} == names and len(names) == len(models)
+    assert remedy == "'errata wait ID' shows the progress of an analysis."

@@ -9,8 +9,10 @@ from typing import Any
 
 import grpc
 import pytest
-from errata import Client, pb
+from errata import Client, error_of, pb
+from errata._sync import client as client_module
 from errata.errors import ErrataError, TooBusy, Unavailable
+from errata.v1 import analysis_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running_service import MODEL, Start
 
@@ -139,12 +141,53 @@ def test_the_number_of_watches_is_limited(start: Start, monkeypatch: pytest.Monk
         watches = [running.client.watch(analysis.name) for _ in range(2)]
         for watch in watches:
             next(watch)
-        with pytest.raises(TooBusy) as refused:
-            list(running.client.watch(analysis.name))
-        assert refused.value.retry_after
+        request = pb.WatchAnalysisRequest(name=analysis.name)
+        with grpc.insecure_channel(running.addresses.grpc) as channel:
+            stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
+            with pytest.raises(grpc.RpcError) as refused:
+                list(stub.WatchAnalysis(request, timeout=SOON))
+        error = error_of(refused.value, running.addresses.grpc)
+        assert isinstance(error, TooBusy)
+        assert error.retry_after == analysis_service.HEARTBEAT_SECONDS
         running.gate.set()
         assert [list(watch)[-1].state for watch in watches] == [pb.Analysis.STATE_SUCCEEDED] * 2
         assert list(running.client.watch(analysis.name))[-1].state == pb.Analysis.STATE_SUCCEEDED
+
+
+def test_a_refused_watch_starts_when_a_slot_is_free(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limit for an unavailable service does not apply."""
+    monkeypatch.setattr(analysis_service, "MAX_WATCHES", 1)
+    monkeypatch.setattr(client_module, "RESUME_SECONDS", -1.0)
+    delays: list[float] = []
+    with start(open_gate=False) as running:
+        analysis = running.client.analyze(MODEL, "demo")
+        watch = running.client.watch(analysis.name)
+        next(watch)
+
+        def sleep(seconds: float) -> None:
+            delays.append(seconds)
+            if len(delays) == 3:
+                running.gate.set()
+                list(watch)
+
+        monkeypatch.setattr(client_module, "sleep", sleep)
+
+        assert list(running.client.watch(analysis.name))[-1].state == pb.Analysis.STATE_SUCCEEDED
+
+    assert delays == [analysis_service.HEARTBEAT_SECONDS] * 3
+
+
+def test_a_refused_watch_ends_at_the_timeout_of_its_caller(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_service, "MAX_WATCHES", 1)
+    with start(open_gate=False) as running:
+        analysis = running.client.analyze(MODEL, "demo")
+        watch = running.client.watch(analysis.name)
+        next(watch)
+
+        assert list(running.client.watch(analysis.name, timeout=0.2)) == []
+
+        running.gate.set()
+        list(watch)
 
 
 async def test_calls_above_the_limit_are_rejected_with_a_retry_delay() -> None:

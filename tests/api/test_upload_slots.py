@@ -207,8 +207,12 @@ def test_one_token_cannot_occupy_all_watches(
         watches = [busy.watch(name), busy.watch(name), other.watch(name)]
         for watch in watches:
             next(watch)
-        with pytest.raises(TooBusy):
-            next(busy.watch(name))
+        metadata = [("authorization", f"Bearer {tokens['busy']}")]
+        with grpc.insecure_channel(running.addresses.grpc) as channel:
+            stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
+            with pytest.raises(grpc.RpcError) as refused:
+                list(stub.WatchAnalysis(pb.WatchAnalysisRequest(name=name), timeout=SOON, metadata=metadata))
+        assert isinstance(error_of(refused.value, running.addresses.grpc), TooBusy)
 
         running.gate.set()
 

@@ -311,7 +311,9 @@ class Client(ReviewMethods, EvidenceMethods):
                 return
 
     def watch(self, analysis: AnalysisRef, timeout: float | None = None) -> Iterator[Analysis]:
-        """Yield an analysis whenever it changes, until it has finished. Continues after a restart of the service.
+        """Yield an analysis whenever it changes, until it has finished.
+
+        Continues after a restart of the service. If a limit of the service refuses the watch, tries again.
 
         Args:
             analysis: The analysis.
@@ -321,21 +323,26 @@ class Client(ReviewMethods, EvidenceMethods):
             Unavailable: If the service has been unavailable for 60 seconds.
         """
         request = pb.WatchAnalysisRequest(name=name_of(analysis))
-        last_message = time.monotonic()
-        end = None if timeout is None else last_message + timeout
+        last_response = time.monotonic()
+        end = None if timeout is None else last_response + timeout
         while True:
             remaining = None if end is None else max(end - time.monotonic(), MIN_DEADLINE)
             try:
                 for message in self._stream(self._analyses.WatchAnalysis, request, remaining):
-                    last_message = time.monotonic()
+                    last_response = time.monotonic()
                     yield Analysis(message)
                 return
-            except errors.Unavailable:
-                if end is not None and time.monotonic() >= end:
+            except (errors.Unavailable, errors.TooBusy) as error:
+                now = time.monotonic()
+                if end is not None and now >= end:
                     return
-                if time.monotonic() - last_message > RESUME_SECONDS:
+                delay = RESUME_INTERVAL
+                if isinstance(error, errors.TooBusy):
+                    last_response = now
+                    delay = error.retry_after or RESUME_INTERVAL
+                elif now - last_response > RESUME_SECONDS:
                     raise
-                sleep(RESUME_INTERVAL)
+                sleep(delay if end is None else min(delay, end - now))
 
     def wait(self, analysis: AnalysisRef) -> Analysis:
         """Wait until an analysis has finished, failed, or been canceled.

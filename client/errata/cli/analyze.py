@@ -27,7 +27,7 @@ from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, clear_f
 from errata.cli.gate import EXIT_CODES, evaluate_finished, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import STDOUT, check_single_stdout, print_json, read_text
-from errata.cli.progress import follow
+from errata.cli.progress import follow, names_on_error
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
 from errata.errors import ErrataError, InvalidInput, InvalidRequest
@@ -289,7 +289,9 @@ def _upload(client: Client, file: Path, options: dict[str, Any]) -> pb.Analysis:
 def _run(ctx: click.Context, client: Client, submit: Callable[[], pb.Analysis]) -> pb.Analysis:
     """Submit an analysis and follow it until it has finished; Ctrl-C cancels it, even before its name is known."""
     try:
-        return follow(client, submit().name, stderr_console())
+        analysis = submit()
+        with names_on_error([analysis], stderr_console()):
+            return follow(client, analysis.name, stderr_console())
     except KeyboardInterrupt:
         try:
             name = submit().name  # the request ID makes this call return the same analysis

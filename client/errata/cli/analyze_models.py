@@ -14,7 +14,7 @@ from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, INTERRUPTED, SUC
 from errata.cli.folder import JUNIT, make_folder, write_folder
 from errata.cli.gate import EXIT_CODES, evaluate_finished, write_gate
 from errata.cli.output import print_json
-from errata.cli.progress import follow
+from errata.cli.progress import follow, names_on_error
 from errata.cli.value_names import decision_name
 from errata.cli.views import new_table
 from errata.errors import ErrataError
@@ -41,7 +41,8 @@ class ModelRun:
         analyses: list[pb.Analysis] = [*self.client.analyze_all(self.models, **self.options)]
         if self.wait:
             try:
-                analyses = [self._follow(analysis) for analysis in analyses]
+                with names_on_error(analyses, stderr_console()):
+                    analyses = [self._follow(analysis) for analysis in analyses]
             except KeyboardInterrupt:
                 self._cancel(analyses)
                 return INTERRUPTED

@@ -1,14 +1,16 @@
 """The progress of an analysis on stderr: a bar on a terminal, and lines in the log of a pipeline."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
 from errata import Client, pb
+from errata.cli.console import safe
 from errata.enums import State
+from errata.errors import ErrataError
 from errata.messages import format_count, format_duration
 
 if TYPE_CHECKING:
@@ -35,13 +37,24 @@ def follow(client: Client, name: str, console: Console, timeout: float | None = 
         The finished analysis, or its last known state after `timeout`.
     """
     end = None if timeout is None else time.monotonic() + timeout
-    latest = client.get(name)
+    latest: pb.Analysis | None = None
     with _display(console) as display:
         for latest in client.watch(name, timeout):
             display.update(latest)
             if end is not None and time.monotonic() >= end:
                 break
-    return latest
+    return client.get(name) if latest is None else latest
+
+
+@contextmanager
+def names_on_error(analyses: Sequence[pb.Analysis], console: Console) -> Iterator[None]:
+    """Print the IDs of queued analyses if the block raises an error, because they continue."""
+    try:
+        yield
+    except ErrataError:
+        identifiers = " ".join(safe(analysis.name.rpartition("/")[2]) for analysis in analyses)
+        console.print(f"Queued: {identifiers}. 'errata wait ID' shows the progress of an analysis.", soft_wrap=True)
+        raise
 
 
 @contextmanager
