@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import uuid
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials
     A certificate file enables TLS even if `settings.tls` is false.
 
     Raises:
-        InvalidRequest: If a file cannot be read or is not PEM, or if only one of certificate and key is set.
+        InvalidRequest: If a file cannot be read or is not PEM, if only one of certificate and key is set, or if the
+            key belongs to another certificate.
     """
     if (settings.certificate is None) != (settings.key is None):
         present, missing = ("certificate", "key") if settings.key is None else ("key", "certificate")
@@ -82,11 +84,10 @@ def channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials
         )
     if settings.ca_file is None and settings.certificate is None:
         return grpc.ssl_channel_credentials() if settings.tls else None
-    return grpc.ssl_channel_credentials(
-        _read_pem(settings.ca_file, "ca_file"),
-        _read_pem(settings.key, "key"),
-        _read_pem(settings.certificate, "certificate"),
-    )
+    contents = [_read_pem(getattr(settings, field), field) for field in ("ca_file", "key", "certificate")]
+    if settings.certificate is not None and settings.key is not None:
+        _check_key(settings.certificate, settings.key)
+    return grpc.ssl_channel_credentials(*contents)
 
 
 def check_token(token: str | None) -> None:
@@ -130,6 +131,24 @@ def _read_pem(path: Path | None, field: str) -> bytes | None:
             field=field,
         )
     return content
+
+
+def _check_key(certificate: Path, key: Path) -> None:
+    """Raise InvalidRequest if a key does not belong to a certificate, for which gRPC has no comprehensible error."""
+    if not (certificate.is_file() and key.is_file()):
+        return  # a pipe can be read only once
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # accept the same short keys as gRPC
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        is_mismatch = "MISMATCH" in (error.reason or "")
+        problem = "do not belong together" if is_mismatch else "cannot be used"
+        raise InvalidRequest(
+            f"The client certificate {certificate} and the key {key} {problem}. Pass a certificate and its unencrypted "
+            "key (ERRATA_CLIENT_CERTIFICATE and ERRATA_CLIENT_KEY).",
+            field="key",
+        ) from error
 
 
 def _retry_config(attempts: int) -> dict[str, Any]:

@@ -71,6 +71,12 @@ def connection_error(server: str, details: str, request: str = "request") -> Una
             f"The server at {server} does not use TLS. "
             "Connect without TLS and without certificate files, or pass the address of a TLS port."
         )
+    if "certificate has expired" in details or "certificate is not yet valid" in details:
+        state = "has expired" if "expired" in details else "is not valid yet"
+        return ConnectionFailed(
+            f"The certificate of {server}, or the one of its certificate authority, {state}. "
+            "Ask the operator to renew it, and check the clock of this machine."
+        )
     if "CERTIFICATE_VERIFY_FAILED" in details:
         return ConnectionFailed(
             f"The certificate of {server} is not trusted. "
@@ -80,6 +86,11 @@ def connection_error(server: str, details: str, request: str = "request") -> Una
         return ConnectionFailed(
             f"The certificate of {server} is for another host name. Pass a host name that the certificate contains."
         )
+    if "Failed to create security handshaker" in details:
+        return ConnectionFailed(
+            f"The certificate files cannot be used for TLS with {server}. Check the files of the certificate authority, "
+            "of the client certificate, and of its key (ERRATA_CA_FILE, ERRATA_CLIENT_CERTIFICATE, ERRATA_CLIENT_KEY)."
+        )
     if "failed to connect" in details.lower():
         if "Connection refused" in details or "No such file" in details:
             return ConnectionFailed(
@@ -88,7 +99,7 @@ def connection_error(server: str, details: str, request: str = "request") -> Una
         if "Socket closed" in details or "Connection reset" in details:
             return ConnectionFailed(
                 f"The server at {server} closed the connection. If it requires TLS, connect with TLS "
-                "(tls=True or ERRATA_TLS=true). If it requires a client certificate, pass one."
+                "(tls=True or ERRATA_TLS=true). If it requires a client certificate, pass a valid one."
             )
         return ConnectionFailed(
             f"The service at {server} cannot be reached: {details}. Check the address and the network."

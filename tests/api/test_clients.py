@@ -52,25 +52,35 @@ def recorder() -> Iterator[tuple[Recorder, str]]:
     server.stop(None)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, bytes]:
-    """A self-signed certificate of 127.0.0.1: as a file, and with its key as PEM."""
+def make_certificate(folder: Path, end: timedelta) -> tuple[Path, bytes, bytes]:
+    """Return a self-signed certificate of 127.0.0.1 as a file, and with its key as PEM.
+
+    Args:
+        folder: The folder of the file.
+        end: Time from now at which the certificate expires.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "errata")])
     now = datetime.now(UTC)
     signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=2))
+        .not_valid_after(now + end)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     pem = signed.public_bytes(serialization.Encoding.PEM)
-    file = tmp_path_factory.mktemp("tls") / "ca.pem"
+    file = folder / "ca.pem"
     file.write_bytes(pem)
     form, encryption = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     return file, pem, key.private_bytes(serialization.Encoding.PEM, form, encryption)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, bytes]:
+    """A valid certificate."""
+    return make_certificate(tmp_path_factory.mktemp("tls"), timedelta(days=1))
 
 
 @pytest.fixture
@@ -204,6 +214,35 @@ def test_a_certificate_needs_its_key_and_both_are_pem(tmp_path: Path) -> None:
         Client("127.0.0.1:1", key=file)
     with pytest.raises(errors.InvalidRequest, match=r"some\.pem is not a PEM file"):
         Client("127.0.0.1:1", ca_file=file)
+
+
+def test_a_key_of_another_certificate_is_refused_before_the_connection(
+    certificate: tuple[Path, bytes, bytes], tmp_path: Path
+) -> None:
+    file, _, key = certificate
+    _, _, other_key = make_certificate(tmp_path, timedelta(days=1))
+    own, other = tmp_path / "own.key", tmp_path / "other.key"
+    own.write_bytes(key)
+    other.write_bytes(other_key)
+
+    Client("127.0.0.1:1", certificate=file, key=own).close()
+    with pytest.raises(errors.InvalidRequest, match=r"the key \S+other\.key do not belong together\. Pass"):
+        Client("127.0.0.1:1", certificate=file, key=other)
+    with pytest.raises(errors.InvalidRequest, match=r"own\.key and the key \S+ cannot be used\. Pass"):
+        Client("127.0.0.1:1", certificate=own, key=file)
+
+
+def test_an_expired_certificate_of_a_server_is_reported_with_the_remedy(tmp_path: Path) -> None:
+    file, pem, key = make_certificate(tmp_path, timedelta(hours=-1))
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, pem)]))
+    server.start()
+    with (
+        Client(f"127.0.0.1:{port}", ca_file=file, attempts=1) as client,
+        pytest.raises(ConnectionFailed, match=r"has expired\. Ask the operator to renew it"),
+    ):
+        client.models()
+    server.stop(None)
 
 
 # connections that fail

@@ -56,6 +56,12 @@ def test_other_addresses_are_rejected_before_a_name_is_resolved(address: str, pr
         (f"{FAILED}Failed parsing HTTP/2 (Trying to connect an http1.x server)", "errata:1 is not a gRPC port"),
         (f"{FAILED}Tls handshake failed: OPENSSL_internal:WRONG_VERSION_NUMBER", "does not use TLS"),
         (f"{FAILED}OPENSSL_internal:CERTIFICATE_VERIFY_FAILED: self signed", "is not trusted"),
+        (
+            f"{FAILED}CERTIFICATE_VERIFY_FAILED: certificate has expired: OK",
+            "of its certificate authority, has expired.",
+        ),
+        (f"{FAILED}CERTIFICATE_VERIFY_FAILED: certificate is not yet valid", "authority, is not valid yet. Ask"),
+        (f"{FAILED}Failed to create security handshaker.", "certificate files cannot be used for TLS with errata:1."),
         (f"{FAILED}UNAUTHENTICATED: Hostname Verification Check failed.", "is for another host name"),
         (f"{FAILED}Socket closed", "If it requires TLS, connect with TLS"),
         (f"{FAILED}No route to host", "cannot be reached: failed to connect"),
