@@ -1,8 +1,8 @@
 """Locations of evidence bundles: the data folder, and the paths that commands have used.
 
-`bundle-paths.json` in the data folder maps the digest of a bundle to its path. With this file, `--local` finds
-the evidence of an earlier analysis that used `--evidence PATH`, and `errata evidence show DIGEST` finds a bundle in any
-folder.
+`bundle-paths.json` in the data folder maps the digest of a bundle to its path. With this file, `--local` and
+`errata serve --local` find the evidence of an earlier analysis that used `--evidence PATH`, and
+`errata evidence show DIGEST` finds a bundle in any folder.
 """
 
 import json

@@ -26,6 +26,10 @@ def serve(local: bool) -> None:
     with without_garbage_collection():
         from service.bootstrap.local import run_local_until_signal
         from service.bootstrap.serve import run_service
+        from service.cli.bundle_paths import BundlePaths
+
+    if local:  # also the bundles of analyses that commands with --local made
+        settings = read_settings(evidence=BundlePaths(settings.data_dir).add_used_bundles(settings.evidence))
 
     def on_ready(addresses: object) -> None:
         """Do nothing, because the log has the addresses."""

@@ -1,13 +1,17 @@
 """Paths of evidence bundles that commands have used."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from errata.errors import EvidenceNotFound
 
 from service.cli.bundle_paths import FILE, BundlePaths
+from service.cli.serve import serve
 from service.evidence.bundle import Bundle
+from service.settings import Settings
 
 
 @pytest.fixture
@@ -64,6 +68,27 @@ def test_a_bundle_that_was_only_built_is_not_served(paths: BundlePaths, copy: Pa
     paths.remember(copy, used=True)
     paths.remember(copy, used=False)  # built again: analyses still need it
     assert copy in paths.add_used_bundles({})["demo"]
+
+
+@pytest.mark.parametrize(("options", "is_served"), [(["--local"], True), ([], False)])
+def test_only_a_local_service_serves_used_bundles(
+    paths: BundlePaths, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], is_served: bool
+) -> None:
+    served: list[Settings] = []
+
+    async def run(settings: Settings, on_ready: object) -> None:
+        served.append(settings)
+
+    for function in ("service.bootstrap.local.run_local_until_signal", "service.bootstrap.serve.run_service"):
+        monkeypatch.setattr(function, run)
+    paths.remember(copy, used=True)
+    configured = shutil.copytree(copy, tmp_path / "configured")
+    variables = {"ERRATA_DATA_DIR": str(tmp_path / "data"), "ERRATA_EVIDENCE": json.dumps({"demo": [str(configured)]})}
+
+    result = CliRunner().invoke(serve, options, env=variables)
+
+    assert result.exception is None
+    assert served[0].evidence == {"demo": [configured, copy] if is_served else [configured]}
 
 
 @pytest.mark.parametrize("change", ["moved", "damaged"])
