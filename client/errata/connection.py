@@ -88,8 +88,9 @@ def connection_error(server: str, details: str, request: str = "request") -> Una
         )
     if "Failed to create security handshaker" in details:
         return ConnectionFailed(
-            f"The certificate files cannot be used for TLS with {server}. Check the files of the certificate authority, "
-            "of the client certificate, and of its key (ERRATA_CA_FILE, ERRATA_CLIENT_CERTIFICATE, ERRATA_CLIENT_KEY)."
+            f"The certificate files cannot be used for TLS with {server}. Check the files of the certificate "
+            "authority, of the client certificate, and of its key (ERRATA_CA_FILE, ERRATA_CLIENT_CERTIFICATE, and "
+            "ERRATA_CLIENT_KEY)."
         )
     if "failed to connect" in details.lower():
         if "Connection refused" in details or "No such file" in details:
