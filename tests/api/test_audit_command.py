@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from errata import Client
 from errata.cli.main import errata
+from errata.errors import AnalysisNotFound
 from errata.tokens import Quota, Scope, line_of, new_token
 from running_service import Running, Start
 
@@ -48,6 +49,11 @@ def test_the_audit_log_is_shown_filtered_and_exported(running: Running, demo_csv
 
     assert count("--action", "delete") == 1
     assert count("--analysis", other) == count("--analysis", other.removeprefix("analyses/")) == 1
+    assert count("--analysis", other[:-1]) == count("--analysis", "a") == 1
+    assert count("--analysis", deleted) == 2
+    unknown = run(running, "root", "audit", "--analysis", deleted[:-1])
+    assert isinstance(unknown.exception, AnalysisNotFound)
+    assert unknown.exception.message.endswith("pass the whole ID that 'errata audit --action delete' shows.")
     assert count("--actor", "ci", "--dataset", "demo") == 3
     assert count("--actor", "root") == count("--since", "2999-01-01") == count("--until", "2000-01-01") == 0
     assert count("--limit", "2") == 2

@@ -8,15 +8,17 @@ from itertools import islice
 import click
 from click.core import ParameterSource
 
-from errata import pb
+from errata import Client, pb
 from errata.choices import enum_name, enum_names
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import limit_option, print_json
+from errata.cli.resolve import resolve
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
+from errata.errors import AnalysisNotFound
 from errata.names import dataset_id
 from errata.proto_json import to_dict
 
@@ -25,7 +27,7 @@ TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 EXAMPLES = """
 errata audit
 errata audit --action delete --since 2026-01-01
-errata audit --actor pipeline --analysis 01kb4t9zq8v5m7c2x4w6y8e0
+errata audit --actor pipeline --analysis 01kb4t9zq8v5m7c2x4w6y
 errata audit --json > audit.jsonl
 """
 
@@ -35,7 +37,7 @@ errata audit --json > audit.jsonl
 @click.option(
     "--actor", default="", help="Only events of this actor: a token, registry:ID, retention, or unauthenticated."
 )
-@click.option("--analysis", default="", help="Only events of the analysis with this ID, which may be deleted.")
+@click.option("--analysis", default="", help="Only events of this analysis. For a deleted one, its whole ID.")
 @click.option("--dataset", default="", help="Only events of this data set.")
 @click.option(
     "--since", type=TIME, metavar="TIME", help="Only events at this time (UTC) or later: 2026-01-31[T23:59:59]."
@@ -67,7 +69,7 @@ def audit(
             dataset,
             action or "",
             actor=actor,
-            analysis=analysis,
+            analysis=_resolve(connection.client, analysis) if analysis else "",
             start=since and since.replace(tzinfo=UTC),
             end=until and until.replace(tzinfo=UTC),
         )
@@ -82,6 +84,18 @@ def audit(
     _print_table(selected[:limit])
     if len(selected) > limit:
         print_limit_hint(limit, "event")
+
+
+def _resolve(client: Client, analysis: str) -> str:
+    """Return the name of an analysis, as other commands do; a whole ID may be that of a deleted analysis."""
+    try:
+        return resolve(client, analysis)
+    except AnalysisNotFound as error:
+        raise AnalysisNotFound(
+            f"Analysis {analysis!r:.200} not found. 'errata list' shows all analyses. For a deleted analysis, pass the "
+            "whole ID that 'errata audit --action delete' shows.",
+            field="analysis",
+        ) from error
 
 
 def _print_table(events: Iterable[pb.AuditEvent]) -> None:
