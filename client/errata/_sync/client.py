@@ -241,7 +241,7 @@ class Client(ReviewMethods, EvidenceMethods):
                 The path can also name a folder with a JSON file for each image. Text files can contain free-text
                 answers instead of classes.
             dataset: The data set.
-            row_order: The order of the rows of an npz or npy file: `path` or `file-name`.
+            row_order: The order of the rows of a file without file names, such as npz or npy: `path` or `file-name`.
             accept_implausible: Accept predictions whose row order or class numbering looks wrong. The analysis is
                 then marked as `implausible`, and no trend uses it.
             min_coverage: Minimum share of the evaluated images that have a prediction, from 0 to 1.

@@ -63,7 +63,8 @@ errata analyze timm:resnet50.a1_in1k --gate policy.yaml --baseline resnet50-v1
 @click.option(
     "--row-order",
     type=click.Choice(ROW_ORDERS),
-    help="The order of the rows of an npz or npy file. Default: path.",
+    help="The order of the rows of a file without file names: npz, npy, JSON without names, or CSV with the column "
+    "index. Default: path.",
 )
 @click.option(
     "--accept-implausible",
