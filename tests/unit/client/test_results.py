@@ -216,7 +216,7 @@ def test_without_the_extra_the_error_names_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
 
-    with pytest.raises(MissingPackage, match=rf"{package}.*pip install 'errata-client\[pandas\]'") as missing:
+    with pytest.raises(MissingPackage, match=rf"{package}.*pip install '\./client\[pandas\]'") as missing:
         getattr(make(), method)()
     assert isinstance(missing.value, ImportError)
 

@@ -73,8 +73,8 @@ def test_a_command_without_its_package_names_the_package(
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: ())
 
     assert run(arguments) == 2
-    expected = f"errata: 'errata {arguments[0]}' needs errata-service. Install it with: pip install errata-service\n"
-    assert capsys.readouterr().err == expected
+    remedy = "Install it from a checkout (pip install ./client .), or from your package index."
+    assert capsys.readouterr().err == f"errata: 'errata {arguments[0]}' needs errata-service. {remedy}\n"
 
 
 def test_an_unknown_command_and_a_surrogate_are_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
