@@ -11,14 +11,16 @@ from errata.cli.connect import json_option
 from errata.cli.console import safe, stdout_console
 from errata.cli.views import new_table
 from errata.errors import InvalidEvidence
+from errata.messages import format_count, pluralize
 
 from service.analyses.class_names import class_named
 from service.evidence.artefacts import read_grouping
 from service.taxonomy.check import AUTHORS, Findings, check_grouping, names_of
 from service.taxonomy.imagenet_1k import imagenet_1k
-from service.taxonomy.superclasses import default_grouping
+from service.taxonomy.superclasses import Grouping, default_grouping
 from service.taxonomy.wordnet import load_taxonomy
 
+MAX_NAMES = 20  # classes in a list
 EXAMPLES = """
 errata taxonomy show "great white shark"
 errata taxonomy pairs
@@ -105,7 +107,7 @@ def check(file: Path, as_json: bool) -> None:
     The sizes are compared with those of the paper's authors. Exit code: 2 if a lemma is unknown, a superclass is empty,
     or no superclass has two classes; a bundle can still be built.
     """
-    findings = check_grouping(read_grouping(file), load_taxonomy())
+    findings = check_grouping(_read(file), load_taxonomy())
     if as_json:
         click.echo(json.dumps(asdict(findings) | {"sound": findings.is_valid, "authors": asdict(AUTHORS)}, indent=2))
     else:
@@ -117,6 +119,21 @@ def check(file: Path, as_json: bool) -> None:
             else "no superclass with two classes, so that no error would be fine-grained"
         )
         raise InvalidEvidence(f"{file} has {problem}.", field="superclasses")
+
+
+def _read(file: Path) -> Grouping:
+    """Read a file of superclasses; explain which command uses a CSV file."""
+    try:
+        return read_grouping(file)
+    except InvalidEvidence as error:
+        if file.suffix.lower() != ".csv" or not file.exists():
+            raise
+        raise InvalidEvidence(
+            f"{file.name} is not in the format of the paper's authors, which this command checks. A CSV file has the "
+            "superclasses of your own classes. Pass it as --superclasses, together with --classes, to 'errata dataset "
+            "check'.",
+            field="superclasses",
+        ) from error
 
 
 def _show_findings(findings: Findings) -> None:
@@ -140,4 +157,9 @@ def _show_findings(findings: Findings) -> None:
         console.print(f"[red]empty[/]: {safe(name)}")
     for name in findings.single:
         console.print(f"[yellow]one class[/]: {safe(name)}")
-    console.print(f"classes without a superclass: {', '.join(names_of(findings.alone))}", style="dim")
+    names = names_of(findings.alone)
+    more = f", and {format_count(len(names) - MAX_NAMES)} more" if len(names) > MAX_NAMES else ""
+    console.print(
+        f"{pluralize(len(names), 'class', 'classes')} without a superclass: {', '.join(names[:MAX_NAMES])}{more}",
+        style="dim",
+    )

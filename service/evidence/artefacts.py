@@ -74,6 +74,8 @@ def read_grouping(file: Path) -> Grouping:
     """Read a file of superclasses."""
     try:
         text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InvalidEvidence(f"File {str(file)!r} not found. Check the path.", field="superclasses") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidEvidence(f"{file.name}: cannot read the superclasses: {error}.", field="superclasses") from error
     return parse_grouping(text, file.name, load_taxonomy())

@@ -15,7 +15,7 @@ from errata.json_input import parse_json
 from numpy.typing import NDArray
 
 from service.domain import ErrorType, ExpertJudgment, ExpertSeverity
-from service.evidence.prototype import FILES
+from service.evidence.prototype import FILES, check_folder
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 CAUSES: Mapping[str, ErrorType] = {
@@ -38,8 +38,9 @@ def read_expert_judgments(folder: Path) -> Judgments:
     """Read the judgments of both files. If both judge the same image and prediction, the first file counts.
 
     Raises:
-        InvalidEvidence: If a file is missing or invalid.
+        InvalidEvidence: If the folder or a file is missing, or if a file is invalid.
     """
+    check_folder(folder)
     judgments: dict[tuple[str, int], ExpertJudgment] = {}
     for file in FILES:
         try:
@@ -50,8 +51,9 @@ def read_expert_judgments(folder: Path) -> Judgments:
                 judgments.setdefault((name, _predicted(mistake["top_prediction"])), _judgment(mistake))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidEvidence(
-                f"{folder.name}/{file}: expected an object of mistakes by file name, each with 'top_prediction', "
-                f"'failure category', and 'failure severity': {error!r:.100}. Use the files of imagenet-mistakes.",
+                f"{folder.name}/{file}: {error!r:.100}. Expected a JSON object that maps file names to mistakes, each "
+                "with 'top_prediction', 'failure category', and 'failure severity'. Use the files of "
+                "imagenet-mistakes.",
                 field="mistakes",
             ) from error
     return judgments

@@ -9,12 +9,21 @@ FILES = ("greedy_soups_mistakes.json", "vit3b_mistakes.json")
 CATEGORY = "Non-prototypical"
 
 
+def check_folder(folder: Path) -> None:
+    """Raise InvalidEvidence if the folder of the mistakes does not exist."""
+    if not folder.is_dir():
+        raise InvalidEvidence(
+            f"Folder of mistakes {str(folder)!r} not found. Check the path of --mistakes.", field="mistakes"
+        )
+
+
 def read_non_prototypical(folder: Path) -> frozenset[str]:
     """Return the names of the images that at least one of the files lists as non-prototypical.
 
     Raises:
-        InvalidEvidence: If a file is missing or invalid.
+        InvalidEvidence: If the folder or a file is missing, or if a file is invalid.
     """
+    check_folder(folder)
     names: set[str] = set()
     for file in FILES:
         try:
@@ -22,8 +31,8 @@ def read_non_prototypical(folder: Path) -> frozenset[str]:
             names |= {name for name, mistake in raw.items() if mistake["failure category"] == CATEGORY}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidEvidence(
-                f"{folder.name}/{file}: expected an object of mistakes by file name, each with a 'failure category': "
-                f"{error!r:.100}.",
+                f"{folder.name}/{file}: {error!r:.100}. Expected a JSON object that maps file names to mistakes, "
+                "each with a 'failure category'.",
                 field="mistakes",
             ) from error
     return frozenset(names)

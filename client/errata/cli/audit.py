@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -23,13 +24,26 @@ from errata.names import dataset_id
 from errata.proto_json import to_dict
 
 ACTIONS = [name.replace("_", "-") for name in enum_names(pb.AuditEvent.Action)]
-TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 EXAMPLES = """
 errata audit
 errata audit --action delete --since 2026-01-01
 errata audit --actor pipeline --analysis 01kb4t9zq8v5m7c2x4w6y
 errata audit --json > audit.jsonl
 """
+
+
+class Time(click.DateTime):
+    """A date, or a date and a time."""
+
+    def __init__(self) -> None:
+        super().__init__(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a time; fail for text of another form."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r:.80}. Expected a time such as 2026-01-31 or 2026-01-31T23:59:59.", param, ctx)
 
 
 @command(examples=EXAMPLES)
@@ -40,9 +54,9 @@ errata audit --json > audit.jsonl
 @click.option("--analysis", default="", help="Only events of this analysis. For a deleted one, its whole ID.")
 @click.option("--dataset", default="", help="Only events of this data set.")
 @click.option(
-    "--since", type=TIME, metavar="TIME", help="Only events at this time (UTC) or later: 2026-01-31[T23:59:59]."
+    "--since", type=Time(), metavar="TIME", help="Only events at this time (UTC) or later: 2026-01-31[T23:59:59]."
 )
-@click.option("--until", type=TIME, metavar="TIME", help="Only events before this time (UTC).")
+@click.option("--until", type=Time(), metavar="TIME", help="Only events before this time (UTC).")
 @limit_option(50, "Maximum number of events. With --json, there is no maximum by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines to stdout, one per event, and nothing else.")
 @server_options

@@ -55,6 +55,7 @@ INDISTINCT = "not distinguishable from its neighbors"
 MISSING_LABEL_NOTE = (
     "No model has the label {label}. Set it with --label, or add labeled reference models with --reference."
 )
+MISSING_OWNER_NOTE = "No analysis has an owner, because all were created without a token."
 OTHER_DATASET_NOTE = (
     "The added reference models were evaluated on another data set with a different mix of errors. Do not compare them "
     "with these analyses."
@@ -164,7 +165,7 @@ def trend_notes(trend: Trend) -> list[str]:
     if trend.without_images:
         notes.append(without_images_note(trend.without_images))
     if trend.by and not any(point.label for point in trend.points):
-        notes.append(MISSING_LABEL_NOTE.format(label=trend.by))
+        notes.append(MISSING_OWNER_NOTE if trend.by == "owner" else MISSING_LABEL_NOTE.format(label=trend.by))
     if num_repeated := sum(point.num_analyses > 1 for point in trend.points):
         notes.append(repeated_note(num_repeated))
     if partial := [model_title(point) for point in trend.points if point.coverage is not None and point.coverage < 1]:

@@ -34,3 +34,30 @@ def test_superclasses_with_known_lemmas_are_valid(tmp_path: Path) -> None:
 def test_probable_mistakes_are_reported(tmp_path: Path, lines: list[object], problem: str) -> None:
     with pytest.raises(InvalidEvidence, match=problem):
         check(tmp_path, *lines)
+
+
+def test_of_many_classes_without_a_superclass_the_first_20_are_listed(tmp_path: Path) -> None:
+    (line,) = (line for line in check(tmp_path, SHARKS).splitlines() if "without a superclass: " in line)
+    total, names = line.split(" classes without a superclass: ")
+
+    assert names.startswith("tench, goldfish, ") and names.endswith(f", and {int(total) - 20} more")
+    assert len(names.split(", ")) == 21
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.csv", None, "missing.csv' not found. Check the path."),
+        ("own.csv", "class,superclasses\none,digits\n", "Pass it as --superclasses, together with --classes"),
+    ],
+)
+def test_a_file_that_cannot_be_checked_has_a_remedy(
+    tmp_path: Path, name: str, content: str | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+
+    result = CliRunner().invoke(taxonomy, ["check", str(tmp_path / name)])
+
+    assert isinstance(result.exception, InvalidEvidence)
+    assert message in result.exception.message

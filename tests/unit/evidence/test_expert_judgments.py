@@ -70,7 +70,9 @@ def test_distinct_pairs_of_both_files_are_read(mistakes: Path) -> None:
     ],
 )
 def test_invalid_judgments_are_rejected(tmp_path: Path, entry: object) -> None:
-    with pytest.raises(InvalidEvidence, match=r"vit3b_mistakes\.json: expected an object of mistakes") as rejected:
+    with pytest.raises(
+        InvalidEvidence, match=r"vit3b_mistakes\.json: .*Expected a JSON object that maps file"
+    ) as rejected:
         read_expert_judgments(write(tmp_path / "bad", {}, {"a.JPEG": entry}))
     assert rejected.value.violations[0].field == "mistakes"
 

@@ -7,6 +7,7 @@ import pytest
 from errata.errors import InvalidEvidence
 from unit.evidence.official import write_mistakes
 
+from service.evidence.expert_judgments import read_expert_judgments
 from service.evidence.prototype import read_non_prototypical
 
 
@@ -45,6 +46,15 @@ def test_file_of_another_form_is_rejected_by_name(tmp_path: Path, content: str) 
 
     with pytest.raises(InvalidEvidence, match=r"vit3b_mistakes\.json"):
         read_non_prototypical(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_missing_folder_is_rejected_with_its_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+
+    for read in (read_non_prototypical, read_expert_judgments):
+        with pytest.raises(InvalidEvidence, match=rf"Folder of mistakes '.*/{name}' not found\. Check the path of --"):
+            read(tmp_path / name)
 
 
 def test_category_is_exact(tmp_path: Path) -> None:

@@ -206,6 +206,9 @@ def test_notes_match_the_content() -> None:
     assert "on another data set" in view(curves=None).notes[1]
     (unlabelled,) = view(by="team", points=(own(label=""),)).notes
     assert unlabelled.startswith("No model has the label team")
+    assert view(by="owner", points=(own(label=""),)).notes == (
+        "No analysis has an owner, because all were created without a token.",
+    )
     assert view(points=(own(num_analyses=3), own("a2"))).notes == (
         "1 model has several analyses. The trend shows the newest analysis of each version.",
     )

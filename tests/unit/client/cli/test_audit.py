@@ -22,6 +22,14 @@ def run(monkeypatch: pytest.MonkeyPatch, num_events: int, *options: str) -> Resu
     return CliRunner().invoke(audit.audit, [*options], catch_exceptions=False)
 
 
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_a_text_that_is_no_time_is_refused_with_examples(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, 0, option, "yesterday")
+
+    assert result.exit_code == 2
+    assert f"{option}': 'yesterday'. Expected a time such as 2026-01-31 or 2026-01-31T23:59:59." in result.stderr
+
+
 @pytest.mark.parametrize(
     ("num_events", "options", "num_shown", "hint"),
     [
