@@ -103,10 +103,11 @@ class _Log:
     def update(self, analysis: pb.Analysis) -> None:
         """Write a line if one is due."""
         stage, now = stage_of(analysis), time.monotonic()
-        if State(analysis.state).is_final or (stage == self._stage and now - self._written < LOG_SECONDS):
+        is_new_stage = stage != self._stage
+        if State(analysis.state).is_final or (not is_new_stage and now - self._written < LOG_SECONDS):
             return
         self._stage, self._written = stage, now
-        self._console.print(progress_line(analysis), markup=False)
+        self._console.print(progress_line(analysis, with_rate=not is_new_stage), markup=False)
 
 
 def stage_of(analysis: pb.Analysis) -> str:
@@ -122,14 +123,20 @@ def stage_of(analysis: pb.Analysis) -> str:
     return "predicting"
 
 
-def progress_line(analysis: pb.Analysis) -> str:
-    """Return the progress of an analysis as a line of a log."""
+def progress_line(analysis: pb.Analysis, with_rate: bool) -> str:
+    """Return the progress of an analysis as a line of a log.
+
+    Args:
+        analysis: The analysis.
+        with_rate: Whether to include the rate and the remaining time. After the first batch, they are far off, because
+            the time includes the loading of the model.
+    """
     state = analysis.progress
     parts = [stage_of(analysis)]
     if analysis.state == pb.Analysis.STATE_RUNNING and state.done:
         parts.append(f"{format_count(state.done)} of {format_count(state.total)} images")
-        if state.HasField("images_per_second"):
+        if with_rate and state.HasField("images_per_second"):
             parts.append(f"{state.images_per_second:,.0f} images/s")
-        if state.HasField("eta"):
+        if with_rate and state.HasField("eta"):
             parts.append(f"about {format_duration(state.eta.seconds)} left")
     return ", ".join(parts)

@@ -57,7 +57,7 @@ def test_a_log_has_a_line_for_each_stage(monkeypatch: pytest.MonkeyPatch) -> Non
         "queued, position 3",
         "queued, position 2",
         "loading the model",
-        "predicting, 64 of 50,000 images, 310 images/s, about 2 min left",
+        "predicting, 64 of 50,000 images",
     ]
 
 
@@ -67,6 +67,8 @@ def test_a_log_has_a_line_every_few_seconds_within_a_stage(monkeypatch: pytest.M
     _, lines = follow(client)
 
     assert len(lines) == 12
+    assert lines[0] == "predicting, 1 of 50,000 images"
+    assert lines[1] == "predicting, 6 of 50,000 images, 310 images/s, about 2 min left"
 
 
 def test_a_queue_without_workers_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
