@@ -128,11 +128,15 @@ def check_classes(name: str, images: LabelInputs) -> LabelInputs:
 def _check_folder_classes(name: str, samples: SampleOrder, folder: Path) -> None:
     others = {*samples.targets.tolist()} - BUILT_IN[name].classes
     if others:
+        names = BUILT_IN[name].label_space().names
         paths = zip(samples.names, samples.targets.tolist(), strict=True)
-        first = next(path for path, target in paths if target in others).rpartition("/")[0]
+        class_folders = {path.rpartition("/")[0]: names[target] for path, target in paths if target in others}
+        listed = [f"{class_folder:.120} ({class_name})" for class_folder, class_name in class_folders.items()]
+        more = f", and {len(listed) - _MAX_NAMED:,} more" if len(listed) > _MAX_NAMED else ""
+        problem = "1 folder is not a class" if len(listed) == 1 else f"{len(listed):,} folders are not classes"
         raise InvalidEvidence(
-            f"{folder}: folder {first!r:.120}: {_describe(name, others)} no class of {name}. Delete the folder, or use "
-            "the folder of this data set.",
+            f"{folder}: {problem} of {name}: {', '.join(listed[:_MAX_NAMED])}{more}. Delete "
+            f"{'it' if len(listed) == 1 else 'them'}, or check --images.",
             field="images",
         )
 

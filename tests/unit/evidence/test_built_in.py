@@ -123,10 +123,17 @@ def test_variant_with_wordnet_ids_has_the_co_occurrence_of_imagenet_a(tmp_path: 
 def test_class_of_another_data_set_is_refused_with_its_folder(tmp_path: Path, name: str) -> None:
     folder = create(tmp_path, f"{wordnet_id(IN_A_AND_R)}/a.jpg", f"{wordnet_id(IN_NEITHER)}/b.jpg")
 
-    with pytest.raises(
-        InvalidEvidence, match=rf"folder 'n01440764': tench \(n01440764\) is no class of {name}. Delete"
-    ):
+    with pytest.raises(InvalidEvidence, match=rf"1 folder is not a class of {name}: n01440764 \(tench\)\. Delete it,"):
         gather(name, Inputs(images=folder))
+
+
+def test_folders_of_other_classes_are_counted_and_the_first_ones_are_listed(tmp_path: Path) -> None:
+    """The classes 0 to 4 are not in ImageNet-A."""
+    folder = create(tmp_path, *(f"{wordnet_id(index)}/a.jpg" for index in (IN_A_AND_R, 0, 1, 2, 3)))
+
+    listed = r"n01440764 \(tench\), n01443537 \(goldfish\), n01484850 \(great white shark\), and 1 more"
+    with pytest.raises(InvalidEvidence, match=rf"4 folders are not classes of imagenet-a: {listed}\. Delete them, or"):
+        gather("imagenet-a", Inputs(images=folder))
 
 
 @pytest.mark.parametrize(
