@@ -306,22 +306,20 @@ def answers_notes(answers: Any) -> list[str]:
         Sentences.
     """
     outcomes = (
-        (AnswerOutcome.AMBIGUOUS, answers.num_ambiguous),
-        (AnswerOutcome.OUTSIDE, answers.num_outside),
-        (AnswerOutcome.UNKNOWN, answers.num_unknown),
+        ("mapped", answers.num_mapped),
+        ("ambiguous", answers.num_ambiguous),
+        ("outside the label space", answers.num_outside),
+        ("unknown", answers.num_unknown),
     )
-    shares = [f"{_share_of(count, answers.num_answers)} {ANSWER_OUTCOME_NAMES[outcome]}" for outcome, count in outcomes]
-    distinct = pluralize(answers.num_distinct, "distinct answer")
-    notes = [
-        f"{_share_of(answers.num_mapped, answers.num_answers)} of {pluralize(answers.num_answers, 'answer')} "
-        f"({distinct}) name one class, {list_names(shares)}."
-    ]
+    shares = ", ".join(f"{_share_of(count, answers.num_answers)} {outcome}" for outcome, count in outcomes)
+    total = f"{pluralize(answers.num_answers, 'answer')} ({format_count(answers.num_distinct)} distinct)"
+    notes = [f"Of {total}: {shares}."]
     if answers.num_overridden:
         notes.append(f"The mapping file decides {pluralize(answers.num_overridden, 'answer')}.")
     share = _share_of(answers.num_unmapped_errors, answers.num_errors)
     notes.append(
-        f"An answer without a class is an error: {format_count(answers.num_unmapped_errors)} of "
-        f"{pluralize(answers.num_errors, 'error')} without label noise ({share})."
+        f"{format_count(answers.num_unmapped_errors)} of the {pluralize(answers.num_errors, 'error')} that are not "
+        f"label noise ({share}) are answers without a class."
     )
     if answers.num_too_general or answers.num_more_specific:
         notes.append(
@@ -352,8 +350,8 @@ def rejected_targets_note(count: int) -> str:
     """Describe the effect of rejected targets on the statistics of an analysis."""
     return (
         f"The labels reject the original label of {pluralize(count, 'image')}. Top-1 accuracy compares predictions "
-        "with the original label. For these images, statistics by class use the first label instead. Error types are "
-        "portions of all errors against the labels, not of the top-1 errors, so they have no gain in top-1 accuracy."
+        "with the original label. For these images, statistics by class use the first label instead. Percentages "
+        "refer to all errors against the labels. A gain in top-1 accuracy is therefore not shown."
     )
 
 

@@ -41,7 +41,10 @@ from service.report.agreement_view import agreement_view
 from service.settings import read_settings
 
 FILE_MANAGER_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
-COUNT_NAMES = {"co_occurrence_pairs": "co-occurrence pairs"}  # other counts have the names of the manifest
+COUNT_NAMES = {  # other counts have the names of the manifest
+    "co_occurrence_pairs": "co-occurrence pairs",
+    "judged": "images with verdicts",
+}
 EXAMPLES = """
 errata evidence build --dataset imagenet-real --output bundles/imagenet-real
 errata evidence show bundles/imagenet-real

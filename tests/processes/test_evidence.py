@@ -267,6 +267,7 @@ def test_own_classes_are_built_shown_and_verified(errata: Errata, tmp_path: Path
     counts = {"images": 3, "judged": 3, "problematic": 1, "rejected_targets": 1, "classes": 3, "superclasses": 2}
     assert json.loads(built.stdout)["counts"] == counts | {"co_occurrence_pairs": 1}
     assert "label space: products, 3 classes" in shown.stdout
+    assert "images with verdicts: 3\n" in shown.stdout
     assert "label space: products, 3 classes" in verified.stderr
     for name in ("classes", "labels", "training", *files):
         assert f"local file {name}.csv" in shown.stdout

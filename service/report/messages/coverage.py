@@ -34,4 +34,4 @@ def partial_models_note(titles: Sequence[str]) -> str:
     """Return which models of a trend do not cover all evaluated images, in sentences."""
     shown = list_names([f"“{title}”" for title in titles[:MAX_NAMED]])
     more = f", and {format_count(len(titles) - MAX_NAMED)} more" if len(titles) > MAX_NAMED else ""
-    return f"These models have no prediction for some images, which do not count in their values: {shown}{more}."
+    return f"These models do not cover all images. Their values refer only to the covered images: {shown}{more}."

@@ -144,7 +144,9 @@ def test_lists_of_images_and_the_report_show_answers_without_a_class(
     assert sum(count.count for count in page.facets.predicted.counts) <= 14
     for kind in (ReportKind.FILE, ReportKind.SITE):
         html = render_report(build_view(backend.ports, judged, kind))
-        assert "6 of 6 errors without label noise (100.0 %)" in html.replace("\xa0", " ")
+        assert "6 of the 6 errors that are not label noise (100.0 %) are answers without a class." in html.replace(
+            "\xa0", " "
+        )
         assert "The answer “xyzzy” names nothing that is known." in html
         assert "no class" in html
 
