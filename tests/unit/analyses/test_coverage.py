@@ -230,5 +230,5 @@ def test_a_trend_names_models_that_do_not_cover_all_images(backend: Backend, dem
     result = trend(backend.ports.stores, TrendRequest(dataset="demo"))
 
     assert {point.title: point.coverage for point in result.points} == {"whole": 1.0, "part": 0.75, "some": 0.25}
-    (note,) = [note for note in trend_notes(result) if "prediction" in note]
+    (note,) = [note for note in trend_notes(result) if "do not cover all images" in note]
     assert "“part”" in note and "“some”" in note and "whole" not in note
