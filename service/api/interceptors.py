@@ -192,7 +192,7 @@ class _Call:
         self._request_id = _request_id(self._context)
         structlog.contextvars.bind_contextvars(request=self._request_id, rpc=self._name)
         self._metrics.rpc_started.labels(self._name).inc()
-        self._context.set_trailing_metadata(((REQUEST_ID, self._request_id),))
+        self._context.set_trailing_metadata(self._trailers())
         CALLER.set(self._caller)
         if self._caller.name:
             structlog.contextvars.bind_contextvars(caller=self._caller.name)
@@ -206,11 +206,11 @@ class _Call:
                 # The descriptions are not logged, since they quote the caller's input.
                 places = [f"{violation.field}:{violation.line or ''}" for violation in error.violations]
                 _log.info("call refused", code=code, reason=error.reason, places=places, **log_fields(error))
-                await _abort(self._context, status_of(error))
+                await self._abort(status_of(error))
             elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
                 code = "INTERNAL"
                 _log.error("call failed", exc_info=error)
-                await _abort(self._context, internal_status(self._request_id))
+                await self._abort(internal_status(self._request_id))
             elif error is not None:
                 code = "CANCELLED"
         finally:
@@ -221,10 +221,13 @@ class _Call:
                 tracing.set_error(code)
             self._span.close()
 
+    async def _abort(self, status: Any) -> None:
+        grpc_status = rpc_status.to_status(status)
+        trailers = (*self._trailers(), *grpc_status.trailing_metadata)  # `abort` replaces those that were set before
+        await self._context.abort(grpc_status.code, grpc_status.details, trailers)
 
-async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", status: Any) -> None:
-    grpc_status = rpc_status.to_status(status)
-    await context.abort(grpc_status.code, grpc_status.details, grpc_status.trailing_metadata)
+    def _trailers(self) -> tuple[tuple[str, str], ...]:
+        return ((REQUEST_ID, self._request_id),)
 
 
 def _request_id(context: "grpc.aio.ServicerContext[Any, Any]") -> str:

@@ -225,6 +225,30 @@ def test_a_rejected_upload_ends_before_its_file_is_received(token_service: Runni
         client.upload(file, dataset="demo")
 
 
+@pytest.mark.parametrize(
+    ("method", "scope", "content", "code"),
+    [
+        ("ListAnalyses", Scope.READ, b"", grpc.StatusCode.OK),
+        ("GetAnalysis", Scope.READ, b"\n\x0danalyses/none", grpc.StatusCode.NOT_FOUND),
+        ("GetAnalysis", Scope.READ, b"\xff", grpc.StatusCode.INVALID_ARGUMENT),
+        ("DeleteAnalysis", Scope.READ, b"", grpc.StatusCode.PERMISSION_DENIED),
+        ("GetAnalysis", None, b"", grpc.StatusCode.UNAUTHENTICATED),
+    ],
+)
+def test_each_response_has_the_request_id(
+    token_service: Running, method: str, scope: Scope | None, content: bytes, code: grpc.StatusCode
+) -> None:
+    token = STRANGER if scope is None else TOKENS[scope]
+    metadata = (("authorization", f"Bearer {token}"), ("x-request-id", "mine-1"))
+    with grpc.insecure_channel(token_service.addresses.grpc) as channel:
+        call = channel.unary_unary(f"/errata.v1.AnalysisService/{method}", None, None).future(content, 10, metadata)
+
+        assert call.code() is code
+        trailers = dict(call.trailing_metadata())
+        assert trailers["x-request-id"] == "mine-1"
+        assert ("grpc-status-details-bin" in trailers) == (code is not grpc.StatusCode.OK)
+
+
 def test_rejected_calls_are_counted_by_reason(token_service: Running) -> None:
     code_of_call(token_service.addresses.grpc, GUARDED[0], None)
     get(token_service.addresses.http, "/")
