@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import grpc
 import structlog
-from errata.errors import ErrataError
+from errata.errors import ErrataError, Unavailable
 from grpc_status import rpc_status
 
 from service import tracing
@@ -24,6 +24,7 @@ from service.telemetry import REQUEST_ID, REQUEST_IDS, SERVICE_FAULT_CODES, Metr
 
 AUTHORIZATION = "authorization"
 MAX_HEALTH_REQUESTS, MAX_HEALTH_RESPONSES = 32, 256  # concurrent health calls; a further call evicts the oldest
+MAX_REFLECTION_STREAMS = 64  # concurrent; a further stream evicts the oldest
 HEALTH_REQUEST_SECONDS = 10.0  # timeout for the request message of a health call
 RECHECK_SECONDS = 2.0  # interval between two authorization checks of a stream
 MAX_SERVICE = 256  # characters of a service's name
@@ -39,6 +40,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._quota = quota or RequestQuota()
         self._health_requests = EvictingLimiter(MAX_HEALTH_REQUESTS, HEALTH_REQUEST_SECONDS)
         self._health_responses = EvictingLimiter(MAX_HEALTH_RESPONSES)  # a health watch occupies a slot until it ends
+        self._reflection_streams = EvictingLimiter(MAX_REFLECTION_STREAMS)
 
     async def intercept_service(
         self,
@@ -59,8 +61,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await self._quota.count(caller)
         except ErrataError as error:
             return self._refusing_handler(method, error)
-        if not method.startswith("/errata."):  # reflection
-            return handler
+        if not method.startswith("/errata."):
+            reflection = self._wrap_stream(method, caller, check, handler.stream_stream, self._reflection_slot())
+            return grpc.stream_stream_rpc_method_handler(
+                reflection, handler.request_deserializer, handler.response_serializer
+            )
         # gRPC does not parse the messages, since it answers UNKNOWN if a deserializer fails. UploadReceiver parses the
         # messages of uploads.
         parse, encode = handler.request_deserializer, handler.response_serializer
@@ -73,9 +78,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         stream = self._wrap_stream(method, caller, check, _with_parsed_request(handler.unary_stream, parse))
         return grpc.unary_stream_rpc_method_handler(stream, None, encode)
 
-    def end_health_watches(self) -> None:
-        """End the watches of the health service, which would otherwise delay the shutdown."""
+    def end_streams(self) -> None:
+        """End health watches and reflection streams, which would otherwise delay the shutdown."""
         self._health_responses.evict_all()
+        self._reflection_streams.evict_all()
 
     def _refusing_handler(self, method: str, error: ErrataError) -> Any:
         """Return a handler that refuses a call: a stream handler, so that gRPC does not first receive a message."""
@@ -111,6 +117,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return grpc.stream_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
+    @asynccontextmanager
+    async def _reflection_slot(self) -> AsyncIterator[None]:
+        try:
+            async with self._reflection_streams.slot():
+                yield
+        except TimeoutError as error:
+            raise Unavailable(
+                "The stream was evicted by newer ones, or the service is shutting down. Open it again."
+            ) from error
+
     def _wrap_unary(self, method: str, caller: Caller, behavior: Any) -> Any:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _Call(self._metrics, method, context, caller):
@@ -125,10 +141,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return self._wrap_unary(method, caller, receive)
 
-    def _wrap_stream(self, method: str, caller: Caller, check: Callable[[], object], behavior: Any) -> Any:
-        async def call(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def _wrap_stream(
+        self,
+        method: str,
+        caller: Caller,
+        check: Callable[[], object],
+        behavior: Any,
+        slot: AbstractAsyncContextManager[None] | None = None,
+    ) -> Any:
+        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with (
                 _Call(self._metrics, method, context, caller),
+                slot or nullcontext(),
                 _while_authorized(check),
                 aclosing(behavior(request, context)) as messages,
             ):

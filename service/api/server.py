@@ -82,7 +82,7 @@ class GrpcServer:
         """
         await self.health.enter_graceful_shutdown()
         self.analyses.stop_watches()
-        self.calls.end_health_watches()
+        self.calls.end_streams()
         end_uploads = asyncio.get_running_loop().call_later(
             max(grace / 2, grace - ABORT_SECONDS), self.uploads.end_uploads
         )

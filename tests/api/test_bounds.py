@@ -14,6 +14,7 @@ from errata._sync import client as client_module
 from errata.errors import ErrataError, TooBusy, Unavailable
 from errata.v1 import analysis_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from running_service import MODEL, Start
 
 from service.api import analysis_service, interceptors
@@ -99,6 +100,23 @@ def test_a_health_watch_ends_at_shutdown(start: Start) -> None:
 
     assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
     assert codes == [grpc.StatusCode.UNAVAILABLE]
+
+
+def test_a_reflection_stream_ends_at_shutdown(start: Start) -> None:
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    requests.put(reflection_pb2.ServerReflectionRequest(list_services=""))
+    with start() as running:
+        channel = grpc.insecure_channel(running.addresses.grpc)
+        stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+            iter(requests.get, None), timeout=SOON
+        )
+        next(stream)
+    with channel, pytest.raises(grpc.RpcError) as ended:
+        next(stream)
+    requests.put(None)
+
+    assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "the service is shutting down" in ended.value.details()
 
 
 @pytest.mark.parametrize(("files", "connections"), [(1024, 384), (65_536, 2000), (256, 1)])

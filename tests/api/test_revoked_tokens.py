@@ -12,6 +12,7 @@ import pytest
 from errata import Client
 from errata import v1 as pb
 from errata.v1 import analysis_service_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from running_service import MODEL, Running, Start
 
 from service.api import file_stream, interceptors
@@ -151,3 +152,18 @@ def test_a_slow_export_with_a_revoked_token_ends(
     time.sleep(1)
 
     assert code_of(export) is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_reflection_stream_with_a_revoked_token_ends(service: Running, token_file: TokenFile) -> None:
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    requests.put(reflection_pb2.ServerReflectionRequest(list_services=""))
+    with grpc.insecure_channel(service.addresses.grpc) as channel:
+        stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+            iter(requests.get, None), timeout=SOON, metadata=token_file.metadata()
+        )
+        next(stream)
+
+        token_file.revoke()
+
+        assert code_of(stream) is grpc.StatusCode.UNAUTHENTICATED
+        requests.put(None)
