@@ -156,6 +156,7 @@ class _RequestMetrics:
         started = time.perf_counter()
         header = dict(scope["headers"]).get(REQUEST_ID.encode(), b"").decode("latin-1")
         request_id = header if REQUEST_IDS.fullmatch(header) else new_request_id()
+        structlog.contextvars.clear_contextvars()  # a pipelined request inherits those of the request before it
         structlog.contextvars.bind_contextvars(request=request_id)
 
         async def send_counted(message: Message) -> None:

@@ -8,10 +8,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from service.telemetry import Metrics
+from service.web.application import SiteContent
 from service.web.listener import Listener, make_listener
 
 
@@ -155,3 +160,25 @@ async def test_unstarted_listener_can_be_stopped() -> None:
     await listener.stop()
 
     assert listener.task is None
+
+
+async def test_a_pipelined_request_is_not_logged_with_fields_of_the_request_before() -> None:
+    fields: list[dict[str, object]] = []
+
+    async def endpoint(_: Request) -> Response:
+        fields.append(dict(structlog.contextvars.get_contextvars()))
+        structlog.contextvars.bind_contextvars(caller="first")
+        return PlainTextResponse("done")
+
+    content = SiteContent([Route("/", endpoint)])
+    listener = make_listener(Metrics(CollectorRegistry()), lambda: True, ("127.0.0.1", 0), content)
+    await listener.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    heads = [f"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: {name}\r\n" for name in ("one", "two")]
+    writer.write(f"{heads[0]}\r\n{heads[1]}Connection: close\r\n\r\n".encode())
+    responses = await reader.read()
+    writer.close()
+    await listener.stop()
+
+    assert responses.count(b"HTTP/1.1 200") == 2
+    assert fields == [{"request": "one"}, {"request": "two"}]
