@@ -4,7 +4,7 @@ import re
 
 from errata.errors import ErrataError, InvalidEvidence, InvalidSetting, ModelNotFound, PermanentError, Unavailable
 
-ADDRESS, PATH, SCRIPT = "[address]", "[path]", "[script]"
+ADDRESS, PATH, SCRIPT, CREDENTIALS = "[address]", "[path]", "[script]", "[credentials]"
 _INTERNAL = (Unavailable, PermanentError, ModelNotFound, InvalidEvidence, InvalidSetting)
 _HOST = r"[A-Za-z0-9_](?:[\w.-]*[\w])?"
 _PATTERNS = tuple(
@@ -23,6 +23,7 @@ _PATTERNS = tuple(
         (r"(?<![\w.:/~*\])-])~?/[\w.@+~=-]+(?:/[\w.@+~=-]*)*", PATH),
     )
 )
+_CREDENTIALS = re.compile(r"(?<!\S)\S+@|(?<=\?)\S+")  # user information and query of a URL, maybe without a scheme
 
 
 def redact(text: str) -> str:
@@ -30,6 +31,11 @@ def redact(text: str) -> str:
     for pattern, placeholder in _PATTERNS:
         text = pattern.sub(placeholder, text)
     return text
+
+
+def mask_credentials(text: str) -> str:
+    """Replace the user information and the queries of URLs in a text by a placeholder."""
+    return _CREDENTIALS.sub(CREDENTIALS, text)
 
 
 def public_text(error: ErrataError, text: str) -> str:

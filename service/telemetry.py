@@ -59,6 +59,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from service.redact import mask_credentials
 from service.tracing import add_trace_ids
 
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
@@ -277,7 +278,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class _LibraryLogFilter(logging.Filter):
-    """Drops log records of libraries that contain the caller's metadata, and limits the rate of repeated records."""
+    """Removes secrets from log records of libraries, and limits the rate of repeated records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -288,9 +289,25 @@ class _LibraryLogFilter(logging.Filter):
         if record.name.startswith("grpc") and str(record.msg).startswith("Invalid encoding"):
             return False  # the record contains the metadata, including the token
         is_exhausted = record.name == "asyncio" and "out of system resource" in record.getMessage()
-        if is_exhausted or record.name.startswith("opentelemetry."):  # an exporter without a collector logs each retry
+        is_export = record.name.startswith("opentelemetry.")  # an exporter without a collector logs each retry
+        if is_export:
+            record.msg, record.args, record.exc_info = _describe_export_problem(record), (), None
+        if is_exhausted or is_export:
             is_due = time.monotonic() >= self._next_repeats.get(record.name, 0.0)
             if is_due:
                 self._next_repeats[record.name] = time.monotonic() + REPEAT_SECONDS
             return is_due
         return True
+
+
+def _describe_export_problem(record: logging.LogRecord) -> str:
+    """Return the message of OpenTelemetry, with its exception, without the secrets that variables can contain."""
+    error = record.exc_info[1] if record.exc_info else None
+    message = record.getMessage() if error is None else f"{record.getMessage()}: {error!r}"
+    if message.startswith("Header format invalid") or "in header value" in message:  # it quotes the value
+        return (
+            "OTEL_EXPORTER_OTLP_HEADERS or OTEL_EXPORTER_OTLP_TRACES_HEADERS is invalid; the value is not shown, since "
+            "it can contain a token. Use name=value pairs with URL-encoded values, separated by commas, such as "
+            "authorization=Bearer%20TOKEN."
+        )
+    return mask_credentials(message)

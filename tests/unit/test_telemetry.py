@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from opentelemetry.util.re import parse_env_headers
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service import telemetry
@@ -187,6 +188,51 @@ def test_repeated_logs_about_a_collector_are_limited(log: io.StringIO) -> None:
             logging.getLogger(f"opentelemetry.exporter.{name}").warning("collector unavailable, attempt %d", attempt)
 
     assert [event["event"] for event in events(log)] == ["collector unavailable, attempt 0"] * 2
+
+
+@pytest.mark.parametrize("value", ["authorization: Bearer S3CRET", "auth orization=S3CRET"])
+def test_invalid_headers_of_a_collector_are_logged_without_their_values(log: io.StringIO, value: str) -> None:
+    configure_logging("info", "json", log)
+    parse_env_headers(value, liberal=True)
+    logging.getLogger("opentelemetry.exporter").error(
+        "Failed to export: %s", ValueError("Invalid return character(s) in header value: 'S3CRET\n'")
+    )
+
+    assert "S3CRET" not in log.getvalue()
+    for event in events(log):
+        assert str(event["event"]).startswith("OTEL_EXPORTER_OTLP_HEADERS or OTEL_EXPORTER_OTLP_TRACES_HEADERS is")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "exporting traces to u:S3CRET@127.0.0.1:1, retrying",
+            "exporting traces to [credentials]127.0.0.1:1, retrying",
+        ),
+        ("No adapters for 'http://u:S3C@RET@host/v1'", "No adapters for [credentials]host/v1'"),
+        ("exceeded with url: /?key=S3CRET (Caused by x)", "exceeded with url: /?[credentials] (Caused by x)"),
+        ("failed to connect to ipv4:127.0.0.1:1", "failed to connect to ipv4:127.0.0.1:1"),
+    ],
+)
+def test_logs_about_a_collector_have_no_credentials(log: io.StringIO, message: str, expected: str) -> None:
+    configure_logging("info", "json", log)
+    logging.getLogger("opentelemetry.exporter").warning("Error: %s", message)
+
+    assert [event["event"] for event in events(log)] == [f"Error: {expected}"]
+
+
+def test_an_exception_of_an_exporter_is_logged_without_secrets(log: io.StringIO) -> None:
+    configure_logging("info", "json", log)
+    try:
+        raise ValueError("No host in 'http://user:S3CRET@:1'")
+    except ValueError:
+        logging.getLogger("opentelemetry.sdk").exception("Exception while exporting %s.", "Span")
+
+    assert [event["event"] for event in events(log)] == [
+        'Exception while exporting Span.: ValueError("No host in [credentials]:1\'")'
+    ]
+    assert "S3CRET" not in log.getvalue()
 
 
 def test_an_event_is_one_line_of_json(log: io.StringIO) -> None:
