@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 from errata.errors import InvalidSetting
@@ -36,7 +37,7 @@ class Certificates:
         """Read the files.
 
         Raises:
-            InvalidSetting: If a file cannot be read, or if the key belongs to another certificate.
+            InvalidSetting: If a file cannot be read, if the key is encrypted or belongs to another certificate.
         """
         content, failures = {}, []
         for name, file in self._files.items():  # read all files, so that `has_changed` compares with their latest state
@@ -74,7 +75,9 @@ class Certificates:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         name = "ERRATA_TLS_CERTIFICATE"
         try:
-            context.load_cert_chain(self._paths["ERRATA_TLS_CERTIFICATE"], self._paths["ERRATA_TLS_KEY"])
+            context.load_cert_chain(
+                self._paths["ERRATA_TLS_CERTIFICATE"], self._paths["ERRATA_TLS_KEY"], _refuse_encrypted_key
+            )
             if "ERRATA_TLS_CLIENT_CA" in self._paths:
                 name = "ERRATA_TLS_CLIENT_CA"
                 context.load_verify_locations(self._paths[name])
@@ -89,3 +92,11 @@ class Certificates:
                 field=name,
             ) from error
         return context
+
+
+def _refuse_encrypted_key() -> NoReturn:
+    """Raise an error instead of returning a passphrase; without this callback, OpenSSL asks for it on the terminal."""
+    raise InvalidSetting(
+        "ERRATA_TLS_KEY: the key is encrypted. Decrypt it, for example with `openssl pkey -in KEY -out DECRYPTED`.",
+        field="ERRATA_TLS_KEY",
+    )

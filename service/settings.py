@@ -236,7 +236,9 @@ class Settings(BaseModel):
         None,
         description="PEM file of the server certificate. If unset, the servers use plain text.",
     )
-    tls_key: Path | None = Field(None, description="PEM file of the private key of `ERRATA_TLS_CERTIFICATE`.")
+    tls_key: Path | None = Field(
+        None, description="PEM file of the private key of `ERRATA_TLS_CERTIFICATE`, which must not be encrypted."
+    )
     tls_client_ca: Path | None = Field(
         None,
         description="PEM file of the CA certificates that verify client certificates. If unset, clients need no "
@@ -327,7 +329,8 @@ class Settings(BaseModel):
         None, description="Client: PEM file of the client certificate. If unset, the client sends none."
     )
     client_key: Path | None = Field(
-        None, description="Client: PEM file of the private key of `ERRATA_CLIENT_CERTIFICATE`."
+        None,
+        description="Client: PEM file of the private key of `ERRATA_CLIENT_CERTIFICATE`, which must not be encrypted.",
     )
     redis_url: SecretStr | None = Field(
         None,

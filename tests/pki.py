@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
@@ -33,9 +34,22 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(built.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, into: Pair | None = None) -> Pair:
-        """Sign a certificate for this machine, and replace the files named `into`."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(
+        self,
+        name: str,
+        into: Pair | None = None,
+        key: CertificateIssuerPrivateKeyTypes | None = None,
+        passphrase: bytes = b"",
+    ) -> Pair:
+        """Sign a certificate for this machine, and replace the files named `into`.
+
+        Args:
+            name: Name of the subject and of the files.
+            into: The files to replace.
+            key: The key; None: a new one of the type P-256.
+            passphrase: Encrypts the key; empty: do not encrypt it.
+        """
+        key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -46,15 +60,27 @@ class Authority:
         )
         pair = into or Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         pem = serialization.Encoding.PEM
+        encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
         content = {
             pair.certificate: built.sign(self._key, hashes.SHA256()).public_bytes(pem),
-            pair.key: key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+            pair.key: key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption),
         }
         for path, data in content.items():  # replaced atomically, as in a mounted Secret
             scratch = path.with_suffix(".new")
             scratch.write_bytes(data)
             scratch.replace(path)
         return pair
+
+    def revocation_list(self) -> bytes:
+        """Return a list of revoked certificates, which is empty, as PEM."""
+        now = datetime.datetime.now(datetime.UTC)
+        built = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now)
+            .next_update(now + datetime.timedelta(days=1))
+        )
+        return built.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def write_self_signed(path: Path, name: str) -> Path:
@@ -74,7 +100,7 @@ def write_self_signed(path: Path, name: str) -> Path:
     return path
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _certificate(subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()

@@ -22,6 +22,7 @@ MAX_TOKEN = 4096  # characters; gRPC servers limit the metadata of a call to 8 K
 _BALANCED_SCHEMES = ("dns:///", "ipv4:", "ipv6:")  # targets that may have several addresses
 _TOKEN = re.compile(rf"[\x20-\x7e]{{1,{MAX_TOKEN}}}")
 _VARIABLES = {"ca_file": "ERRATA_CA_FILE", "certificate": "ERRATA_CLIENT_CERTIFICATE", "key": "ERRATA_CLIENT_KEY"}
+_ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"  # PKCS #8, and older formats
 IDEMPOTENT_METHODS = {  # includes CreateAnalysis and CreateReview, because their requests have IDs
     "errata.v1.AnalysisService": (
         "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetVerdict", "ListVerdicts", "ListImages",
@@ -73,7 +74,7 @@ def channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials
 
     Raises:
         InvalidRequest: If a file cannot be read or is not PEM, if only one of certificate and key is set, or if the
-            key belongs to another certificate.
+            key is encrypted or belongs to another certificate.
     """
     if (settings.certificate is None) != (settings.key is None):
         present, missing = ("certificate", "key") if settings.key is None else ("key", "certificate")
@@ -128,6 +129,12 @@ def _read_pem(path: Path | None, field: str) -> bytes | None:
     if b"-----BEGIN " not in content:
         raise InvalidRequest(
             f"{path} is not a PEM file ({len(content)} bytes without a PEM header). Set {source} to a PEM file.",
+            field=field,
+        )
+    if field == "key" and any(mark in content for mark in _ENCRYPTED):  # gRPC reports only a failed connection
+        raise InvalidRequest(
+            f"{path} is encrypted. Set {source} to a decrypted key, for example from `openssl pkey -in KEY -out "
+            "DECRYPTED`.",
             field=field,
         )
     return content

@@ -245,6 +245,17 @@ def test_an_expired_certificate_of_a_server_is_reported_with_the_remedy(tmp_path
     server.stop(None)
 
 
+@pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
+def test_an_encrypted_key_is_refused(
+    certificate: tuple[Path, bytes, bytes], tmp_path: Path, form: serialization.PrivateFormat
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    encryption = serialization.BestAvailableEncryption(b"secret")
+    (tmp_path / "my.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, encryption))
+    with pytest.raises(errors.InvalidRequest, match=r"my\.key is encrypted"):
+        Client("127.0.0.1:1", certificate=certificate[0], key=tmp_path / "my.key")
+
+
 # connections that fail
 
 

@@ -393,6 +393,18 @@ def test_an_incomplete_replacement_keeps_the_previous_certificate(
         assert certificate_serial(service.addresses.grpc, authority) == before
 
 
+def test_an_encrypted_key_is_refused_without_a_prompt(start: Start, authority: Authority, server: Pair) -> None:
+    encrypted = authority.issue("encrypted", passphrase=b"secret")
+    with pytest.raises(InvalidSetting, match="ERRATA_TLS_KEY: the key is encrypted"), start(**tls_settings(encrypted)):
+        pass
+    with start(**tls_settings(server)) as service:
+        before = certificate_serial(service.addresses.http, authority)
+        authority.issue("server", into=server, passphrase=b"secret")
+
+        assert certificate_serial(service.addresses.http, authority) == before
+        assert certificate_serial(service.addresses.grpc, authority) == before
+
+
 def test_with_a_client_ca_callers_need_a_certificate(
     start: Start, authority: Authority, server: Pair, tmp_path: Path
 ) -> None:
