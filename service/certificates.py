@@ -11,6 +11,8 @@ from errata.errors import InvalidSetting
 from service.storage import WatchedFile
 
 MAX_FILE = 1 << 20  # bytes
+# Server certificates of other types fail in the TLS library of gRPC (BoringSSL), some only when a client connects.
+GRPC_KEY_TYPES = {"RSA": "RSA", "secp256r1": "P-256", "secp384r1": "P-384"}
 _log = structlog.get_logger()
 
 
@@ -25,9 +27,17 @@ class Pem:
 
 
 class Certificates:
-    """The PEM files of one server. Call `load` first."""
+    """The PEM files of one server. Call `load` first.
 
-    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+    Args:
+        certificate: The certificate of the server and its intermediate certificates.
+        key: The private key of the certificate.
+        client_ca: The certificates that verify client certificates; None: clients need no certificate.
+        is_for_grpc: Whether gRPC uses the certificate, which supports fewer types of keys.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None, *, is_for_grpc: bool) -> None:
+        self._is_for_grpc = is_for_grpc
         self._paths = {"ERRATA_TLS_CERTIFICATE": certificate, "ERRATA_TLS_KEY": key}
         if client_ca is not None:
             self._paths["ERRATA_TLS_CLIENT_CA"] = client_ca
@@ -37,7 +47,8 @@ class Certificates:
         """Read the files.
 
         Raises:
-            InvalidSetting: If a file cannot be read, if the key is encrypted or belongs to another certificate.
+            InvalidSetting: If a file cannot be read, if the key is encrypted or belongs to another certificate, or if
+                gRPC cannot use its type.
         """
         content, failures = {}, []
         for name, file in self._files.items():  # read all files, so that `has_changed` compares with their latest state
@@ -51,11 +62,11 @@ class Certificates:
                 f"{name}: cannot read {str(self._paths[name])!r:.200}: {failure.strerror}. Expected a PEM file.",
                 field=name,
             ) from failure
+        context = self._context()
+        if self._is_for_grpc:
+            _check_key_type(content["ERRATA_TLS_CERTIFICATE"])
         return Pem(
-            content["ERRATA_TLS_CERTIFICATE"],
-            content["ERRATA_TLS_KEY"],
-            content.get("ERRATA_TLS_CLIENT_CA"),
-            self._context(),
+            content["ERRATA_TLS_CERTIFICATE"], content["ERRATA_TLS_KEY"], content.get("ERRATA_TLS_CLIENT_CA"), context
         )
 
     def reload(self) -> Pem | None:
@@ -100,3 +111,21 @@ def _refuse_encrypted_key() -> NoReturn:
         "ERRATA_TLS_KEY: the key is encrypted. Decrypt it, for example with `openssl pkey -in KEY -out DECRYPTED`.",
         field="ERRATA_TLS_KEY",
     )
+
+
+def _check_key_type(certificate: bytes) -> None:
+    """Raise InvalidSetting if gRPC cannot use the key of a server certificate."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.x509 import load_pem_x509_certificate  # takes 40 ms, and is needed only with TLS
+
+    try:
+        key = load_pem_x509_certificate(certificate).public_key()
+        key_type = getattr(getattr(key, "curve", None), "name", type(key).__name__.removesuffix("PublicKey"))
+    except (ValueError, UnsupportedAlgorithm):  # a rare type, which OpenSSL accepts
+        key_type = "unknown"
+    if key_type not in GRPC_KEY_TYPES:
+        raise InvalidSetting(
+            f"ERRATA_TLS_CERTIFICATE: gRPC cannot use a key of the type {key_type}. Use one of "
+            f"{', '.join(GRPC_KEY_TYPES.values())}.",
+            field="ERRATA_TLS_CERTIFICATE",
+        )

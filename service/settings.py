@@ -234,7 +234,8 @@ class Settings(BaseModel):
     )
     tls_certificate: Path | None = Field(
         None,
-        description="PEM file of the server certificate. If unset, the servers use plain text.",
+        description="PEM file of the server certificate, with a key of the type RSA, P-256, or P-384. If unset, the "
+        "servers use plain text.",
     )
     tls_key: Path | None = Field(
         None, description="PEM file of the private key of `ERRATA_TLS_CERTIFICATE`, which must not be encrypted."

@@ -104,7 +104,7 @@ def make_server(
     The pages share the limit on uploads.
 
     Raises:
-        RuntimeError: The address is in use.
+        RuntimeError: The address is in use, or gRPC cannot use a file of the credentials.
     """
     initialize_series(metrics.rpc_handled, rpc_names(), SERVICE_FAULT_CODES)
     calls = CallInterceptor(metrics, authorizer, quota)

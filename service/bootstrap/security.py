@@ -52,13 +52,13 @@ def make_api_security(settings: Settings) -> Security:
     Raises:
         InvalidSetting: A file is invalid, or an address must not be used without tokens.
     """
-    security = make_security(settings)
+    security = make_security(settings, is_for_grpc=True)
     addresses = {"ERRATA_GRPC_ADDRESS": settings.grpc_address, "ERRATA_HTTP_ADDRESS": settings.http_address}
     security.check({variable: split_address(address)[0] for variable, address in addresses.items()})
     return security
 
 
-def make_security(settings: Settings) -> Security:
+def make_security(settings: Settings, *, is_for_grpc: bool) -> Security:
     """Return the security of a process; raise InvalidSetting if a file is missing or invalid."""
     paths = {
         "ERRATA_TLS_CERTIFICATE": settings.tls_certificate,
@@ -82,7 +82,7 @@ def make_security(settings: Settings) -> Security:
     def certificates() -> Certificates | None:
         if settings.tls_certificate is None or settings.tls_key is None:
             return None
-        return Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+        return Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, is_for_grpc=is_for_grpc)
 
     if (initial := certificates()) is not None:
         initial.load()

@@ -106,20 +106,25 @@ class Servers:
             _log.info("stopped")
 
     def _make_grpc_server(self, uploads: ConcurrencyLimit, quota: RequestQuota) -> GrpcServer:
-        """Create the gRPC server; raise Unavailable if its address is in use."""
-        certificates = self.security.certificates()
+        """Create the gRPC server; raise Unavailable if it can't listen."""
+        certificates, address = self.security.certificates(), self.settings.grpc_address
         try:
             return make_server(
                 self.ports,
                 self.metrics,
-                self.settings.grpc_address,
+                address,
                 uploads,
                 self.security.authorizer,
                 None if certificates is None else server_credentials(certificates),
                 quota,
             )
-        except RuntimeError as error:
-            raise address_in_use("ERRATA_GRPC_ADDRESS", self.settings.grpc_address) from error
+        except RuntimeError as error:  # gRPC does not say why it cannot listen
+            if certificates is None:
+                raise address_in_use("ERRATA_GRPC_ADDRESS", address) from error
+            raise Unavailable(
+                f"Can't listen on {address}; the address may be in use, or gRPC cannot use a file of the ERRATA_TLS_ "
+                "variables. Set ERRATA_GRPC_ADDRESS to another address, or replace the file."
+            ) from error
 
     async def _start_listeners(
         self, is_ready: Callable[[], bool], routes: Sequence[Route], quota: RequestQuota

@@ -85,7 +85,8 @@ async def _run_worker(
         return not stopped.is_set() and store_collector.is_available()
 
     metrics.ready.set_function(lambda: float(is_ready()))
-    certificates = make_security(settings).certificates()  # no address check: the probes and metrics need no token
+    # The address is not checked, because probes and scrapes need no token.
+    certificates = make_security(settings, is_for_grpc=False).certificates()
     listener = make_listener(metrics, is_ready, (host, port), certificates=certificates)
     await start_listener(listener, "ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address)
     store_task.start()

@@ -5,16 +5,19 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from errata import Client
-from errata.errors import InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown
+from errata.errors import InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown, Unavailable
 from errata.tokens import INCLUDED_SCOPES
 from grpc_health.v1 import health_pb2
 from pki import Authority, Pair
@@ -393,6 +396,50 @@ def test_an_incomplete_replacement_keeps_the_previous_certificate(
         assert certificate_serial(service.addresses.grpc, authority) == before
 
 
+@pytest.mark.parametrize(
+    "make_key",
+    [partial(rsa.generate_private_key, 65537, 2048), partial(ec.generate_private_key, ec.SECP384R1())],
+    ids=["RSA", "P-384"],
+)
+def test_certificates_with_usable_key_types_serve_calls_and_pages(
+    start: Start, authority: Authority, make_key: Callable[[], CertificateIssuerPrivateKeyTypes]
+) -> None:
+    with start(**tls_settings(authority.issue("server", key=make_key()))) as service:
+        with Client(localhost_address(service.addresses.grpc), ca_file=authority.file) as client:
+            assert client.is_serving()
+        assert get(localhost_address(service.addresses.http), "/livez", tls=tls_context(authority))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("key_type", "make_key"),
+    [
+        ("Ed25519", ed25519.Ed25519PrivateKey.generate),
+        ("Ed448", ed448.Ed448PrivateKey.generate),
+        ("secp521r1", partial(ec.generate_private_key, ec.SECP521R1())),
+        ("secp256k1", partial(ec.generate_private_key, ec.SECP256K1())),
+    ],
+)
+def test_a_certificate_with_a_key_type_that_grpc_cannot_use_is_refused(
+    start: Start,
+    authority: Authority,
+    server: Pair,
+    key_type: str,
+    make_key: Callable[[], CertificateIssuerPrivateKeyTypes],
+) -> None:
+    unusable = authority.issue("unusable", key=make_key())
+    with (
+        pytest.raises(InvalidSetting, match=rf"type {key_type}\. Use one of RSA, P-256, P-384"),
+        start(**tls_settings(unusable)),
+    ):
+        pass
+    with start(**tls_settings(server)) as service:
+        before = certificate_serial(service.addresses.http, authority)
+        authority.issue("server", into=server, key=make_key())
+
+        assert certificate_serial(service.addresses.http, authority) == before
+        assert certificate_serial(service.addresses.grpc, authority) == before
+
+
 def test_an_encrypted_key_is_refused_without_a_prompt(start: Start, authority: Authority, server: Pair) -> None:
     encrypted = authority.issue("encrypted", passphrase=b"secret")
     with pytest.raises(InvalidSetting, match="ERRATA_TLS_KEY: the key is encrypted"), start(**tls_settings(encrypted)):
@@ -504,6 +551,17 @@ def test_mismatched_certificate_files_prevent_the_start(
     for settings in wrong:
         with pytest.raises(InvalidSetting, match="ERRATA_TLS_"), start(**settings):
             pass
+
+
+def test_a_file_that_only_grpc_refuses_is_not_reported_as_an_address_in_use(
+    start: Start, authority: Authority, server: Pair, tmp_path: Path
+) -> None:
+    (tmp_path / "clients.pem").write_bytes(authority.revocation_list())  # Python accepts it as the file of a CA
+    with (
+        pytest.raises(Unavailable, match="gRPC cannot use a file of the ERRATA_TLS_ variables"),
+        start(**tls_settings(server, tls_client_ca=tmp_path / "clients.pem")),
+    ):
+        pass
 
 
 def test_a_rejected_gate_request_has_the_format_of_gates(token_service: Running) -> None:
