@@ -1,14 +1,15 @@
-"""A limit on concurrent calls, in total and per caller. Used only on the event loop."""
+"""A limit on concurrent calls, in total and per caller, used only on the event loop, and the end of uploads."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from errata.errors import TooBusy
+from errata.errors import TooBusy, Unavailable
 
 from service.authorization import CALLER
 
 UPLOAD_RETRY_SECONDS = 2.0  # delay before a client retries an upload that exceeded the limit
+ABORT_SECONDS = 0.5  # time before the end of the grace period at which uploads are ended, to send their status
 
 
 class ConcurrencyLimit:
@@ -77,3 +78,13 @@ class ConcurrencyLimit:
 def make_upload_limit(max_uploads: int) -> ConcurrencyLimit:
     """Return the limit on uploads, which the servers of a process share."""
     return ConcurrencyLimit(max_uploads, "uploads", UPLOAD_RETRY_SECONDS)
+
+
+def upload_seconds(grace: float) -> float:
+    """Return how long open uploads continue in a grace period; both in seconds."""
+    return max(grace / 2, grace - ABORT_SECONDS)
+
+
+def interrupted_upload() -> Unavailable:
+    """Return the error of an upload that the shutdown ends or refuses."""
+    return Unavailable("The service is shutting down. Send the upload again.", retry_after=UPLOAD_RETRY_SECONDS)

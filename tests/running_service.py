@@ -39,7 +39,7 @@ def start_service(
     environment = {"ERRATA_DATA_DIR": str(data_dir), "ERRATA_THREADS": "1", "ERRATA_ARCHIVE": str(archive)}
     environment |= {"ERRATA_GRPC_ADDRESS": "127.0.0.1:0", "ERRATA_HTTP_ADDRESS": "127.0.0.1:0"}
     predictor = FakePredictor([MODEL, "demo:efficientnet_lite1"], batch_size, before_batch=lambda: _wait(gate))
-    chosen_settings = read_settings(environment, grace_seconds=2.0, **settings)
+    chosen_settings = read_settings(environment, **({"grace_seconds": 2.0} | settings))
     with local_service(chosen_settings, predictor) as addresses, Client(addresses.grpc) as client:
         yield Running(addresses, client, gate)
 

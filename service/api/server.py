@@ -29,12 +29,11 @@ from service.api.interceptors import CallInterceptor
 from service.api.review_service import ReviewService
 from service.api.upload_receiver import UploadReceiver
 from service.authorization import ALLOW_ALL, Authorizer
-from service.concurrency import ConcurrencyLimit
+from service.concurrency import ConcurrencyLimit, upload_seconds
 from service.quotas import RequestQuota
 from service.telemetry import SERVICE_FAULT_CODES, Metrics, initialize_series
 
 MAX_CONNECTIONS, RESERVED_FILES = 2000, 640  # reserved: file descriptors for HTTP connections, the archive, and Redis
-ABORT_SECONDS = 0.5  # time before the end of the grace period at which uploads are aborted, to send their status
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the same port fails to start
     ("grpc.max_receive_message_length", 4 << 20),
@@ -83,9 +82,7 @@ class GrpcServer:
         await self.health.enter_graceful_shutdown()
         self.analyses.stop_watches()
         self.calls.end_streams()
-        end_uploads = asyncio.get_running_loop().call_later(
-            max(grace / 2, grace - ABORT_SECONDS), self.uploads.end_uploads
-        )
+        end_uploads = asyncio.get_running_loop().call_later(upload_seconds(grace), self.uploads.end_uploads)
         await self.server.stop(grace)
         end_uploads.cancel()
 

@@ -7,11 +7,11 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from errata.errors import InvalidRequest, Unavailable
+from errata.errors import InvalidRequest
 
 from service.api.messages import parse_message
 from service.api.upload_stream import UploadStream
-from service.concurrency import UPLOAD_RETRY_SECONDS, ConcurrencyLimit
+from service.concurrency import ConcurrencyLimit, interrupted_upload
 from service.paced_stream import PacedStream
 
 MAX_CHUNK = 2 << 20  # bytes of the file in one message
@@ -62,9 +62,7 @@ class UploadReceiver:
         except TimeoutError as error:
             if not upload_timeout.expired():
                 raise
-            raise Unavailable(
-                "The service is shutting down. Send the upload again.", retry_after=UPLOAD_RETRY_SECONDS
-            ) from error
+            raise interrupted_upload() from error
         finally:
             self._open.discard(upload_timeout)
 

@@ -57,8 +57,8 @@ class Servers:
     async def serve(self, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
         """Serve until `stopped` is set, and then shut down gracefully.
 
-        The shutdown marks the process as not ready, calls `before_stop`, refuses new calls, waits for open calls, and
-        calls `after_stop`.
+        The shutdown marks the process as not ready, calls `before_stop`, refuses new calls and uploads of browsers,
+        waits for the open ones, and calls `after_stop`. Until then, it serves other HTTP requests, such as probes.
 
         Args:
             stopped: The event that ends the servers.
@@ -71,12 +71,13 @@ class Servers:
         uploads = make_upload_limit(settings.max_uploads)
         quota = RequestQuota(self.ports.stores.jobs)
         server = self._make_grpc_server(uploads, quota)
+        upload_page = UploadPage(self.ports, uploads)
         families = (
             Hooks(self.ports, self.hook_sources, self.metrics),
             Gates(self.ports, settings.public_url),
             Pages(self.ports, self.metrics),
             Pictures(self.ports.thumbnails),
-            UploadPage(self.ports, uploads),
+            upload_page,
         )
         is_serving = False
 
@@ -100,7 +101,7 @@ class Servers:
         finally:
             is_serving = False
             await cancel(log_ready)
-            await self._stop(server, listeners)
+            await self._stop(server, upload_page, listeners)
             for family in families:
                 family.stop()
             _log.info("stopped")
@@ -151,14 +152,14 @@ class Servers:
             listeners.append(await start_listener(listener, variable, address))
         return listeners
 
-    async def _stop(self, server: GrpcServer, listeners: Sequence[Listener]) -> None:
+    async def _stop(self, server: GrpcServer, upload_page: UploadPage, listeners: Sequence[Listener]) -> None:
         """Stop the servers gracefully."""
         grace = self.settings.grace_seconds
         _log.info("stopping", grace_seconds=grace)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         await loop.run_in_executor(None, self.before_stop)
-        await server.stop(grace)
+        await asyncio.gather(server.stop(grace), upload_page.drain(grace))
         await loop.run_in_executor(None, self.after_stop, max(0.0, deadline - loop.time()))
         for listener in listeners:
             await listener.stop(deadline - loop.time())

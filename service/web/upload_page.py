@@ -26,12 +26,13 @@ from service.analyses import evidence_versions, upload
 from service.analyses.evidence_versions import MAX_LABELS_BYTES
 from service.analyses.ports import Ports
 from service.authorization import CALLER
-from service.concurrency import ConcurrencyLimit
+from service.concurrency import ConcurrencyLimit, interrupted_upload, upload_seconds
 from service.domain import AnalysisRequest
 from service.paced_stream import PacedStream
 from service.redact import log_fields
 from service.report.urls import changes_url
 from service.storage import upload_too_large
+from service.web.application import ROUTE
 from service.web.forms import require_form_token, require_same_origin
 from service.web.multipart import MAX_OVERHEAD, FileForm
 from service.web.responses import HEADERS, closing, error_page, message_page, refused_form
@@ -60,6 +61,8 @@ class UploadPage:
         self._ports = ports
         self._uploads = uploads
         self._pool = ThreadPoolExecutor(uploads.limit, thread_name_prefix="web-upload")
+        self._open: dict[asyncio.Task[Response], asyncio.Timeout] = {}  # uploads, with the timeouts of their requests
+        self._is_stopping = False
 
     def routes(self) -> list[Route]:
         """Return the routes of the targets of forms."""
@@ -67,6 +70,21 @@ class UploadPage:
             Route("/upload", self._receive_predictions, methods=["POST"]),
             Route("/datasets/{dataset}/evidence/labels", self._receive_labels, methods=["POST"]),
         ]
+
+    async def drain(self, grace: float) -> None:
+        """Refuse new uploads, and wait for the end of the open ones.
+
+        Args:
+            grace: Seconds of the grace period. Shortly before its end, requests that are still open get a response
+                that asks to send the upload again.
+        """
+        self._is_stopping = True
+        if self._open:
+            await asyncio.wait(self._open, timeout=upload_seconds(grace))
+        if self._open:
+            for timeout in self._open.values():
+                timeout.reschedule(0.0)
+            await asyncio.wait(self._open, timeout=grace - upload_seconds(grace))
 
     def stop(self) -> None:
         """Stop the thread pool."""
@@ -103,6 +121,8 @@ class UploadPage:
     async def _receive(self, request: Request, target: _Target) -> Response:
         limit = target.max_bytes
         try:
+            if self._is_stopping:
+                raise interrupted_upload()
             require_same_origin(request)
             content_type = request.headers.get("content-type", "")
             form = FileForm(content_type, limit, partial(require_form_token, request), target.file_kind)
@@ -112,6 +132,22 @@ class UploadPage:
             release = self._uploads.acquire()
         except ErrataError as error:
             return refused_form(request, error)
+        processing = asyncio.create_task(self._process(request, target, form, release))
+        processing.add_done_callback(self._open.pop)
+        try:
+            async with asyncio.timeout(None) as timeout:
+                self._open[processing] = timeout
+                return await asyncio.shield(processing)
+        except TimeoutError:
+            _log.warning("upload interrupted by the shutdown", path=request.scope.get(ROUTE))
+            return error_page(interrupted_upload())  # the listener discards the rest of the body until it stops
+        finally:
+            processing.cancel()  # it ends once its thread no longer uses the file
+
+    async def _process(
+        self, request: Request, target: _Target, form: FileForm, release: Callable[[], None]
+    ) -> Response:
+        """Read and use the file of a form, and then release its slot."""
         try:
             await self._read_body(request, form)
             url = await self._use(request, form, target)

@@ -4,12 +4,16 @@ import http.client
 import io
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pytest
 from errata import Client
 from errata.errors import AnalysisNotFound, InvalidUpload, TooBusy
@@ -17,9 +21,11 @@ from running_service import MODEL, Running, Start
 
 from service.analyses import upload as use_case
 from service.authorization import Scope, line_of, new_token
+from service.predictions.sandbox.pool import ParserPool
 from service.web import upload_page
 
 BOUNDARY = "----WebKitFormBoundaryx"
+UPLOAD_TYPE = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 CROSS_SITE = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
 
@@ -34,6 +40,25 @@ class Answer:
     def analysis(self) -> str:
         """The name of the analysis to which the browser is sent."""
         return self.headers["Location"].removeprefix("/")
+
+
+@dataclass
+class BegunUpload:
+    """An upload whose last byte has not been sent."""
+
+    connection: http.client.HTTPConnection
+    last_byte: bytes
+
+    def end(self) -> Answer:
+        """Send the last byte."""
+        self.connection.send(self.last_byte)
+        return self.answer()
+
+    def answer(self) -> Answer:
+        """Wait for the response."""
+        with closing(self.connection):
+            response = self.connection.getresponse()
+            return Answer(response.status, response.headers, response.read().decode())
 
 
 class FormClient:
@@ -64,14 +89,26 @@ class FormClient:
         path: str = "/upload",
         **fields: str,
     ) -> Answer:
+        return self.send("POST", path, self.upload_body(content, file_name, **fields), headers | UPLOAD_TYPE)
+
+    def upload_body(self, content: bytes, file_name: str = "net.csv", **fields: str) -> bytes:
         values = {"form_token": self.token, "dataset": "demo"} | fields
         parts = [
             f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
             for name, value in values.items()
         ]
         file = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{file_name}"\r\n\r\n'
-        body = ("".join(parts) + file).encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
-        return self.send("POST", path, body, headers | {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
+        return ("".join(parts) + file).encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+    def begin_upload(self, content: bytes, **fields: str) -> "BegunUpload":
+        """Send an upload except for its last byte."""
+        body = self.upload_body(content, **fields)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        connection.putrequest("POST", "/upload")
+        for name, value in (self.headers | SAME_ORIGIN | UPLOAD_TYPE | {"Content-Length": str(len(body))}).items():
+            connection.putheader(name, value)
+        connection.endheaders(body[:-1])
+        return BegunUpload(connection, body[-1:])
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
@@ -307,6 +344,76 @@ def test_an_unexpected_error_shows_no_details(
     answer = browser.upload(demo_csv)
 
     assert answer.status == 500 and "secret" not in answer.text
+
+
+# shutdown
+
+
+def npz(demo_csv: bytes) -> bytes:
+    """Return predictions as an npz file, which a separate process parses."""
+    file = io.BytesIO()
+    np.savez(file, top1=[int(line.rpartition(",")[2]) for line in demo_csv.decode().splitlines()[1:]])
+    return file.getvalue()
+
+
+def test_an_open_upload_is_completed_before_the_service_stops(
+    start: Start, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_stopped_parsers = threading.Event()
+    stop_parsers = ParserPool.stop
+
+    def stop(pool: ParserPool) -> None:
+        has_stopped_parsers.set()
+        stop_parsers(pool)
+
+    monkeypatch.setattr(ParserPool, "stop", stop)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
+        running = stack.enter_context(start(grace_seconds=30))
+        browser = FormClient(running)
+        browser.get("/upload")
+        upload = browser.begin_upload(npz(demo_csv), row_order="file-name")
+        browser.get("/livez")
+
+        shutdown = thread.submit(stack.close)
+        while browser.get("/readyz").status == 200:
+            pass
+        refused = browser.upload(demo_csv)
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
+        assert "The service is shutting down. Send the upload again." in refused.text
+        assert browser.get("/livez").status == 200
+        assert not has_stopped_parsers.wait(0.5)
+
+        assert upload.end().status == 303
+        shutdown.result(30)
+        assert has_stopped_parsers.is_set()
+
+
+@pytest.mark.parametrize("is_sent", [False, True], ids=["receiving", "judging"])
+def test_an_upload_that_is_open_at_the_end_of_the_grace_period_can_be_sent_again(
+    start: Start, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch, is_sent: bool
+) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def judge(*_: object) -> None:
+        begun.set()
+        end.wait(60)
+
+    monkeypatch.setattr(use_case, "upload", judge)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
+        browser = FormClient(stack.enter_context(start()))
+        browser.get("/upload")
+        upload = browser.begin_upload(demo_csv)
+        if is_sent:
+            upload.connection.send(upload.last_byte)
+            assert begun.wait(30)
+        browser.get("/livez")
+        shutdown = thread.submit(stack.close)
+        answer = upload.answer()
+        end.set()
+        shutdown.result(30)
+
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+    assert "The service is shutting down. Send the upload again." in answer.text
 
 
 # tokens
