@@ -1,5 +1,6 @@
 """Co-occurrence of classes in the labels of a data set, in ReaL labels, or in the labels of other images."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,15 +60,22 @@ def _real_pairs() -> tuple[CooccurrenceInputs, Source]:
 
 def _uncounted_images(dataset: str, annotation: Annotation | None, images: LabelInputs) -> tuple[Mask | None, str]:
     """Return the mask of validation images that do not count for co-occurrence, and a text about those that count."""
-    if annotation is None and dataset not in BUILT_IN:
-        return None, "have any"
-    if annotation is None and not has_validation_images(dataset):
-        return labels.annotated_images(), "are not in the multi-label annotation"
+    judged = _validation_images(images.names[images.rows].tolist())  # an image must not be evidence for its own errors
     if annotation is not None:
-        names, which = {name.encode() for name in annotation.images}, "are not in the multi-label annotation"
-    else:  # an image must not be evidence for its own errors
-        names, which = {name.rpartition(b"/")[2] for name in images.names.tolist()}, "are not in the data set"
-    return np.array([name in names for name in labels.validation_names().tolist()]), which
+        annotated = _validation_images(name.encode() for name in annotation.images)
+    elif dataset in BUILT_IN and not has_validation_images(dataset):
+        annotated = labels.annotated_images()
+    else:
+        return (judged, "are not in the data set") if judged.any() else (None, "have any")
+    if (judged & ~annotated).any():
+        return judged | annotated, "are neither in the multi-label annotation nor in the data set"
+    return annotated, "are not in the multi-label annotation"
+
+
+def _validation_images(names: Iterable[bytes]) -> Mask:
+    """Return the mask of the validation images that have the names, without their folders and extensions, (50000,)."""
+    stems = {name.replace(b"\\", b"/").rpartition(b"/")[2].partition(b".")[0] for name in names}
+    return np.array([name.partition(b".")[0] in stems for name in labels.validation_names().tolist()])
 
 
 def _real_and_original_pairs(uncounted: Mask | None, which: str) -> tuple[CooccurrenceInputs, Source]:

@@ -272,6 +272,26 @@ def test_annotated_images_do_not_count_for_co_occurrence(inputs: Inputs, label_s
         assert result == oracle.count_pairs(label_sets[name] for name in counted)
 
 
+@pytest.mark.parametrize("form", ["{}.JPEG", "val/n01440764/{}.JPEG", "val\\{}.png", "{}"])
+@pytest.mark.parametrize("is_annotated", [False, True])
+def test_validation_images_of_an_own_data_set_do_not_count_for_co_occurrence(
+    inputs: Inputs, tmp_path: Path, label_sets: dict[str, set[int]], form: str, is_annotated: bool
+) -> None:
+    several = [name for name, labels in label_sets.items() if len(labels) > 1][:40]
+    rows = [f"{form.format(name.removesuffix('.JPEG'))},{target(int(name[15:23]))}\n" for name in several]
+    labels = save(tmp_path / "labels.csv", "file_name,labels\n" + "".join(rows))
+
+    facts = gather("my-val", Inputs(labels=labels, annotations=inputs.annotations if is_annotated else None))
+
+    assert facts.pairs is not None
+    annotated = {validation_name(number) for number in NUMBERS} if is_annotated else set()
+    counts = dict(zip(map(tuple, facts.pairs.classes.tolist()), facts.pairs.counts.tolist(), strict=True))
+    assert counts == oracle.count_pairs(label_sets[name] for name in {*label_sets} - {*several} - annotated)
+    (source,) = [source for source in facts.sources if source.name == "co-occurrence"]
+    which = "neither in the multi-label annotation nor in the data set" if is_annotated else "not in the data set"
+    assert source.origin.endswith(f" validation images that are {which}")
+
+
 # imagenet-a
 
 A_SAMPLES = [(f"{wordnet_id(item)}/{name}", item) for item in (150, 6, 988) for name in ("b.jpg", "a.jpg")]
@@ -581,6 +601,7 @@ def test_second_file_replaces_the_real_labels_of_imagenet_classes(own: Inputs, t
 
     assert pairs_of(facts) == {(1, 20): (2, ["x", "y"])}
     assert plain.pairs is not None and len(plain.pairs.counts) == 7_782 and plain.pairs.names is None
+    assert any(source.origin.endswith("validation images that have any") for source in plain.sources)
 
 
 INVALID: dict[str, tuple[str, dict[str, object], str]] = {
