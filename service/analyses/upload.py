@@ -153,10 +153,13 @@ def _judge(ports: Ports, analysis: Analysis, bundle: Bundle, parsed: Upload, map
 def _find_datasets(stores: Stores, dataset: str, file_names: Sequence[bytes]) -> list[tuple[str, int]]:
     """Return the other data sets that contain an image with one of the names, with or without its folders.
 
+    A name without its folders does not count if the data set itself has it, in other folders.
+
     Returns:
         The data sets, each with the number of `file_names` that it contains; the largest number first.
     """
-    keys = [{name, name.rpartition(b"/")[2]} for name in file_names]
+    own = {name.rpartition(b"/")[2] for name in _image_names(stores, dataset)}
+    keys = [{name, *({name.rpartition(b"/")[2]} - own)} for name in file_names]
     wanted = set().union(*keys)
     counts = []
     for other in sorted({manifest.dataset for manifest in stores.evidence.manifests()} - {dataset}):

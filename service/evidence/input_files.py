@@ -18,6 +18,8 @@ from typing import Any
 
 from errata.errors import InvalidEvidence, Violation
 
+from service.image_names import INVISIBLE
+
 MAX_BYTES = 64 << 20
 MAX_NAME = 1024  # characters of a file name
 MAX_SHOWN = 120  # characters of a header in a message
@@ -25,7 +27,6 @@ ZIP = b"PK\x03\x04"
 MAX_VIOLATIONS = 10  # problems of one file that an error lists
 OTHER_DELIMITERS = ";\t|"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u2060\ufeff]")  # with these, names that look the same can differ
 Description = str | Callable[[], str]  # a function creates a slow description only if it is listed
 
 _max_violations: ContextVar[int] = ContextVar("max_violations", default=MAX_VIOLATIONS)
@@ -231,7 +232,7 @@ def text_problem(field: str, text: str, limit: int) -> str:
         text.encode()
     except UnicodeEncodeError:
         return f"{field} {text!r:.60} is not valid Unicode; correct it"
-    if field != "file_name" and (invisible := INVISIBLE.search(text)):
+    if field != "file_name" and (invisible := re.search(f"[{INVISIBLE}]", text)):
         return f"invisible character U+{ord(invisible[0]):04X} in the {field} {text!r:.60}; remove it"
     if control := CONTROL.search(text):
         return f"control character U+{ord(control[0]):04X} in the {field} {text!r:.60}; remove it"

@@ -7,15 +7,22 @@ from service.domain import IMAGENET_1K, LabelSpace
 ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
 
 
-def describe_unknown_name(name: object, dataset: str) -> str:
+def describe_unknown_name(name: object, dataset: str, similar: Sequence[bytes]) -> str:
     """Return the description of a file name that the data set does not have."""
-    return f"Image {decode_name(name)!r:.80} is not in data set '{dataset}'. Correct the name, or remove the row."
+    names = f" Similar names: {_list_names(similar)}." if similar else ""
+    return (
+        f"Image {decode_name(name)!r:.80} is not in data set '{dataset}'.{names} Correct the name, or remove the row."
+    )
 
 
 def describe_ambiguous_name(name: object, candidates: Sequence[bytes]) -> str:
     """Return the description of a file name that can mean several images."""
-    images = ", ".join(repr(decode_name(candidate))[:80] for candidate in candidates)
+    images = _list_names(candidates)
     return f"Image {decode_name(name)!r:.80} can mean several images: {images}. Write more folders of the path."
+
+
+def _list_names(names: Sequence[bytes]) -> str:
+    return ", ".join(f"{decode_name(name)!r:.80}" for name in names)
 
 
 def describe_number(number: object, images: int) -> str:
@@ -23,9 +30,18 @@ def describe_number(number: object, images: int) -> str:
     return f"Unknown image number {decode_name(number)!r:.40}. Expected a number from 0 to {images - 1:,}, or a name."
 
 
-def describe_repeat(name: object) -> str:
-    """Return the description of a repeated row for the same image."""
-    return f"Image {decode_name(name)!r:.80} has more than one row. Keep one row per image."
+def describe_repeat(name: object, first: str = "") -> str:
+    """Return the description of a repeated row for the same image; `first` is its first row, such as "line 3"."""
+    where = f": {first} also names it" if first else ""
+    return f"Image {decode_name(name)!r:.80} has more than one row{where}. Keep one row per image."
+
+
+def describe_inexact_repeat(name: object, image: object, first: str) -> str:
+    """Return the description of a row with another name for an image; `first` is its first row, such as "line 3"."""
+    return (
+        f"{decode_name(name)!r:.80} is read as image {decode_name(image)!r:.80}, which {first} also names. Keep one "
+        "row per image, or correct the name."
+    )
 
 
 def class_forms(label_space: LabelSpace) -> str:

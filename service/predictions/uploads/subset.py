@@ -49,9 +49,10 @@ def parse_subset(text: str, names: pa.Array, dataset: str) -> Mask:
             violations = []
             for row in wrong[:MAX_VIOLATIONS].tolist():
                 name = wanted[row].as_py()
-                description = describe_unknown_name(name, dataset)
+                candidates = index.candidates(name, MAX_CANDIDATES)
+                description = describe_unknown_name(name, dataset, candidates)
                 if images[row] == AMBIGUOUS:
-                    description = describe_ambiguous_name(name, index.candidates(name, MAX_CANDIDATES))
+                    description = describe_ambiguous_name(name, candidates)
                 violations.append(Violation(FIELD, description, int(numbers[row])))
             raise _wrong_names(violations, len(wrong))
     subset = np.zeros(len(names), dtype=bool)

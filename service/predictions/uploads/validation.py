@@ -1,5 +1,6 @@
 """Validation of rows. The result has at most one prediction per image; for wrong rows, an error lists their lines."""
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,7 @@ from service.predictions.uploads.descriptions import (
     describe_ambiguous_name,
     describe_class,
     describe_index,
+    describe_inexact_repeat,
     describe_number,
     describe_probability,
     describe_repeat,
@@ -121,6 +123,9 @@ class _Assembly:
         self._order = order
         images = len(layout.names)
         self._top1 = np.full(images, NO_PREDICTION, dtype=np.int16)
+        self._placed: list[
+            tuple[NDArray[np.int64] | slice, NDArray[np.int64]]
+        ] = []  # images of blocks, and their lines
         self._probability: NDArray[np.float16] | None = None
         self._count = 0
         self._num_unknown = 0  # rows whose file name is not in the data set
@@ -165,10 +170,14 @@ class _Assembly:
         probabilities = self._parse_probabilities(block)
         valid: NDArray[np.intp] | slice = slice(None)
         targets: NDArray[np.int64] | slice = slice(self._count, self._count + len(block.names))
+        repeats = np.array([], dtype=np.intp)
         if not self._is_aligned or (classes == UNKNOWN_CLASS).any():
-            valid = self._drop_repeats(block, images, np.flatnonzero((images >= 0) & (classes != UNKNOWN_CLASS)))
+            valid, repeats = self._split_repeats(images, np.flatnonzero((images >= 0) & (classes != UNKNOWN_CLASS)))
             targets = images[valid]
         self._top1[targets] = classes[valid]
+        self._placed.append((targets, block.lines[valid]))
+        if len(repeats):
+            self._note_repeats(block, images, repeats)
         if self._answers is not None and numbers is not None:
             self._answers.place(targets, numbers[valid])
         if probabilities is not None:
@@ -262,7 +271,7 @@ class _Assembly:
         return np.where(numbers < 0, -1, positions[numbers])
 
     def _note_matches(self, names: pa.Array, rows: NDArray[np.intp], images: NDArray[np.int64]) -> None:
-        """Count names that match only by the end of the path or without the extension, and store the first one."""
+        """Count names that match inexactly, and store the first one."""
         self._num_matched += len(rows)
         if len(rows) and not self._matched[0]:
             row = int(rows[0])
@@ -270,9 +279,13 @@ class _Assembly:
 
     def _describe_matches(self) -> str:
         name, image = map(_shorten, self._matched)
-        is_whole = name.replace("\\", "/").rpartition("/")[2] == image.rpartition("/")[2]
+        file, image_file = (text.replace("\\", "/").rpartition("/")[2] for text in (name, image))
         count = f"{self._num_matched:,} file names match" if self._num_matched > 1 else "1 file name matches"
-        way = "by the end of the path" if is_whole else "without the extension"
+        way = "without the extension"
+        if file == image_file:
+            way = "by the end of the path"
+        elif unicodedata.normalize("NFC", file) == unicodedata.normalize("NFC", image_file):
+            way = "in Unicode NFC"
         return f"{count} {way}, such as '{name}' for '{image}'."
 
     def _find_classes(self, block: NamedRows) -> NDArray[np.int64] | NDArray[np.int16]:
@@ -325,17 +338,33 @@ class _Assembly:
         """Ignore all probabilities of the file, in previous blocks and in later ones."""
         self._missing_probabilities, self._probability = reason, None
 
-    def _drop_repeats(self, block: NamedRows, images: NDArray[np.int64], valid: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the first valid row of each image, and add violations for its other valid rows."""
+    def _split_repeats(
+        self, images: NDArray[np.int64], valid: NDArray[np.intp]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the first valid row of each image, and its other valid rows."""
         if self._is_aligned:
-            return valid
+            return valid, valid[:0]
         valid_images = images[valid]
         is_first = np.zeros(len(valid), dtype=bool)
         is_first[np.unique(valid_images, return_index=True)[1]] = True
         is_first &= self._top1[valid_images] == NO_PREDICTION
-        if not is_first.all():
-            self._note("file_name", describe_repeat, block.names, block.lines, valid[~is_first])
-        return valid[is_first]
+        return valid[is_first], valid[~is_first]
+
+    def _note_repeats(self, block: NamedRows, images: NDArray[np.int64], repeats: NDArray[np.intp]) -> None:
+        """Add violations for rows of images that have a prediction."""
+        image_of = dict(zip(block.names.take(pa.array(repeats)).to_pylist(), images[repeats].tolist(), strict=True))
+        line_of = np.zeros(len(self._top1), dtype=np.int64)
+        for targets, lines in self._placed:
+            line_of[targets] = lines
+
+        def describe(name: object) -> str:
+            image = self._layout.names[image_of[name]].as_py()
+            first = f"{self._terms.row} {line_of[image_of[name]]}"
+            if block.is_numbered or name == image:
+                return describe_repeat(name, first)
+            return describe_inexact_repeat(name, image, first)
+
+        self._note("file_name", describe, block.names, block.lines, repeats)
 
     def _note(
         self,
@@ -360,7 +389,8 @@ class _Assembly:
         return describe_class(value, self._layout.label_space)
 
     def _describe_unknown_name(self, name: object) -> str:
-        return describe_unknown_name(name, self._layout.dataset)
+        assert self._index is not None and isinstance(name, bytes), "This is a bug: the index did not find the name."
+        return describe_unknown_name(name, self._layout.dataset, self._index.candidates(name, MAX_CANDIDATES))
 
     def _describe_ambiguous_name(self, name: object) -> str:
         assert self._index is not None and isinstance(name, bytes), "This is a bug: the index found the name."

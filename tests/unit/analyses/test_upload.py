@@ -1,7 +1,9 @@
 """Uploads and request ids: an id is released if its analysis is not archived or is deleted."""
 
 import io
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ from service.analyses.lifecycle import delete
 from service.analyses.request import new_id
 from service.analyses.retention import delete_expired
 from service.analyses.upload import JUDGING_SECONDS, find_repeated_or_reserve, upload
+from service.bootstrap.build import Inputs, build_evidence
 from service.domain import Analysis, AnalysisRequest, Summary
 from service.evidence.bundle import Bundle
+from service.evidence.repository import EvidenceRepository
 from service.jobs.transaction import FINISHED_TTL
 
 from .conftest import Backend
@@ -182,6 +186,25 @@ def test_a_file_of_another_data_set_names_that_data_set(
         upload(backend.ports, AnalysisRequest(imagenet_real.dataset), content)
 
     assert f"None of the {len(rows)} file names is in data set 'imagenet-real'" in error.value.message
+
+
+@pytest.mark.parametrize(("prefix", "others"), [("snow/5", []), ("snow/3", ["Use --dataset snow"])])
+def test_a_file_with_other_folders_does_not_name_a_data_set_without_folders(
+    tmp_path: Path, demo: Bundle, prefix: str, others: list[str]
+) -> None:
+    bundles = {"demo": [demo.path]}
+    for dataset, folder in (("fog", "fog/3"), ("snow", "snow/3")):
+        labels = tmp_path / f"{dataset}.csv"
+        labels.write_text("file_name,labels\n" + "".join(f"{folder}/{name},7\n" for name in demo.image_names))
+        bundles[dataset] = [build_evidence(dataset, Inputs(labels=labels), tmp_path / dataset).path]
+    ports = Backend(EvidenceRepository(bundles, tmp_path)).ports
+    rows = "".join(f"{prefix}/{name},7\n" for name in demo.image_names)
+
+    with pytest.raises(InvalidUpload) as error:
+        upload(ports, AnalysisRequest("fog"), io.BytesIO(f"file_name,top1\n{rows}".encode()))
+
+    assert "None of the 20 file names is in data set 'fog'." in error.value.message
+    assert re.findall(r"Use --dataset \w+", error.value.message) == others
 
 
 def test_a_file_of_an_unknown_data_set_is_rejected_with_the_expected_file_names(backend: Backend, demo: Bundle) -> None:

@@ -1,13 +1,20 @@
-"""File names mean the image with the longest end of their path, or are ambiguous."""
+"""File names mean the image whose path is equal, an end of their path, or ends with it; or they are ambiguous."""
+
+import io
+import unicodedata
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
+from errata.errors import InvalidRow
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from service.domain import RowOrder
 from service.image_names import AMBIGUOUS, UNKNOWN, NameIndex
+from service.predictions.uploads import parse_upload
 
-PARTS = st.sampled_from(["a", "b", "a.jpg", "a.JPEG", "b.png", "val", ""])
+PARTS = st.sampled_from(["a", "b", "a.jpg", "a.JPEG", "b.png", "val", "", ".", ".."])
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
 
 
@@ -16,27 +23,31 @@ def without_extension(name: str) -> str:
     return stem if extension.lower() in ("jpg", "jpeg", "png") else name
 
 
+def parts_of(name: str) -> list[str]:
+    *folders, file = name.replace("\\", "/").split("/")
+    while folders and folders[0] in ("", ".", ".."):
+        del folders[0]
+    return [*(folder for folder in folders if folder not in ("", ".")), file]
+
+
 def slow_find(names: list[str], name: str) -> int:
     """Return the image of a name by comparing it with each image, part by part."""
     for change in (str, without_extension):
-        parts = change(name.replace("\\", "/")).split("/")
-        ends = [change(image).split("/") for image in names]
-        matches = [image for image, end in enumerate(ends) if end[-1] == parts[-1]]
-        if not matches:
-            continue
-        for count in range(2, 6):
-            if len(matches) == 1:
-                break
-            longer = [image for image in matches if ends[image][-count:] == parts[-count:]]
-            if not longer:
-                break
-            matches = longer
-        return matches[0] if len(matches) == 1 else AMBIGUOUS
+        parts = parts_of(change(name))
+        ends = [parts_of(change(image)) for image in names]
+        equal = [image for image, end in enumerate(ends) if end == parts]
+        longer = [image for image, end in enumerate(ends) if end[-len(parts) :] == parts]
+        shorter = [image for image, end in enumerate(ends) if parts[-len(end) :] == end]
+        length = max((len(ends[image]) for image in shorter), default=0)
+        for matches in (equal, longer, [image for image in shorter if len(ends[image]) == length]):
+            if matches:
+                return matches[0] if len(matches) == 1 else AMBIGUOUS
     return UNKNOWN
 
 
 @given(names=st.lists(PATHS, min_size=1, max_size=6, unique=True), asked=st.lists(PATHS, min_size=1, max_size=5))
 @example(names=["n1/a.jpg", "n2/a.jpg"], asked=["a.jpg", "x/n2/a.jpg", "n1\\a.png", "n3/a"])
+@example(names=["a.jpg", "a.png", "z/x/a.jpg"], asked=["y/x/a.JPEG", "./x/a.jpg", "/q/a.png", "../z//x/./a"])
 def test_images_are_those_that_a_slow_loop_finds(names, asked) -> None:
     found = NameIndex(pa.array([name.encode() for name in names])).find(pa.array([name.encode() for name in asked]))
 
@@ -78,9 +89,86 @@ def test_exact_names_are_not_stated(small, write) -> None:
     assert small.parse(write.csv(small.rows(range(100, 112)))).assumptions == ()
 
 
+def find(names: list[str], *asked: str) -> list[int]:
+    index = NameIndex(pa.array([name.encode() for name in names], pa.binary()))
+    return index.find(pa.array([name.encode() for name in asked], pa.binary())).tolist()
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("kitchen/002.jpg", "bath/002.jpg"),
+        ("kitchen/002.jpg", "home/bath/002.png"),
+        ("fog/3/n01440764/a.JPEG", "snow/5/n01440764/a.JPEG"),
+        ("fog/3/n01440764/a.JPEG", "/data/fog/5/n01440764/a.JPEG"),
+        ("data/kitchen/002.jpg", "/mnt/kitchen/002.jpg"),
+        ("kitchen/002.jpg", "kitchen/2002.jpg"),
+        ("kitchen/002.jpg", "xkitchen/002.jpg"),
+    ],
+)
+def test_a_name_in_other_folders_is_another_image(image: str, name: str) -> None:
+    assert find([image, "other.jpg"], name) == [UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    "name", ["3/n0/a.JPEG", "/a.JPEG", "./n0/a", "../fog/3/n0/a.png", "c/fog/3/n0/a.JPEG", r"D:\c\fog\3\n0\a.JPEG"]
+)
+def test_folders_may_be_left_out_or_added_at_the_start(name: str) -> None:
+    assert find(["fog/3/n0/a.JPEG", "fog/3/n0/b.JPEG"], name) == [0]
+
+
+def test_names_in_other_unicode_forms_are_recognized_and_stated(small, write) -> None:
+    names = [f"café/é {name}" for name in small.names]
+    layout = replace(small.layout, names=pa.array([name.encode() for name in names], pa.binary()))
+    rows = [(unicodedata.normalize("NFD", name), 7) for name in names]
+
+    upload = parse_upload(io.BytesIO(write.csv(rows)), layout, RowOrder.UNSPECIFIED, 1 << 20)
+
+    assert upload.predictions.top1.tolist() == [7] * 12
+    assert [text for text in upload.assumptions if "12 file names match in Unicode NFC, such as 'cafe\u0301/" in text]
+
+
+def test_unicode_forms_differ_if_they_are_different_images() -> None:
+    names = ["x/caf\u00e9.jpg", "x/cafe\u0301.jpg", "u\u0308.jpg", "\u00fc.png"]
+
+    assert find(names, "y/x/caf\u00e9.jpg", "y/x/cafe\u0301.jpg", "u\u0308.png", "\u00fc.jpg") == [0, 1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "shown"),
+    [
+        ("kitchen/001.jpg ", "kitchen/001.jpg", "'kitchen/001.jpg '"),
+        ("\u200be.jpg", "e.jpg", r"'\u200be.jpg'"),
+        ("e.jpg", "val/e\ufeff.jpg", "'e.jpg'"),
+        ("kitchen/001.jpg", "bath/001.jpg", "'kitchen/001.jpg'"),
+        ("bath/x.jpg", "bath/y.jpg", ""),
+    ],
+)
+def test_an_unknown_name_has_similar_names(small, write, image: str, name: str, shown: str) -> None:
+    layout = replace(small.layout, names=pa.array([image.encode(), b"known.jpg"], pa.binary()))
+
+    with pytest.raises(InvalidRow) as error:
+        parse_upload(io.BytesIO(write.csv([("known.jpg", 1), (name, 7)])), layout, RowOrder.UNSPECIFIED, 1 << 20)
+
+    similar = f" Similar names: {shown}." if shown else ""
+    assert f"is not in data set 'small'.{similar} Correct the name, or remove the row." in error.value.message
+
+
+def test_names_of_windows_match_by_the_end_of_the_path(small, write) -> None:
+    layout = replace(small.layout, names=pa.array([rb"kitchen\001.jpg", rb"kitchen\002.jpg"], pa.binary()))
+
+    upload = parse_upload(io.BytesIO(write.csv([("kitchen/001.jpg", 1)])), layout, RowOrder.UNSPECIFIED, 1 << 20)
+
+    assert upload.assumptions == (
+        r"1 file name matches by the end of the path, such as 'kitchen/001.jpg' for 'kitchen\001.jpg'.",
+    )
+
+
 def test_candidates_of_an_ambiguous_name_are_listed() -> None:
     index = NameIndex(pa.array([b"x/n1/a.jpg", b"y/n1/a.jpg", b"n2/a.jpg", b"b.jpg"]))
 
     assert index.candidates(b"n1/a.jpg", 5) == [b"x/n1/a.jpg", b"y/n1/a.jpg"]
     assert index.candidates(b"n1/a", 1) == [b"x/n1/a.jpg"]
     assert index.candidates(b"a.jpg", 5) == [b"x/n1/a.jpg", b"y/n1/a.jpg", b"n2/a.jpg"]
+    index = NameIndex(pa.array([b"a.jpg", b"a.png", b"z/x/a.jpg"]))
+    assert index.candidates(b"y/x/a.gif", 5) == [b"a.jpg", b"a.png"]

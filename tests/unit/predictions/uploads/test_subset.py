@@ -33,6 +33,7 @@ def test_an_unknown_name_is_rejected_with_its_line() -> None:
 
     assert error.message.startswith("Line 2 of the subset file: Image '3.jpg' is not in data set 'pets'.")
     assert "more" not in error.message
+    assert "Similar names: 'cats/1.jpg', 'dogs/1.jpg'." in rejection("birds/1.jpg").message
 
 
 @pytest.mark.parametrize(("count", "rest"), [(2, "1 more wrong name"), (12, "11 more wrong names")])

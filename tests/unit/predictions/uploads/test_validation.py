@@ -75,6 +75,8 @@ def test_a_second_row_about_an_image_is_rejected_with_its_line(small, write, exp
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == [place + first_line(form)]
+    first = f"{'row' if form == 'parquet' else 'line'} {first_line(form)}"
+    assert f"Image '{small.names[0]}' has more than one row: {first} also names it." in error.message
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -97,7 +99,24 @@ def test_names_can_include_their_folder(small, write, form) -> None:
 def test_an_image_with_and_without_its_folder_is_one_image(small, write, expected_error, form) -> None:
     rows = [*small.rows(TWELVE), (small.paths[3], 5)]
 
-    assert expected_error.lines(small.rejection(written(write, form, rows))) == [12 + first_line(form)]
+    error = small.rejection(written(write, form, rows))
+
+    assert expected_error.lines(error) == [12 + first_line(form)]
+    first = f"{'row' if form == 'parquet' else 'line'} {3 + first_line(form)}"
+    assert f"'{small.paths[3]}' is read as image '{small.names[3]}', which {first} also names." in error.message
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("is_in_order", [False, True])
+def test_a_repeat_names_the_first_row_of_an_earlier_block(small, write, monkeypatch, form, is_in_order) -> None:
+    monkeypatch.setattr("service.predictions.uploads.csv.MAX_BLOCK", 200)
+    names = small.names if is_in_order else small.names[::-1]
+    rows = [*zip(names, TWELVE, strict=True), (f"val/{names[1]}", 5)]
+
+    message = small.rejection(written(write, form, rows)).message
+
+    first = f"{'row' if form == 'parquet' else 'line'} {1 + first_line(form)}"
+    assert f"'val/{names[1]}' is read as image '{names[1]}', which {first} also names." in message
 
 
 @pytest.mark.parametrize(
