@@ -100,7 +100,7 @@ class Violation:
     field: str
     description: str
     line: int | None = None  # 1-based
-    unit: str = "line"  # what `line` counts: a `line` of text, a `row` of a table, or an `entry` of JSON
+    unit: str = "line"  # what `line` counts, such as a `line` of text, a `row` of a table, or an `entry` of JSON
 
     @property
     def place(self) -> str:

@@ -33,7 +33,7 @@ class FileError:
     file: str  # its name
     message: str
     field: str = ""
-    unit: str = ""  # unit of `line`: "line", or in JSON files "class", "image", or "overlap"
+    unit: str = ""  # of `line`: "line", in Parquet files "row", or in JSON files "class", "image", or "overlap"
     line: int | None = None  # 1-based
 
 
@@ -139,15 +139,15 @@ def _read_pairs(
 
 
 def _errors_of(file: str, error: InvalidInput) -> list[FileError]:
-    """Return the errors of a file. The unit of the line numbers comes from the message of the exception."""
-    match = re.match(rf"{re.escape(file)}(?:, (\w+) \d+)?: ", error.message)
-    place, unit = ("", "line") if match is None else (match[0], match[1] or "line")
+    """Return the errors of a file, without the place that is in their descriptions."""
+    match = re.match(rf"{re.escape(file)}(?:, \w+ \d+)?: ", error.message)
+    place = "" if match is None else match[0]
     errors = [
         FileError(
             file,
             violation.description.removeprefix(place),
             violation.field,
-            unit if violation.line is not None else "",
+            violation.unit if violation.line is not None else "",
             violation.line,
         )
         for violation in error.violations

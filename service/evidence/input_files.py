@@ -65,7 +65,7 @@ class Problems:
         self._count += 1
         if len(self._violations) < _max_violations.get():
             text = description if isinstance(description, str) else description()
-            self._violations.append(Violation(field, text, line))
+            self._violations.append(Violation(field, text, line, self._unit))
 
     def locate(self, line: int) -> str:
         """Return where another row is, for a description, such as "on line 7" or "in row 7"."""

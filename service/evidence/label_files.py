@@ -55,12 +55,12 @@ def read_labels(path: Path, label_space: LabelSpace) -> LabelInputs:
     longest = max(table.line_of, key=lambda name: len(name.encode()))
     length = len(longest.encode())
     if (size := length * len(table.line_of)) > MAX_NAME_BYTES:
-        raise InvalidEvidence(
-            f"{path.name}, line {table.line_of[longest]}: {len(table.line_of):,} names of up to {length:,} bytes "
-            f"take {size >> 20:,} MiB. Expected at most {MAX_NAME_BYTES >> 20} MiB. Shorten {longest!r:.60}.",
-            field="file_name",
-            line=table.line_of[longest],
+        problem = (
+            f"{len(table.line_of):,} names of up to {length:,} bytes take {size >> 20:,} MiB; use at most "
+            f"{MAX_NAME_BYTES >> 20} MiB. Shorten {longest!r:.60}"
         )
+        problems.add("file_name", problem, table.line_of[longest])
+        problems.check()
     return table.to_inputs()
 
 

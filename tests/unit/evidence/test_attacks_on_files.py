@@ -103,6 +103,9 @@ def test_one_long_name_among_many_is_refused_with_its_line(tmp_path: Path, monke
 
     assert error.violations[0].line == 2_002 or error.message.startswith("labels.jsonl, line 2002:")
     assert "Shorten" in error.message
+    images = [{"file_name": str(number), "labels": ["owl"]} for number in range(2_000)]
+    error = refused_labels(tmp_path, json.dumps([*images, {"file_name": "é" * 500, "labels": ["owl"]}]))
+    assert [violation.place for violation in error.violations] == ["image 2001"]
 
 
 def test_similar_names_are_searched_for_a_few_texts_only(tmp_path: Path) -> None:

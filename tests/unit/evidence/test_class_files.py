@@ -263,6 +263,15 @@ def test_file_of_another_form_is_refused(tmp_path: Path, text: str, words: list[
     assert all(word in error.message for word in words), error.message
 
 
+def test_problems_of_a_json_file_have_the_numbers_of_classes_and_overlaps(tmp_path: Path) -> None:
+    error = refused(lambda: read(tmp_path, '{"classes": [{"name": "a"}, {"name": 5}, {"name": 6}]}'))
+    assert [violation.place for violation in error.violations] == ["class 2", "class 3"]
+
+    classes = '{"classes": [{"name": "a"}, {"name": "b"}], "overlaps": [[0, 2], [0, 3]]}'
+    error = refused(lambda: read(tmp_path, classes))
+    assert [violation.place for violation in error.violations] == ["overlap 1", "overlap 2"]
+
+
 def test_file_of_100_mb_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "classes.csv"
     path.touch()

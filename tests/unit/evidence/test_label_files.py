@@ -365,6 +365,38 @@ def test_an_invalid_json_array_is_refused(tmp_path: Path, own: LabelSpace, text:
     assert message in refused(write(tmp_path / "x.json", text), own).message
 
 
+@pytest.mark.parametrize(
+    ("form", "unit"),
+    [
+        ("csv", "line"),
+        ("lines", "line"),
+        ("array", "image"),
+        ("mapping", "image"),
+        pytest.param("parquet", "row", marks=pytest.mark.processes),
+    ],
+)
+def test_problems_have_the_unit_of_their_numbers(tmp_path: Path, own: LabelSpace, form: str, unit: str) -> None:
+    labels = {"a": ["cup"], "b": ["cups"], "c": ["flasks"]}
+    rows = [{"file_name": name, "labels": values} for name, values in labels.items()]
+    texts = {
+        "csv": "file_name,labels\n" + "".join(f"{name},{value}\n" for name, (value,) in labels.items()),
+        "lines": "\n".join(map(json.dumps, rows)),
+        "array": json.dumps(rows),
+        "mapping": json.dumps(labels),
+    }
+    path = tmp_path / "x"
+    if form == "parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        write(path, texts[form])
+
+    error = refused(path, own)
+
+    first = 3 if form == "csv" else 2
+    assert error.message.startswith(f"x, {unit} {first}: unknown class 'cups'")
+    assert [violation.place for violation in error.violations] == [f"{unit} {first}", f"{unit} {first + 1}"]
+
+
 def test_json_line_without_target_uses_the_first_label(tmp_path: Path, own: LabelSpace) -> None:
     images = read_labels(write(tmp_path / "x.jsonl", '{"file_name": "a", "labels": "cup flask"}'), own)
 
