@@ -8,7 +8,15 @@ from typing import Any
 from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 
-from service.evidence.input_files import Problems, csv_rows, decode, read_content, similar_name, to_unique_dict
+from service.evidence.input_files import (
+    MAX_SHOWN,
+    Problems,
+    csv_rows,
+    decode,
+    read_content,
+    similar_name,
+    to_unique_dict,
+)
 from service.evidence.parquet_labels import to_json_lines
 
 COLUMNS: Mapping[str, Sequence[str]] = {"file_name": (), "target": (), "labels": ("label",), "problematic": ()}
@@ -59,12 +67,13 @@ def _from_csv(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
 
 
 def _is_json_lines(text: str) -> bool:
-    """Return whether the first line is a JSON object that describes one image."""
+    """Return whether the first line is a JSON object that describes one image, or that other lines follow."""
+    line, _, others = text.strip().partition("\n")
     try:
-        first = parse_json(text.lstrip().partition("\n")[0])
+        first = parse_json(line)
     except ValueError:
         return False
-    return isinstance(first, dict) and isinstance(first.get("file_name"), str)
+    return isinstance(first, dict) and (bool(others) or isinstance(first.get("file_name"), str))
 
 
 def _from_json_lines(text: str, problems: Problems) -> Iterator[LabelRow]:
@@ -89,6 +98,9 @@ def _row_of(raw: Any, number: int, problems: Problems) -> Iterator[LabelRow]:
     values = labels if isinstance(labels, list) else [labels]
     if problem := key_problem([*raw]):
         problems.add("row", problem, number)
+    elif "file_name" not in raw:
+        keys = ", ".join(map(repr, raw))[:MAX_SHOWN] or "no keys"
+        problems.add("file_name", f"missing key 'file_name'; the object has {keys}; rename the key of the name", number)
     elif not isinstance(name, str):
         problems.add("file_name", f"{name!r:.40} is not a text; write the name of an image", number)
     elif not all(map(_is_class, values)):

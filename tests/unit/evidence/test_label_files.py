@@ -358,6 +358,28 @@ def test_invalid_json_line_is_refused_with_its_line(tmp_path: Path, own: LabelSp
 
 
 @pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"filename": "a", "labels": [1]}, "line 1: unknown key 'filename'; rename it to 'file_name' (and 1 more)."),
+        ({"image": "a", "label": "cup"}, "line 1: missing key 'file_name'; the object has 'image', 'label'; rename"),
+        ({"a.jpg": ["cup"]}, "line 1: missing key 'file_name'; the object has 'a.jpg'; rename"),
+    ],
+)
+def test_json_lines_with_other_keys_are_refused_with_the_key_to_rename(
+    tmp_path: Path, own: LabelSpace, line: dict[str, object], message: str
+) -> None:
+    text = f"{json.dumps(line)}\n" * 2
+
+    assert message in refused(write(tmp_path / "x.jsonl", text), own).message
+
+
+def test_a_json_object_in_one_line_maps_names_to_labels(tmp_path: Path, own: LabelSpace) -> None:
+    assert labels_of(read_labels(write(tmp_path / "x.json", '\n{"file_name.jpg": ["cup"]}\n\n'), own)).keys() == {
+        "file_name.jpg"
+    }
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [("[1]", "image 1: 1 is not an object"), ('[{"file_name": "a", "labels": [1]}, {}]', "image 2"), ("[", "JSON")],
 )
