@@ -112,8 +112,9 @@ def _check_classes(dataset: Dataset) -> Iterable[Advice]:
         yield _about(
             "ambiguous-names",
             repeated,
-            f"{_count(repeated, 'name means', 'names mean')} several classes: {{}}. Predictions and labels cannot use "
-            "such a name. Use IDs or indices there, or rename the classes.",
+            f"{_count(repeated, 'name means', 'names mean')} several classes: {{}}. Predictions and labels can use "
+            "such a name only if it is exactly the ID of a class; the ID of a class without an ID is its name. Use IDs "
+            "or indices there, or rename the classes.",
         )
     everywhere = [name for name, row in zip(space.groups, space.group_members, strict=True) if row.all()]
     if everywhere:

@@ -126,6 +126,17 @@ def test_name_of_several_classes_is_listed_once() -> None:
     assert advice.items == ("crane", "auto")
 
 
+def test_names_that_differ_in_case_are_listed_although_they_are_ids() -> None:
+    names = ("Turkey", "turkey", "car", "bus", "oak", "elm")
+    label_space = space(names=names, ids=names)
+
+    advice = find(Dataset(label_space), "ambiguous-names")
+
+    assert [label_space.parse(text) for text in ("Turkey", "turkey", "TURKEY")] == [0, 1, None]
+    assert advice.items == ("turkey",)
+    assert "can use such a name only if it is exactly the ID of a class" in advice.message
+
+
 def test_group_of_all_classes_is_found() -> None:
     classes = {name: (superclasses, [*groups, "everything"]) for name, (superclasses, groups) in GOOD.items()}
 
