@@ -55,36 +55,46 @@ class ImageListing:
             ImagesMissing: The images cannot be listed; see `find_images`.
             InvalidSetting: The scheme of the URL is not supported.
         """
-        images = self._images
-        if images is None:
+        if self._images is None:
             self._list()
-            images = self._images
-        if images is None:
+        if self._images is None:
             assert self._error is not None, "This is a bug: a listing without images has an error."
-            raise self._error
-        return images
+            raise self._error.with_traceback(None)  # otherwise, each raise would add to the traceback
+        return self._images
 
     def find(self, name: str) -> ImageLocation | None:
         """Return the location of an image; None if it is missing. Raise an error if `images` does."""
         location = self.images().get(name)
-        if (location is None or location.is_outdated()) and not is_remote(str(self.location)):
+        if location is None and not is_remote(str(self.location)):
             self._list()
-            location = self.images().get(name)
+        elif location is not None and location.is_outdated():
+            self._list(is_outdated=True)
+        else:
+            return location
+        location = self.images().get(name)
         return location if location is not None and not location.is_outdated() else None
 
-    def _list(self) -> None:
-        """List the images, unless the last listing was a short time ago. Keep the last listing if this one fails."""
-        with self._lock:
+    def _list(self, *, is_outdated: bool = False) -> None:
+        """List the images, and keep the last listing if this one fails.
+
+        If there is a listing, nothing happens while another thread lists the images or, except for an outdated listing,
+        for a while after it.
+        """
+        if not self._lock.acquire(blocking=self._images is None or is_outdated):
+            return
+        try:
             start = time.monotonic()
-            if start < self._next_listing:
+            if start < self._next_listing and (not is_outdated or self._error is not None):
                 return
             try:
-                self._images = find_images(self.location)
+                self._images, self._error = find_images(self.location), None
             except ErrataError as error:
                 self._error = error
                 _log.warning("images cannot be listed", location=str(self.location), error=str(error)[:300])
             stop = time.monotonic()
             self._next_listing = stop + max(LIST_SECONDS, (stop - start) / LIST_SHARE)
+        finally:
+            self._lock.release()
 
 
 def find_images(location: Path | str) -> Mapping[str, ImageLocation]:
@@ -105,10 +115,15 @@ def find_images(location: Path | str) -> Mapping[str, ImageLocation]:
 
 
 def _list_files(path: Path) -> Mapping[str, ImageLocation]:
-    if path.is_dir():
-        return list_images(path)
-    if not (path.is_file() and path.suffix == ".tar"):
-        raise ImagesMissing(f"No folder of images or .tar file at {path}. {REMEDY} on this machine.")
+    try:
+        if path.is_dir():
+            return list_images(path)
+        if not (path.is_file() and path.suffix == ".tar"):
+            raise ImagesMissing(f"No folder of images or .tar file at {path}. {REMEDY} on this machine.")
+    except OSError as error:
+        raise ImagesMissing(
+            f"The images at {path} cannot be listed: {error.strerror}. Check the permissions."
+        ) from error
     try:
         with path.open("rb") as file:
             state = file_state(os.fstat(file.fileno()))

@@ -5,8 +5,10 @@ import struct
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import zlib
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import pytest
 from errata.errors import ImagesMissing
 from PIL import Image
 
-from service.predictions.image_sources import LIST_SECONDS
+from service.predictions import image_sources
+from service.predictions.image_files import ImageLocation
+from service.predictions.image_sources import LIST_SECONDS, find_images
 from service.predictions.models.images import MAX_BYTES, MAX_PIXELS, ImageFolder, UnreadableImage
 
 
@@ -155,6 +159,48 @@ def test_images_that_are_added_after_the_folder_was_listed_are_found(tmp_path: P
     assert images.open("b.png").size == (5, 5)
 
 
+def test_a_listing_that_fails_is_reported_with_one_error(tmp_path: Path, monkeypatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    images = ImageFolder(tmp_path / "images")
+    depths = []
+    for _ in range(3):
+        with pytest.raises(ImagesMissing) as caught:
+            images.open("a.png")
+        depths.append(len(caught.traceback))
+    assert len({*depths[1:]}) == 1, "the traceback of the stored error does not grow"
+
+    def fail(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", fail)
+        with pytest.raises(ImagesMissing, match="Permission denied"):
+            ImageFolder(tmp_path).open("a.png")
+
+
+def test_a_known_image_and_a_missing_one_do_not_wait_for_a_listing(tmp_path: Path, monkeypatch) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    images = ImageFolder(tmp_path)
+    images.open("a.png")
+    is_listing, may_end = threading.Event(), threading.Event()
+
+    def list_slowly(location: Path | str) -> Mapping[str, ImageLocation]:
+        is_listing.set()
+        assert may_end.wait(10)
+        return find_images(location)
+
+    monkeypatch.setattr(image_sources, "find_images", list_slowly)
+    monkeypatch.setattr(images, "_next_listing", 0.0)
+    other = threading.Thread(target=images.find, args=("b.png",))
+    other.start()
+    assert is_listing.wait(10)
+    assert images.find("c.png") is None
+    assert images.find("a.png") is not None
+    may_end.set()
+    other.join()
+
+
 def test_a_tar_file_that_was_replaced_is_listed_again(tmp_path: Path, monkeypatch) -> None:
     """Its old ranges can have other images, of equal size, in another order."""
     clock = [1000.0]
@@ -182,14 +228,19 @@ def test_a_tar_file_that_was_replaced_is_listed_again(tmp_path: Path, monkeypatc
 
     write("b.bmp", "a.bmp")
 
-    with pytest.raises(UnreadableImage):
-        images.open("a.bmp")
     assert location is not None
     with pytest.raises(OSError, match=r"images\.tar was replaced"):
         location.read(1000)
-    clock[0] += LIST_SECONDS
     assert images.open("a.bmp").getpixel((0, 0)) == (10, 10, 10)
     assert images.version("a.bmp") not in ("", before)
+
+    path.write_bytes(path.read_bytes()[:600])  # another program writes the file
+    for _ in range(2):
+        with pytest.raises(UnreadableImage):
+            images.open("a.bmp")
+    write("a.bmp", "b.bmp")
+    clock[0] += LIST_SECONDS
+    assert images.open("a.bmp").getpixel((0, 0)) == (10, 10, 10)
 
 
 def test_a_missing_folder_raises_images_missing(tmp_path: Path) -> None:
