@@ -68,7 +68,6 @@ ENV PATH=/opt/package/bin:/opt/errata/bin:$PATH \
     HF_HOME=/data/hub \
     TORCH_HOME=/data/torch \
     ERRATA_DATA_DIR=/data \
-    ERRATA_WEIGHTS_CACHE_BYTES=21474836480 \
     TMPDIR=/data \
     ERRATA_WORKER_HTTP_ADDRESS=0.0.0.0:8081
 USER 10001:10001

@@ -47,11 +47,11 @@ def count_outputs(state: dict[str, torch.Tensor], module: torch.nn.Module, defau
 def _state_dict(raw: Any, model: str) -> dict[str, torch.Tensor]:
     if isinstance(raw, dict) and isinstance(raw.get("state_dict"), dict):
         raw = raw["state_dict"]
-    items = raw.items() if isinstance(raw, dict) else {"": None}.items()
-    if not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in items):
+    if not isinstance(raw, dict) or not all(isinstance(value, torch.Tensor) for value in raw.values()):
         raise ModelRefused(f"{model}: Expected a state dict of tensors, got {type(raw).__name__}. {SAFE_FORMATS}")
-    state: dict[str, torch.Tensor] = raw
-    return state
+    if others := [name for name in raw if not isinstance(name, str)]:
+        raise ModelRefused(f"{model}: The state dict has the key {others[0]!r:.80}. Expected names. {SAFE_FORMATS}")
+    return raw
 
 
 def _check_archive(path: Path, model: str) -> None:

@@ -81,6 +81,23 @@ def test_a_load_keeps_the_limit_and_the_model_still_predicts(cache: Path) -> Non
     assert predictions.top1[0] >= 0
 
 
+def test_other_files_of_the_caches_do_not_stop_the_deletion(cache: Path) -> None:
+    checkpoints = cache.parent / "torch" / "checkpoints"
+    (checkpoints / "folder").mkdir(parents=True)
+    (checkpoints / "dangling.pth").symlink_to("nowhere")
+    predictor(cache).load("hf-hub:org/first")
+    (cache / "datasets--org--data" / "snapshots" / ("b" * 40)).mkdir(parents=True)
+    interrupted = cache / "models--org--second" / "blobs" / "abc.incomplete"
+    interrupted.parent.mkdir(parents=True)
+    interrupted.write_bytes(bytes(5000))
+
+    delete_old_weights(1)
+
+    assert not interrupted.exists()
+    assert "org/first" not in repositories(cache)
+    assert (cache / "datasets--org--data").exists()
+
+
 def test_without_downloads_nothing_is_deleted(cache: Path) -> None:
     with capture_logs() as logs:
         delete_old_weights(1)
