@@ -78,11 +78,16 @@ def _validation_images(names: Iterable[bytes]) -> Mask:
     return np.array([name.partition(b".")[0] in stems for name in labels.validation_names().tolist()])
 
 
-def _real_and_original_pairs(uncounted: Mask | None, which: str) -> tuple[CooccurrenceInputs, Source]:
-    """Count the pairs of ReaL and original labels in all validation images except for the uncounted ones."""
+def _real_and_original_pairs(uncounted: Mask | None, which: str) -> tuple[CooccurrenceInputs | None, Source]:
+    """Count the pairs of ReaL and original labels in all validation images except for the uncounted ones.
+
+    Returns:
+        The pairs, and their source; None instead of the pairs if there are none, because no image is counted.
+    """
     image_labels, has_real_labels = labels.real_and_original_labels()
     rows = np.flatnonzero(has_real_labels if uncounted is None else has_real_labels & ~uncounted)
-    return count_pairs(image_labels.take(rows), (rows + 1).astype(np.int32)), _real_source(which)
+    pairs = count_pairs(image_labels.take(rows), (rows + 1).astype(np.int32))
+    return pairs if len(pairs.classes) else None, _real_source(which)
 
 
 def _real_source(which: str) -> Source:

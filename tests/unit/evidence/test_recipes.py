@@ -292,6 +292,15 @@ def test_validation_images_of_an_own_data_set_do_not_count_for_co_occurrence(
     assert source.origin.endswith(f" validation images that are {which}")
 
 
+def test_the_rule_abstains_if_no_other_validation_image_is_left(
+    tmp_path: Path, label_sets: dict[str, set[int]]
+) -> None:
+    rows = [f"{name},{target(int(name[15:23]))}\n" for name in label_sets]
+    labels = save(tmp_path / "labels.csv", "file_name,labels\n" + "".join(rows))
+
+    assert gather("my-val", Inputs(labels=labels)).pairs is None
+
+
 # imagenet-a
 
 A_SAMPLES = [(f"{wordnet_id(item)}/{name}", item) for item in (150, 6, 988) for name in ("b.jpg", "a.jpg")]
