@@ -121,8 +121,12 @@ def _check_key_type(certificate: bytes) -> None:
     try:
         key = load_pem_x509_certificate(certificate).public_key()
         key_type = getattr(getattr(key, "curve", None), "name", type(key).__name__.removesuffix("PublicKey"))
-    except (ValueError, UnsupportedAlgorithm):  # a rare type, which OpenSSL accepts
-        key_type = "unknown"
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidSetting(
+            f"ERRATA_TLS_CERTIFICATE: the certificate cannot be read: {error!s:.120}. Expected a PEM file with "
+            "'BEGIN CERTIFICATE'.",
+            field="ERRATA_TLS_CERTIFICATE",
+        ) from error
     if key_type not in GRPC_KEY_TYPES:
         raise InvalidSetting(
             f"ERRATA_TLS_CERTIFICATE: gRPC cannot use a key of the type {key_type}. Use one of "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 UNKNOWN, AMBIGUOUS = -1, -2
 MAX_CANDIDATES = 3  # images in a message about a name
 MAX_PARTS = 16  # folders and file name of a path that can be the end of another one
+# Of file names in uploads. Some are of formats that Errata cannot read, because it does not need the images.
 EXTENSION = r"(?i)\.(?:jpe?g|png|bmp|gif|webp|tiff?|ppm|pgm|heic|avif)$"
 INVISIBLE = r"\u00ad\u200b\u200e\u200f\u2060\ufeff"  # characters with which names that look the same can differ
 _ALL = 0  # number of parts: the whole path

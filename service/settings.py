@@ -151,9 +151,9 @@ class Settings(BaseModel):
     )
     expected_models: list[str] = Field(
         default_factory=list,
-        description="JSON list of the models, or patterns such as `timm:*`, that a worker offers which a request "
-        "starts. The API also accepts them, and the data sets of its `ERRATA_IMAGES`, if no worker offers them yet. It "
-        "refuses all others. If empty, it accepts all permitted models until the first worker registers.",
+        description="JSON list of the models, or patterns such as `timm:*`, that autoscaled workers offer. The API "
+        "accepts them, and the data sets of its `ERRATA_IMAGES`, in addition to what workers offer; without a worker "
+        "for it, an analysis waits. If empty, the API accepts all permitted models until the first worker registers.",
     )
     max_parameters: int = Field(3_000_000_000, ge=1, description="Maximum number of parameters of a model.")
     max_download_bytes: int = Field(

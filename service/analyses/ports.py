@@ -57,7 +57,7 @@ class Workers:
     """A snapshot of the workers."""
 
     offers: Sequence[WorkerOffer]  # of the live workers, or else the latest offer; empty before a worker registers
-    # What a worker is expected to offer that a request starts.
+    # What the workers of an autoscaler are expected to offer.
     expected: WorkerOffer = field(default_factory=lambda: WorkerOffer((), ()))
 
     @property

@@ -220,7 +220,7 @@ def _has_packages(*names: str) -> bool:
 
 
 def expected_offer(settings: Settings) -> WorkerOffer:
-    """Return what a worker is expected to offer that a request starts; empty if no models are declared.
+    """Return what the workers of an autoscaler are expected to offer; empty if no models are declared.
 
     Without a live worker, the last offer can be that of an earlier release or configuration.
     """

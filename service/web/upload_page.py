@@ -10,6 +10,7 @@ whole request. Slow senders are refused as in the gRPC API, which shares the lim
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
@@ -83,7 +84,8 @@ class UploadPage:
             await asyncio.wait(self._open, timeout=upload_seconds(grace))
         if self._open:
             for timeout in self._open.values():
-                timeout.reschedule(0.0)
+                with suppress(RuntimeError):  # the request was canceled
+                    timeout.reschedule(0.0)
             await asyncio.wait(self._open, timeout=grace - upload_seconds(grace))
 
     def stop(self) -> None:

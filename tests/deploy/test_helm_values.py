@@ -383,13 +383,23 @@ def test_values_that_fit_together_are_accepted(values: Document) -> None:
     assert render_objects(values)
 
 
+NEW_POD_FIRST = {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+OLD_POD_FIRST = {"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
+ONCE = {"accessMode": "ReadWriteOnce"}
+EVIDENCE_VOLUME = {"source": "volume", "digest": "0" * 64}
+
+
 @pytest.mark.parametrize(
-    ("mode", "strategy"),
+    ("values", "strategy"),
     [
-        ("ReadWriteMany", {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}),
-        ("ReadWriteOnce", {"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}),
+        ({"archive": {"accessMode": "ReadWriteMany"}}, NEW_POD_FIRST),
+        ({"archive": ONCE}, OLD_POD_FIRST),
+        ({"archive": ONCE | {"url": "s3://errata/archive"}}, NEW_POD_FIRST),
+        ({"evidence": EVIDENCE_VOLUME | {"accessMode": "ReadWriteOncePod"}}, OLD_POD_FIRST),
+        ({"evidence": ONCE}, NEW_POD_FIRST),
     ],
+    ids=str,
 )
-def test_a_pod_is_stopped_first_if_only_one_can_mount_the_archive(mode: str, strategy: Document) -> None:
-    objects = render_objects({"archive": {"accessMode": mode}, "api": ONE_API_POD})
+def test_the_old_pod_is_stopped_first_if_only_one_can_mount_a_claim(values: Document, strategy: Document) -> None:
+    objects = render_objects(values | {"api": ONE_API_POD})
     assert find(objects, "Deployment", "errata-api")["spec"]["strategy"] == strategy

@@ -6,7 +6,9 @@ Deployment-errata-api:
     {{- if and (not .Values.api.autoscaling.enabled) (not .Values.trial) }}
     replicas: {{ .Values.api.replicas }}
     {{- end }}
-    {{- if and (hasPrefix "ReadWriteOnce" .Values.archive.accessMode) (not .Values.trial) }}
+    {{- $archive := not .Values.archive.url | ternary .Values.archive.accessMode "" }}
+    {{- $evidence := eq .Values.evidence.source "volume" | ternary .Values.evidence.accessMode "" }}
+    {{- if and (or (hasPrefix "ReadWriteOnce" $archive) (hasPrefix "ReadWriteOnce" $evidence)) (not .Values.trial) }}
     strategy: {rollingUpdate: {maxUnavailable: 1, maxSurge: 0}} # the new pod cannot mount the claim while the old one has it
     {{- end }}
     template:
