@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import NoReturn
 
 import structlog
+from asn1crypto import pem, x509
 from errata.errors import InvalidSetting
 
 from service.storage import WatchedFile
 
 MAX_FILE = 1 << 20  # bytes
 # Server certificates of other types fail in the TLS library of gRPC (BoringSSL), some only when a client connects.
-GRPC_KEY_TYPES = {"RSA": "RSA", "secp256r1": "P-256", "secp384r1": "P-384"}
+GRPC_KEY_TYPES = {"rsa": "RSA", "secp256r1": "P-256", "secp384r1": "P-384"}
 _log = structlog.get_logger()
 
 
@@ -115,13 +116,15 @@ def _refuse_encrypted_key() -> NoReturn:
 
 def _check_key_type(certificate: bytes) -> None:
     """Raise InvalidSetting if gRPC cannot use the key of a server certificate."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.x509 import load_pem_x509_certificate  # takes 40 ms, and is needed only with TLS
-
     try:
-        key = load_pem_x509_certificate(certificate).public_key()
-        key_type = getattr(getattr(key, "curve", None), "name", type(key).__name__.removesuffix("PublicKey"))
-    except (ValueError, UnsupportedAlgorithm) as error:
+        blocks = pem.unarmor(certificate, multiple=True)
+        content = next(content for kind, _, content in blocks if kind.endswith("CERTIFICATE"))
+        key = x509.Certificate.load(content).public_key
+        key_type = key.algorithm
+        if key_type == "ec":
+            form, curve = key.curve
+            key_type = curve if form == "named" else "elliptic curve with explicit parameters"
+    except (ValueError, TypeError, StopIteration) as error:
         raise InvalidSetting(
             f"ERRATA_TLS_CERTIFICATE: the certificate cannot be read: {error!s:.120}. Expected a PEM file with "
             "'BEGIN CERTIFICATE'.",

@@ -413,8 +413,8 @@ def test_certificates_with_usable_key_types_serve_calls_and_pages(
 @pytest.mark.parametrize(
     ("key_type", "make_key"),
     [
-        ("Ed25519", ed25519.Ed25519PrivateKey.generate),
-        ("Ed448", ed448.Ed448PrivateKey.generate),
+        ("ed25519", ed25519.Ed25519PrivateKey.generate),
+        ("ed448", ed448.Ed448PrivateKey.generate),
         ("secp521r1", partial(ec.generate_private_key, ec.SECP521R1())),
         ("secp256k1", partial(ec.generate_private_key, ec.SECP256K1())),
     ],
