@@ -6,6 +6,8 @@ import io
 import os
 import socket
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -311,6 +313,17 @@ class Slow(io.RawIOBase):
         return b""
 
 
+def wait_for_metric(service: Running, line: str) -> None:
+    """Wait until a line is in the metrics, which are generated at most once a second."""
+    deadline = time.monotonic() + 30
+    while True:
+        with urllib.request.urlopen(f"http://{service.addresses.http}/metrics") as response:
+            if line in response.read().decode().splitlines():
+                return
+        assert time.monotonic() < deadline, f"no line {line}"
+        time.sleep(0.1)
+
+
 def test_error_of_an_upload_during_shutdown_advises_a_retry(start: Start) -> None:
     end, begun = threading.Event(), threading.Event()
     with ThreadPoolExecutor(1) as pool:
@@ -318,6 +331,8 @@ def test_error_of_an_upload_during_shutdown_advises_a_retry(start: Start) -> Non
             client = Client(service.addresses.grpc)
             upload = pool.submit(client.upload, Slow(end, begun), "demo")
             assert begun.wait(10)
+            # A call that has not reached its handler when the service stops has another status.
+            wait_for_metric(service, 'errata_rpc_started_total{method="UploadPredictions"} 1.0')
         try:
             with pytest.raises(errors.Unavailable, match=r"is shutting down\. Send the upload again\."):
                 upload.result(30)

@@ -284,7 +284,9 @@ def test_a_killed_process_is_replaced(pool: ParserPool) -> None:
 
 def test_a_waiting_process_that_is_killed_is_replaced(pool: ParserPool) -> None:
     parsed(pool, "npy", TWELVE)
-    os.kill(int(waiting_process(pool, [])), signal.SIGKILL)
+    pid = waiting_process(pool, [])
+    os.kill(int(pid), signal.SIGKILL)
+    wait_for_end(pid)
 
     assert parsed(pool, "npy", TWELVE) == parsed(read_binary, "npy", TWELVE)
 
@@ -357,6 +359,19 @@ def waiting_process(pool: ParserPool, before: list[str]) -> str:
     while not (result := [pid for pid in children.read_text().split() if pid not in before[-1:]]):
         time.sleep(0.01)
     return result[0]
+
+
+def wait_for_end(pid: str) -> None:
+    """Wait until a process has closed its files, which takes a moment after a signal."""
+    while (stat := read_or_empty(Path(f"/proc/{pid}/stat"))) and stat.rpartition(") ")[2][0] != "Z":
+        time.sleep(0.01)
+
+
+def read_or_empty(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def test_blocks_keep_their_order() -> None:
