@@ -149,7 +149,7 @@ def _check_key(certificate: Path, key: Path) -> None:
     try:
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
-        is_mismatch = "MISMATCH" in (error.reason or "")
+        is_mismatch = error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # another key; another type
         problem = "do not belong together" if is_mismatch else "cannot be used"
         raise InvalidRequest(
             f"The client certificate {certificate} and the key {key} {problem}. Pass a certificate and its unencrypted "

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from errata import AsyncClient, Client, ConnectionFailed, errors, pb
 from errata.v1 import catalog_service_pb2_grpc
@@ -228,6 +228,12 @@ def test_a_key_of_another_certificate_is_refused_before_the_connection(
     other.write_bytes(other_key)
 
     Client("127.0.0.1:1", certificate=file, key=own).close()
+    with pytest.raises(errors.InvalidRequest, match=r"the key \S+other\.key do not belong together\. Pass"):
+        Client("127.0.0.1:1", certificate=file, key=other)
+    rsa_key = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    other.write_bytes(rsa_key)
     with pytest.raises(errors.InvalidRequest, match=r"the key \S+other\.key do not belong together\. Pass"):
         Client("127.0.0.1:1", certificate=file, key=other)
     with pytest.raises(errors.InvalidRequest, match=r"own\.key and the key \S+ cannot be used\. Pass"):

@@ -41,6 +41,7 @@ def wait(ctx: click.Context, analysis: str, timeout: str | None, as_json: bool, 
     seconds = None if timeout is None else parse_duration(timeout, "timeout")
     with connect(target) as connection:
         name = resolve(connection.client, analysis)
+        connection.client.get(name)  # fails at once without a service, for which a watch waits
         latest = follow(connection.client, name, stderr_console(), seconds)
     _print_analysis(latest, as_json)
     if not State(latest.state).is_final:

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from errata import pb
+from errata import Client, pb
 from errata.cli import progress
+from errata.cli.exit_codes import UNAVAILABLE
+from errata.cli.main import run
 from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
@@ -83,3 +85,12 @@ def test_after_the_timeout_the_latest_state_is_returned(monkeypatch: pytest.Monk
     latest, _ = follow(client, timeout=10)
 
     assert latest == running(11)
+
+
+def test_wait_fails_without_a_watch_if_there_is_no_service(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Client, "watch", lambda *_: pytest.fail("a watch waits for a service"))
+
+    assert run(["wait", "1m8q5mrpxvxf3ypvsnryh", "--server", "127.0.0.1:1"]) == UNAVAILABLE
+    assert "No service at 127.0.0.1:1" in capsys.readouterr().err
