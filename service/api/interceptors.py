@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import structlog
-from errata.errors import ErrataError, Unavailable
+from errata.errors import ErrataError, TooBusy
 from grpc_status import rpc_status
 
 from service import tracing
@@ -61,14 +61,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await self._quota.count(caller)
         except ErrataError as error:
             return self._refusing_handler(method, error)
-        if not method.startswith("/errata."):
-            reflection = self._wrap_stream(method, caller, check, handler.stream_stream, self._reflection_slot())
-            return grpc.stream_stream_rpc_method_handler(
-                reflection, handler.request_deserializer, handler.response_serializer
-            )
         # gRPC does not parse the messages, since it answers UNKNOWN if a deserializer fails. UploadReceiver parses the
         # messages of uploads.
         parse, encode = handler.request_deserializer, handler.response_serializer
+        if handler.stream_stream:
+            behavior = _with_parsed_requests(handler.stream_stream, parse)
+            reflection = self._wrap_stream(method, caller, check, behavior, self._reflection_slot())
+            return grpc.stream_stream_rpc_method_handler(reflection, None, encode)
         if handler.unary_unary:
             unary = self._wrap_unary(method, caller, _with_parsed_request(handler.unary_unary, parse))
             return grpc.unary_unary_rpc_method_handler(unary, None, encode)
@@ -123,8 +122,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async with self._reflection_streams.slot():
                 yield
         except TimeoutError as error:
-            raise Unavailable(
-                "The stream was evicted by newer ones, or the service is shutting down. Open it again."
+            raise TooBusy(
+                "The stream was evicted by newer ones, or the service is shutting down. Open it again.", retry_after=1.0
             ) from error
 
     def _wrap_unary(self, method: str, caller: Caller, behavior: Any) -> Any:
@@ -164,6 +163,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def _with_parsed_request(behavior: Any, parse: Callable[[bytes], Any]) -> Any:
     return lambda request, context: behavior(parse_message(parse, request), context)
+
+
+def _with_parsed_requests(behavior: Any, parse: Callable[[bytes], Any]) -> Any:
+    async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield parse_message(parse, request)
+
+    return lambda requests, context: behavior(parsed(requests), context)
 
 
 @asynccontextmanager

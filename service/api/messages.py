@@ -15,5 +15,5 @@ def parse_message(parse: Callable[[bytes], Request], content: bytes) -> Request:
         return parse(content)
     except DecodeError as error:
         raise InvalidRequest(
-            "The message can't be parsed. Send a message of the package errata.v1.", field="request"
+            "The message can't be parsed. Send a message of the type that the method expects.", field="request"
         ) from error

@@ -123,6 +123,16 @@ def test_reflection_lists_the_services(running) -> None:
     assert {"errata.v1.AnalysisService", "errata.v1.CatalogService", "grpc.health.v1.Health"} <= names
 
 
+def test_a_malformed_reflection_message_is_no_fault_of_the_service(running) -> None:
+    with grpc.insecure_channel(running.addresses.grpc) as channel:
+        call = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        with pytest.raises(grpc.RpcError) as refused:
+            next(call(iter([b"\xff\xff"])))
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "can't be parsed" in refused.value.details()
+
+
 def test_the_http_server_reports_liveness_readiness_and_metrics(running, demo_csv: bytes) -> None:
     running.client.upload(io.BytesIO(demo_csv), "demo")
     with pytest.raises(errors.AnalysisNotFound):
