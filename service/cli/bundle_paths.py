@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from errata.errors import DatasetNotFound, EvidenceNotFound, InvalidEvidence
+from errata.errors import DatasetNotFound, EvidenceDamaged, EvidenceNotFound, InvalidEvidence
 from errata.files import read_file, write_file
 from errata.json_input import parse_json
 from errata.names import evidence_id
@@ -64,8 +64,10 @@ class BundlePaths:
             paths = result.setdefault(bundle.dataset, [])
             if bundle.digest != digest or path in paths:
                 continue
-            if not paths:
-                paths += self._default(bundle.dataset)
+            try:
+                paths += [] if paths else self._default(bundle.dataset)
+            except EvidenceDamaged:
+                continue  # calls for the data set report the damage
             paths.append(path)
         return {dataset: paths for dataset, paths in result.items() if paths}
 

@@ -126,7 +126,7 @@ def _read(file: Path) -> Grouping:
     try:
         return read_grouping(file)
     except InvalidEvidence as error:
-        if file.suffix.lower() != ".csv" or not file.exists():
+        if file.suffix.lower() != ".csv" or not file.is_file():
             raise
         raise InvalidEvidence(
             f"{file.name} is not in the format of the paper's authors, which this command checks. A CSV file has the "

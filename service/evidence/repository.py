@@ -228,11 +228,11 @@ class EvidenceRepository:
             try:
                 bundle = open_bundle(path)
                 if bundle.dataset != dataset:
-                    raise InvalidEvidence(f"{path} has the data set {bundle.dataset}, not {dataset}.")
+                    raise InvalidEvidence(f"{path} has the data set {bundle.dataset}, not {dataset}. {REMEDY}")
             except InvalidEvidence as error:
                 _log.error("bundle not opened", dataset=dataset, path=str(path), error=error.message)
                 problem = error.message.replace(str(path), "bundle")
-                raise EvidenceDamaged(f"The evidence of {dataset} cannot be used: {problem} {REMEDY}") from error
+                raise EvidenceDamaged(f"The evidence of {dataset} cannot be used: {problem}") from error
             self._opened[path] = bundle
         return self._opened[path]
 

@@ -61,6 +61,14 @@ def test_a_used_bundle_is_listed_after_the_default(paths: BundlePaths, copy: Pat
     assert default.is_relative_to(tmp_path / "data" / "evidence")
 
 
+def test_a_used_bundle_does_not_replace_a_damaged_default(paths: BundlePaths, copy: Path) -> None:
+    paths.remember(copy, used=True)
+    default, _ = paths.add_used_bundles({})["demo"]
+    (default / "manifest.json").write_text("{}")
+
+    assert paths.add_used_bundles({}) == {}
+
+
 def test_a_bundle_that_was_only_built_is_not_served(paths: BundlePaths, copy: Path) -> None:
     paths.remember(copy, used=False)
     assert paths.add_used_bundles({}) == {}
