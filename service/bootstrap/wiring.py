@@ -229,8 +229,8 @@ def expected_offer(settings: Settings) -> WorkerOffer:
         return WorkerOffer((), ())
     kinds = {registry.kind for registry in settings.registries.values()}
     names += [f"{kind}:*" for kind in MODEL_REGISTRIES if kind in kinds]
-    datasets = tuple(name for name, location in settings.images.items() if "://" not in location)
-    return WorkerOffer(tuple((name, "expected: no worker offers it yet") for name in dict.fromkeys(names)), datasets)
+    models = tuple((name, "expected: no worker offers it yet") for name in dict.fromkeys(names))
+    return WorkerOffer(models, tuple(settings.images))
 
 
 def _read_workers(store: JobStore, expected: WorkerOffer) -> Workers:

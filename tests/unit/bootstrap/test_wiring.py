@@ -43,7 +43,11 @@ def test_what_is_expected_is_accepted_although_no_worker_offers_it() -> None:
         store.heartbeat("w1", WorkerOffer((("demo:a", "a model"),), ("demo",)))
         workers = Workers(store.offers(), expected)
         assert [offer.model for offer in workers.models] == ["timm:*", "mlflow:*", "demo:a"]
-        assert [name for name in ("demo", "street", "remote") if workers.can_have_images(name)] == ["demo", "street"]
+        assert [name for name in ("demo", "street", "remote") if workers.can_have_images(name)] == [
+            "demo",
+            "street",
+            "remote",
+        ]
         assert [name for name in ("demo", "street", "remote") if workers.has_images(name)] == ["demo"]
         store.remove_worker("w1")
 
