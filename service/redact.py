@@ -1,6 +1,7 @@
 """Redaction of error messages: callers see no addresses, paths, or script names. Logs have the complete text."""
 
 import re
+from collections.abc import Iterable
 
 from errata.errors import ErrataError, InvalidEvidence, InvalidSetting, ModelNotFound, PermanentError, Unavailable
 
@@ -33,8 +34,17 @@ def redact(text: str) -> str:
     return text
 
 
-def mask_credentials(text: str) -> str:
-    """Replace the user information and the queries of URLs in a text by a placeholder."""
+def mask_credentials(text: str, urls: Iterable[str] = ()) -> str:
+    """Replace the user information and the queries of URLs in a text by a placeholder.
+
+    Args:
+        text: The text.
+        urls: URLs that the text may quote. Libraries cut a URL at the first `/`, `?`, or `#`, also in a password.
+    """
+    for url in urls:
+        user_info = url.partition("://")[2].rpartition("@")[0]
+        if cut := re.match("(.+?)[/?#]", user_info):
+            text = text.replace(cut[1], CREDENTIALS)
     return _CREDENTIALS.sub(CREDENTIALS, text)
 
 

@@ -45,6 +45,7 @@ errata_results_dropped                     gauge      –                       
 """  # noqa: E501
 
 import logging
+import os
 import re
 import sys
 import time
@@ -60,7 +61,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.redact import mask_credentials
-from service.tracing import add_trace_ids
+from service.tracing import ENDPOINTS, add_trace_ids
 
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
 REPEAT_SECONDS = 10.0  # minimum interval between two log lines about file descriptors, or about a collector
@@ -310,4 +311,4 @@ def _describe_export_problem(record: logging.LogRecord) -> str:
             "it can contain a token. Use name=value pairs with URL-encoded values, separated by commas, such as "
             "authorization=Bearer%20TOKEN."
         )
-    return mask_credentials(message)
+    return mask_credentials(message, (os.environ.get(name, "") for name in ENDPOINTS))

@@ -222,6 +222,16 @@ def test_logs_about_a_collector_have_no_credentials(log: io.StringIO, message: s
     assert [event["event"] for event in events(log)] == [f"Error: {expected}"]
 
 
+def test_logs_have_no_part_of_a_password_at_which_a_library_cut_a_url(
+    log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:S3CRET/a@b@127.0.0.1:9/v1")
+    configure_logging("info", "json", log)
+    logging.getLogger("opentelemetry.exporter").warning("Error: %s", "'u:S3CRET' in http://u:S3CRET/a@b@127.0.0.1:9/v1")
+
+    assert [event["event"] for event in events(log)] == ["Error: '[credentials]' in [credentials]127.0.0.1:9/v1"]
+
+
 def test_an_exception_of_an_exporter_is_logged_without_secrets(log: io.StringIO) -> None:
     configure_logging("info", "json", log)
     try:
