@@ -40,12 +40,12 @@ class ReviewRequest:
     comment: str = ""
     undoes: str = ""  # ID of an earlier review
     reviewer: str = ""  # required if the caller has no token
-    request_id: str = ""  # makes the request idempotent
+    request_id: str = ""  # makes the request idempotent; an undo is idempotent without it
     prefer_ids: bool = False  # whether a class whose ID is the text takes precedence over the class with this index
 
 
 def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> Review:
-    """Store a review.
+    """Store a review. If the review to undo is already undone, return the review that undid it.
 
     Args:
         stores: The stores.
@@ -58,13 +58,14 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
         ImageNotFound: The bundle does not have the image, and the review does not undo another one.
         ReviewNotFound: The review to undo does not exist.
         InvalidRequest: A field is invalid.
-        AlreadyExists: The request ID was used for another review.
+        AlreadyExists: The reviewer used the request ID for another review.
         Unavailable: The archive cannot be read or written.
     """
     check_texts(request)
     reviewer = _check_reviewer(request.reviewer, caller)
+    earlier = stores.reviews.find((request.dataset, request.image))
     draft = Review(
-        id=_new_id(stores.clock(), request, (reviewer, bool(caller))),
+        id=_new_id(stores.clock(), request, (reviewer, bool(caller)), earlier),
         dataset=request.dataset,
         image=request.image,
         evidence=request.evidence,
@@ -76,12 +77,11 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
         comment=request.comment,
         undoes=request.undoes,
     )
-    earlier = stores.reviews.find((draft.dataset, draft.image))
     if repeated := next((other for other in earlier if other.id == draft.id), None):
         return _check_repeated(stores, request, draft, repeated)
     review = _add_evidence(stores, request, draft)
-    if review.undoes:
-        _check_undo(review, earlier)
+    if review.undoes and (undo := _find_undo(review, earlier)):
+        return undo
     # The review must be later than the reviewer's others of the image, even if another process's clock is ahead.
     own = [other.time for other in earlier if other.voter == review.voter]
     review = replace(review, time=max([review.time, *(time + timedelta(microseconds=1) for time in own[-1:])]))
@@ -89,7 +89,7 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
     if stored == review:
         record_review(stores, review.dataset, review.evidence, review.image, review.id)
         return stored
-    return _check_repeated(stores, request, draft, stored)
+    return stored if stored.undoes else _check_repeated(stores, request, draft, stored)
 
 
 def list_reviews(stores: Stores, dataset: str, image: str = "", reviewer: str = "") -> Sequence[Review]:
@@ -237,16 +237,22 @@ def _check_repeated(stores: Stores, request: ReviewRequest, draft: Review, store
 
     A request without evidence means the default bundle of its first attempt. The default can be another one now.
     """
-    review = _add_evidence(stores, request, replace(draft, evidence=draft.evidence or stored.evidence))
-    if replace(review, time=stored.time) != stored:
+    draft = replace(draft, evidence=draft.evidence or stored.evidence, time=stored.time)
+    is_same_image = (draft.dataset, draft.image) == (stored.dataset, stored.image)
+    if not is_same_image or _add_evidence(stores, request, draft) != stored:
         raise AlreadyExists(
             f"The request ID {request.request_id!r:.80} was used for another review. Use a new one.", field="request_id"
         )
     return stored
 
 
-def _check_undo(review: Review, earlier: Sequence[Review]) -> None:
-    """Raise an error if the review to undo is not of the same image and reviewer, or is already undone."""
+def _find_undo(review: Review, earlier: Sequence[Review]) -> Review | None:
+    """Return the earlier review that undoes the same one; None if that one is not undone.
+
+    Raises:
+        ReviewNotFound: The review to undo does not exist.
+        InvalidRequest: The review to undo is by another reviewer.
+    """
     undone = next((other for other in earlier if other.id == review.undoes), None)
     if undone is None:
         raise _not_found(review.undoes, review.image)
@@ -254,8 +260,9 @@ def _check_undo(review: Review, earlier: Sequence[Review]) -> None:
         raise InvalidRequest(
             f"The review {undone.id} is by {undone.reviewer!r:.80}. Undo only your own reviews.", field="undoes"
         )
-    if undone.id in undone_ids(earlier):
-        raise InvalidRequest(f"The review {undone.id} is already undone.", field="undoes")
+    without_effect = undone_ids(earlier)
+    undos = (other for other in earlier if (other.undoes, other.voter) == (review.undoes, review.voter))
+    return next((undo for undo in undos if undo.id not in without_effect), None)
 
 
 def _not_found(review_id: str, image: str) -> ReviewNotFound:
@@ -266,9 +273,16 @@ def _not_found(review_id: str, image: str) -> ReviewNotFound:
     )
 
 
-def _new_id(now: datetime, request: ReviewRequest, voter: tuple[str, bool]) -> str:
-    """Return an ID that is derived from the request ID; without a request ID, return a new ID that sorts by time."""
-    if request.request_id:
-        key = [request.dataset, request.image, *voter, request.request_id]
-        return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-    return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+def _new_id(now: datetime, request: ReviewRequest, voter: tuple[str, bool], earlier: Sequence[Review]) -> str:
+    """Return an ID that is derived from the request ID; without a request ID, return a new ID that sorts by time.
+
+    The ID of an undo is derived from the review to undo, so that the archive stores only one of several at once. A
+    review can be undone again after a redo: the number of its earlier undos is a part of the ID.
+    """
+    if request.undoes:
+        key = [request.undoes, sum(other.undoes == request.undoes for other in earlier)]
+    elif request.request_id:
+        key = [*voter, request.request_id]
+    else:
+        return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]

@@ -1,5 +1,6 @@
 """One suite for logs of records in all file stores: order, keys, records that cannot be read, and killed writers."""
 
+import itertools
 import json
 import random
 import re
@@ -13,14 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import structlog
 from errata.errors import TooLarge, Unavailable
 
+from service.analyses.reviews import ReviewRequest, create_review
 from service.archive.files import Files, FolderFiles, open_files
 from service.archive.record_log import MAX_RECORD, RecordLog
-from service.domain import Review, review_keys
+from service.domain import Review, active_reviews, review_keys
+from service.evidence.repository import EvidenceRepository
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -209,6 +214,35 @@ def test_each_record_is_read_once(tmp_path: Path) -> None:
         log.find(("demo", "a.jpg"))
 
     assert files.num_read == 30  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("num_redos", [0, 1])
+def test_of_two_undos_at_once_one_is_stored(location: str, repository: EvidenceRepository, num_redos: int) -> None:
+    seconds, image = itertools.count(), repository.find("demo", "").judged_names[0]
+
+    def create(log: RecordLog[Review], **fields: str) -> Review:
+        time = START + timedelta(seconds=next(seconds))
+        stores: Any = SimpleNamespace(evidence=repository, reviews=log, events=None, clock=lambda: time)
+        return create_review(stores, ReviewRequest("demo", image, **fields), "ann")  # type: ignore[arg-type]
+
+    log, barrier = open_log(location), threading.Barrier(2)
+    first = create(log, comment="x")
+    for _ in range(num_redos):
+        create(log, undoes=create(log, undoes=first.id).id)
+    earlier = [*log.all()]
+
+    def undo(request_id: str) -> Review:
+        other = open_log(location)  # of another process
+        find = other.find
+        other.find = lambda key: (find(key), barrier.wait(60))[0]  # type: ignore[method-assign]
+        return create(other, undoes=first.id, request_id=request_id)
+
+    with ThreadPoolExecutor(2) as pool:
+        undos = [*pool.map(undo, ("a", "b"))]
+
+    assert undos[0] == undos[1]
+    assert [*log.all()] == [*earlier, undos[0]]
+    assert active_reviews(log.all()) == []
 
 
 class Writer:

@@ -157,11 +157,22 @@ def test_undo_and_redo(stores: Stores, image: str, label: str) -> None:
     second = undo(first)
     assert active_reviews(list_reviews(stores, "demo", image)) == []
     assert undone_ids(list_reviews(stores, "demo", image)) == {first.id}
-    with pytest.raises(InvalidRequest, match="already undone"):
-        undo(first)
-    undo(second)
+    assert undo(first) == second
+    redo = undo(second)
     assert active_reviews(list_reviews(stores, "demo", image)) == [first]
     assert undone_ids(list_reviews(stores, "demo", image)) == {second.id}
+    third = undo(first)
+    assert active_reviews(list_reviews(stores, "demo", image)) == []
+    assert list_reviews(stores, "demo", image) == (first, second, redo, third)
+
+
+def test_a_request_id_has_no_effect_on_an_undo(stores: Stores, image: str) -> None:
+    first = create_review(stores, ReviewRequest("demo", image, comment="x", request_id="r1"), "alice")
+    undo = create_review(stores, ReviewRequest("demo", image, undoes=first.id, request_id="r2"), "alice")
+    for request_id in ("r1", "r2", "r3", ""):
+        request = ReviewRequest("demo", image, undoes=first.id, request_id=request_id)
+        assert create_review(stores, request, "alice") == undo
+    assert list_reviews(stores, "demo") == (first, undo)
 
 
 def test_only_own_reviews_of_the_same_image_can_be_undone(stores: Stores, demo: Bundle, image: str) -> None:
@@ -194,6 +205,17 @@ def test_a_request_id_makes_a_review_idempotent(stores: Stores, demo: Bundle, im
         create_review(stores, replace(request, comment="y"), "alice")
     assert create_review(stores, request, "bob").id != review.id
     assert len(list_reviews(stores, "demo")) == 2
+
+
+def test_a_request_id_of_another_image_is_refused(stores: Stores, demo: Bundle, street: Bundle, tmp_path: Path) -> None:
+    repository = EvidenceRepository({"demo": [demo.path], "street": [street.path]}, tmp_path)
+    stores = replace(stores, evidence=repository)
+    review = create_review(stores, ReviewRequest("demo", demo.judged_names[0], comment="x", request_id="r1"), "alice")
+    for dataset, image in (("demo", demo.judged_names[1]), ("street", "a")):
+        with pytest.raises(AlreadyExists, match="'r1' was used for another review") as error:
+            create_review(stores, ReviewRequest(dataset, image, comment="x", request_id="r1"), "alice")
+        assert error.value.violations[0].field == "request_id"
+    assert [*stores.reviews.all()] == [review]
 
 
 def change_default(stores: Stores, labels: str) -> Bundle:
