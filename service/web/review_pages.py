@@ -6,6 +6,7 @@ POST /reviews                   creates or undoes a review, and goes on to the n
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -108,12 +109,15 @@ class ReviewPages:
         return RedirectResponse(target, status_code=303, headers=HEADERS)
 
     def _store(self, request: ReviewRequest) -> None:
-        """Store a review. If another review has its request ID, the review is stored without the ID."""
+        """Store a review. If its request ID belongs to another or an older review, it is stored without the ID."""
         stores, caller = self._ports.stores, CALLER.get().name
-        try:
-            create_review(stores, request, caller)
-        except AlreadyExists:  # the reviewer went back to a form that was sent, and changed it
-            create_review(stores, replace(request, request_id=""), caller)
+        with suppress(AlreadyExists):  # the reviewer went back to a form that was sent, and changed it
+            review = create_review(stores, request, caller)
+            reviews = stores.reviews.find((review.dataset, review.image))
+            newest = next((other for other in reversed(reviews) if other.voter == review.voter), review)
+            if replace(newest, id=review.id, time=review.time) == review:
+                return
+        create_review(stores, replace(request, request_id=""), caller)
 
     def _respond(self, request: Request, form: ReviewForm, problem: str = "", status: int = 200) -> Response:
         """Return the page of an image with the statements of a form."""

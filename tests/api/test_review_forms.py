@@ -61,6 +61,24 @@ def test_a_form_that_is_changed_after_it_was_sent_adds_a_review(running: Running
     assert [review.problematic for review in client.list_reviews("demo", image)] == [False, True]  # newest first
 
 
+def test_the_last_of_several_statements_with_one_form_is_the_newest_review(
+    running: Running, client: Client, demo: Bundle
+) -> None:
+    image = demo.judged_names[0]
+    browser = FormClient(running)
+    fields = [*review_fields(browser.get(f"/review/demo/{quote(image)}")), ("reviewer", "ann")]
+
+    for value in ("yes", "no", "yes", "yes"):
+        assert send(browser, [*fields, ("problematic", value)]).status == 303
+    reviews = [*client.list_reviews("demo", image)]
+    client.create_review("demo", image, "ann", undoes=reviews[0].name)
+    assert send(browser, [*fields, ("problematic", "yes")]).status == 303
+
+    assert [review.problematic for review in reviews] == [True, False, True]  # newest first
+    newest, undo, *_ = client.list_reviews("demo", image)
+    assert (newest.problematic, newest.undone, undo.undoes) == (True, False, reviews[0].name)
+
+
 def test_a_review_of_an_image_that_is_no_longer_evaluated_can_be_undone(start: Start, tmp_path: Path) -> None:
     with street_service(start, tmp_path) as running:
         client, browser = running.client, FormClient(running)
