@@ -16,26 +16,31 @@ _log = structlog.get_logger()
 def delete_expired(stores: Stores, retention: timedelta) -> int:
     """Delete the archived analyses that ended before the retention period; return how many.
 
-    As in `lifecycle.delete`, the audit event is stored first, so that no analysis disappears without an event.
+    As in `lifecycle.delete`, the audit event is stored first, so that no analysis disappears without an event. If an
+    event or a deletion fails, the others continue, and a later call deletes the analysis.
 
     Raises:
-        Unavailable: An event cannot be stored, or the archive cannot be read or written. The analyses that are left
-            expire in a later call.
+        Unavailable: The index cannot be read.
     """
     expired = AnalysisFilter(ended_before=stores.clock() - retention)
     oldest_first = NEWEST_FIRST.reversed
-    count, after = 0, None
+    num_deleted, num_failed, after = 0, 0, None
     while analyses := stores.index.find(expired, oldest_first, after, BATCH):
         for analysis in analyses:
-            created = analysis.create_time.isoformat()
-            details = {"create_time": created}
-            record_change(stores, AuditAction.DELETE, analysis, details, actor=RETENTION, required=True)
-            stores.archive.delete(analysis.id)
+            details = {"create_time": analysis.create_time.isoformat()}
+            try:
+                record_change(stores, AuditAction.DELETE, analysis, details, actor=RETENTION, required=True)
+                stores.archive.delete(analysis.id)
+            except Exception as error:
+                num_failed += 1
+                _log.warning("expired analysis not deleted", analysis=analysis.id, error=repr(error)[:500])
+                continue
+            num_deleted += 1
             try:
                 stores.jobs.release_request_id(analysis.request.request_id, analysis.id)
             except Unavailable as error:
                 _log.warning("request ID not released: job store unavailable", error=str(error))
-        count, after = count + len(analyses), oldest_first.cursor(analyses[-1])
-    if count:
-        _log.info("expired analyses deleted", count=count)
-    return count
+        after = oldest_first.cursor(analyses[-1])
+    if num_deleted or num_failed:
+        _log.info("expired analyses deleted", count=num_deleted, failed=num_failed)
+    return num_deleted

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 from analyses_strategy import START, archived_analyses, make_analysis
 from errata.errors import InvalidRequest, Unavailable
 from example_counts import max_examples
@@ -213,8 +214,7 @@ def test_an_expired_analysis_stays_until_its_event_can_be_stored(backend: Backen
     archive(backend, make_analysis("a1"), make_analysis("a2", 1))
     folder.write_text("a file in the place of the folder: no event can be written")
 
-    with pytest.raises(Unavailable):
-        delete_expired(stores, timedelta(days=5))
+    assert delete_expired(stores, timedelta(days=5)) == 0
     assert backend.archive.ids() == backend.archive.index.ids() == {"a1", "a2"}
 
     folder.unlink()
@@ -224,3 +224,32 @@ def test_an_expired_analysis_stays_until_its_event_can_be_stored(backend: Backen
         ("a1", RETENTION, AuditAction.DELETE),
         ("a2", RETENTION, AuditAction.DELETE),
     }
+
+
+@pytest.mark.parametrize("failing", ["event", "archive"])
+def test_expired_analyses_after_one_that_cannot_be_deleted_are_deleted(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    events = RecordLog(FolderFiles(tmp_path), AuditEvent)
+    stores = replace(backend.ports.stores, events=events)
+    backend.now = (START + timedelta(days=10)).timestamp()
+    archive(backend, *(make_analysis(f"a{number}", number) for number in range(4)))
+    append, delete = events.append, backend.archive.delete
+
+    def fail(analysis_id: str) -> None:
+        if analysis_id in ("a0", "a2"):
+            raise Unavailable("The archive could not be written.")
+
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as logged:
+        if failing == "event":
+            patch.setattr(events, "append", lambda event: (fail(event.analysis), append(event))[1])
+        else:
+            patch.setattr(backend.archive, "delete", lambda name: (fail(name), delete(name))[1])
+        assert delete_expired(stores, timedelta(days=5)) == 2
+    assert backend.archive.ids() == {"a0", "a2"}
+    warnings = [entry["analysis"] for entry in logged if entry["event"] == "expired analysis not deleted"]
+    assert warnings == ["a0", "a2"]
+    assert {"event": "expired analyses deleted", "log_level": "info", "count": 2, "failed": 2} in logged
+
+    assert delete_expired(stores, timedelta(days=5)) == 2
+    assert backend.archive.ids() == set()
