@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from errata import Client
 from errata.cli.main import errata
-from errata.errors import AnalysisNotFound
+from errata.errors import AnalysisNotFound, InvalidRequest
 from errata.tokens import Quota, Scope, line_of, new_token
 from running_service import Running, Start
 
@@ -51,14 +51,36 @@ def test_the_audit_log_is_shown_filtered_and_exported(running: Running, demo_csv
     assert count("--analysis", other) == count("--analysis", other.removeprefix("analyses/")) == 1
     assert count("--analysis", other[:-1]) == count("--analysis", "a") == 1
     assert count("--analysis", deleted) == 2
-    unknown = run(running, "root", "audit", "--analysis", deleted[:-1])
+    unknown = run(running, "root", "audit", "--analysis", "0zzzzzzz")
     assert isinstance(unknown.exception, AnalysisNotFound)
-    assert unknown.exception.message.endswith("pass the whole ID that 'errata audit --action delete' shows.")
+    assert unknown.exception.message.endswith("'errata audit --action delete' shows the IDs of deleted ones.")
     assert count("--actor", "ci", "--dataset", "demo") == 3
     assert count("--actor", "root") == count("--since", "2999-01-01") == count("--until", "2000-01-01") == 0
     assert count("--limit", "2") == 2
     table = run(running, "root", "audit").stdout
     assert "delete" in table and other.removeprefix("analyses/") in table
+
+
+def test_deleted_analyses_are_found_by_the_start_of_their_ids(running: Running, demo_csv: bytes) -> None:
+    with Client(running.addresses.grpc, TOKENS["ci"]) as client:
+        names = [client.upload(io.BytesIO(demo_csv), "demo").name for _ in range(2)]
+        for name in names:
+            client.delete(name)
+    first, second = (name.removeprefix("analyses/") for name in names)
+
+    for start in (first[:-1], names[0][:-1]):
+        events = [
+            json.loads(line)
+            for line in run(running, "root", "audit", "--json", "--analysis", start).stdout.splitlines()
+        ]
+        assert [(event["action"], event["analysis"]) for event in events] == [
+            ("ACTION_DELETE", names[0]),
+            ("ACTION_CREATE", names[0]),
+        ]
+    several = run(running, "root", "audit", "--analysis", first[0])
+    assert isinstance(several.exception, InvalidRequest)
+    assert several.exception.message.startswith(f"Several deleted analyses match {first[0]!r}. Use the ID of one")
+    assert first in several.exception.message and second in several.exception.message
 
 
 def test_the_audit_log_needs_the_scope_admin(running: Running) -> None:

@@ -16,10 +16,10 @@ from errata.cli.connect import Target, connect, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import limit_option, print_json
-from errata.cli.resolve import resolve
+from errata.cli.resolve import MAX_CANDIDATES, PREFIX, resolve
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
-from errata.errors import AnalysisNotFound
+from errata.errors import AnalysisNotFound, InvalidRequest
 from errata.names import dataset_id
 from errata.proto_json import to_dict
 
@@ -51,7 +51,7 @@ class Time(click.DateTime):
 @click.option(
     "--actor", default="", help="Only events of this actor: a token, registry:ID, retention, or unauthenticated."
 )
-@click.option("--analysis", default="", help="Only events of this analysis. For a deleted one, its whole ID.")
+@click.option("--analysis", default="", help="Only events of this analysis, also if it is deleted.")
 @click.option("--dataset", default="", help="Only events of this data set.")
 @click.option(
     "--since", type=Time(), metavar="TIME", help="Only events at this time (UTC) or later: 2026-01-31[T23:59:59]."
@@ -101,15 +101,29 @@ def audit(
 
 
 def _resolve(client: Client, analysis: str) -> str:
-    """Return the name of an analysis, as other commands do; a whole ID may be that of a deleted analysis."""
+    """Return the name of an analysis, as other commands do. If there is none, find a deleted one by its ID's start."""
     try:
         return resolve(client, analysis)
     except AnalysisNotFound as error:
-        raise AnalysisNotFound(
-            f"Analysis {analysis!r:.200} not found. 'errata list' shows all analyses. For a deleted analysis, pass the "
-            "whole ID that 'errata audit --action delete' shows.",
-            field="analysis",
-        ) from error
+        start = PREFIX + analysis.removeprefix(PREFIX)
+        events = (event for event in client.audit_events(action="delete") if event.analysis.startswith(start))
+        deleted = {event.analysis: event for event in events}
+        if not deleted:
+            raise AnalysisNotFound(
+                f"Analysis {analysis!r:.200} not found. 'errata list' shows all analyses, and "
+                "'errata audit --action delete' shows the IDs of deleted ones.",
+                field="analysis",
+            ) from error
+    if len(deleted) > 1:
+        listed = [
+            f"  {name.removeprefix(PREFIX)}  deleted {creation_time(event, seconds=True)}"
+            for name, event in islice(deleted.items(), MAX_CANDIDATES)
+        ]
+        more = ["  …"] if len(deleted) > MAX_CANDIDATES else []
+        raise InvalidRequest(
+            "\n".join([f"Several deleted analyses match {analysis!r:.200}. Use the ID of one of them:", *listed, *more])
+        )
+    return next(iter(deleted))
 
 
 def _print_table(events: Iterable[pb.AuditEvent]) -> None:
