@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 from errata import pb
-from errata.cli.commands import command
+from errata.cli.commands import FilePath, command
 from errata.cli.connect import Target, connect
 from errata.cli.console import stderr_console
 from errata.cli.exit_codes import ANALYSIS_FAILED, UNAVAILABLE
@@ -25,7 +25,7 @@ errata demo --output demo-results
 @command(examples=EXAMPLES)
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     default=Path("out/demo"),
     show_default=True,
     metavar="PATH",

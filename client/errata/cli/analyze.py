@@ -239,8 +239,6 @@ def _check_options(
             "--output and --no-wait cannot be used together, because --output needs the result. Remove one.",
             field="wait",
         )
-    if output == STDOUT:
-        raise InvalidRequest("--output of analyze is a folder and cannot be stdout. Use --json.", field="output")
     for name, value in (("baseline", baseline), ("markdown", markdown)):
         if value and policy is None:
             raise InvalidRequest(f"--{name} needs --gate. Add --gate POLICY, or remove --{name}.", field=name)

@@ -11,7 +11,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
 from errata.cli.class_lookup import match_class
-from errata.cli.output import read_input, write_output
+from errata.cli.output import STDOUT, read_input, write_output
 from errata.connection import UnknownMethod
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
 from errata.groups import ALL, check_group
@@ -58,8 +58,14 @@ def make_folder(folder: Path) -> None:
     """Create a folder for results.
 
     Raises:
+        InvalidRequest: The path is '-', which means stdout for other commands.
         InvalidInput: The folder cannot be created.
     """
+    if folder == STDOUT:
+        raise InvalidRequest(
+            "--output is '-', but the result is a folder and cannot be written to stdout. Pass the path of a folder.",
+            field="output",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

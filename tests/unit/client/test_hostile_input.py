@@ -57,10 +57,23 @@ def test_empty_text_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytes
     assert not is_folder("")
 
 
-@pytest.mark.parametrize("option", ["--predictions", "--output", "--gate"])
-def test_an_empty_path_is_rejected(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["analyze", "m", option, ""]) == 2
+@pytest.mark.parametrize(
+    "command",
+    [["analyze", "m", "--predictions"], ["analyze", "m", "--output"], ["analyze", "m", "--gate"], ["demo", "--output"]],
+)
+def test_an_empty_path_is_rejected(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command, ""]) == 2
     assert "The path is empty." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["analyze", "m"], ["demo"]])
+def test_a_folder_cannot_be_written_to_stdout(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([*command, "--output", "-"]) == 2
+    assert "--output is '-', but the result is a folder" in capsys.readouterr().err
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_limit_beyond_the_largest_integer_is_rejected() -> None:
