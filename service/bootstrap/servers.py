@@ -59,6 +59,7 @@ class Servers:
 
         The shutdown marks the process as not ready, calls `before_stop`, refuses new calls and uploads of browsers,
         waits for the open ones, and calls `after_stop`. Until then, it serves other HTTP requests, such as probes.
+        Downloads that still run can take the rest of the grace period.
 
         Args:
             stopped: The event that ends the servers.

@@ -15,7 +15,7 @@ from service.web.application import SiteContent, make_application
 from service.web.connection import HEAD_SECONDS, Connection
 
 KEEP_ALIVE_SECONDS = 15
-MAX_STOP_SECONDS = 3.0  # maximum wait for the responses in progress
+STOP_SECONDS = 3.0  # wait for the responses in progress of a process without pages
 
 
 class _Server(uvicorn.Server):
@@ -60,13 +60,13 @@ class Listener:
                 raise RuntimeError(f"Cannot listen on {host}:{port}. Check whether another process uses the port.")
             await asyncio.sleep(0.01)
 
-    async def stop(self, seconds: float = MAX_STOP_SECONDS) -> None:
+    async def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Stop listening, and wait for the responses in progress.
 
         Args:
-            seconds: How long to wait; at least one second, and at most MAX_STOP_SECONDS.
+            seconds: How long to wait; at least one second.
         """
-        self.server.config.timeout_graceful_shutdown = int(min(max(1.0, seconds), MAX_STOP_SECONDS))
+        self.server.config.timeout_graceful_shutdown = int(max(1.0, seconds))
         self.server.should_exit = True
         if self.task is not None:
             await self.task

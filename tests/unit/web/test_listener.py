@@ -12,12 +12,12 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from service.telemetry import Metrics
 from service.web.application import SiteContent
-from service.web.listener import Listener, make_listener
+from service.web.listener import STOP_SECONDS, Listener, make_listener
 
 
 @dataclass
@@ -142,6 +142,28 @@ async def test_stopped_listener_releases_its_port() -> None:
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
+
+
+async def test_a_download_that_runs_ends_within_the_grace_period() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"first "
+        await asyncio.sleep(STOP_SECONDS + 1)
+        yield b"last"
+
+    async def endpoint(_: Request) -> Response:
+        return StreamingResponse(pieces())
+
+    content = SiteContent([Route("/", endpoint)])
+    listener = make_listener(Metrics(CollectorRegistry()), lambda: True, ("127.0.0.1", 0), content)
+    await listener.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+    start = await reader.readuntil(b"first ")
+
+    await listener.stop(60)
+
+    assert (start + await reader.read()).endswith(b"\r\n\r\nfirst last")
+    writer.close()
 
 
 async def test_listener_installs_no_signal_handlers() -> None:
