@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from errata import Client, error_of, pb
+from errata import AsyncClient, Client, error_of, pb
 from errata._sync import client as client_module
 from errata.errors import ErrataError, TooBusy, Unavailable
 from errata.v1 import analysis_service_pb2_grpc
@@ -170,6 +170,19 @@ def test_the_number_of_watches_is_limited(start: Start, monkeypatch: pytest.Monk
         running.gate.set()
         assert [list(watch)[-1].state for watch in watches] == [pb.Analysis.STATE_SUCCEEDED] * 2
         assert list(running.client.watch(analysis.name))[-1].state == pb.Analysis.STATE_SUCCEEDED
+
+
+async def test_an_abandoned_watch_of_the_async_client_ends(start: Start) -> None:
+    with start(open_gate=False) as running:
+        name = running.client.analyze(MODEL, "demo").name
+        async with AsyncClient(running.addresses.grpc) as client:
+            for _ in range(3):
+                async for _ in client.watch(name):
+                    break
+
+            async with asyncio.timeout(SOON):
+                while len(asyncio.all_tasks()) > 1:  # gRPC has a task for each call
+                    await asyncio.sleep(0.01)
 
 
 def test_a_refused_watch_starts_when_a_slot_is_free(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

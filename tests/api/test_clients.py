@@ -218,6 +218,15 @@ def test_a_certificate_needs_its_key_and_both_are_pem(tmp_path: Path) -> None:
         Client("127.0.0.1:1", ca_file=file)
 
 
+def test_a_check_of_a_closed_client_is_an_error(running: Running) -> None:
+    client = Client(running.addresses.grpc)
+    client.models()
+    client.close()
+
+    with pytest.raises(ValueError, match="closed channel"):
+        client.is_serving()
+
+
 def test_a_key_of_another_certificate_is_refused_before_the_connection(
     certificate: tuple[Path, bytes, bytes], tmp_path: Path
 ) -> None:

@@ -95,8 +95,12 @@ class AsyncCalls:
         self, method: Callable[..., Any], message: object, deadline: float | None = None
     ) -> AsyncIterator[Any]:
         with self._converted_errors(method) as metadata:
-            async for response in method(message, timeout=_limited(deadline), metadata=metadata):
-                yield response
+            call = method(message, timeout=_limited(deadline), metadata=metadata)
+            try:
+                async for response in call:
+                    yield response
+            finally:
+                call.cancel()  # if the caller has not read all responses: an abandoned call of asyncio never ends
 
     @contextmanager
     def _converted_errors(self, method: object, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:

@@ -136,6 +136,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         self._catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(self._channel)
         self._reviews = review_service_pb2_grpc.ReviewServiceStub(self._channel)
         self._evidence = evidence_service_pb2_grpc.EvidenceServiceStub(self._channel)
+        self._health = health_pb2_grpc.HealthStub(self._channel)  # not later: gRPC crashes if the channel is closed
         self._method_names = method_names(self._analyses, self._catalog, self._reviews, self._evidence)
 
     async def __aenter__(self) -> "AsyncClient":
@@ -175,9 +176,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             Unavailable: If the service does not accept calls.
             ConnectionFailed: If the client cannot connect to the service.
         """
-        stub = health_pb2_grpc.HealthStub(self._channel)
         try:
-            response = await stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
+            response = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
         except grpc.RpcError as error:
             raise error_of(error, self._server) from error
         check_serving(response, self._server)

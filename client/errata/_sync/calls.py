@@ -91,7 +91,11 @@ class Calls:
 
     def _stream(self, method: Callable[..., Any], message: object, deadline: float | None = None) -> Iterator[Any]:
         with self._converted_errors(method) as metadata:
-            yield from method(message, timeout=_limited(deadline), metadata=metadata)
+            call = method(message, timeout=_limited(deadline), metadata=metadata)
+            try:
+                yield from call
+            finally:
+                call.cancel()  # if the caller has not read all responses: an abandoned call of asyncio never ends
 
     @contextmanager
     def _converted_errors(self, method: object, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:
