@@ -56,6 +56,11 @@ class IndexedArchive:
                     self._remember(analysis)
         return analysis
 
+    def cached_ids(self) -> Set[str]:
+        """Return the ids of the cached analyses. The index can lack some of them."""
+        with self._lock:
+            return set(self._cache)
+
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return the predictions of an analysis."""
         return self._archive.predictions(analysis_id)

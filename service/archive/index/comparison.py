@@ -63,10 +63,11 @@ class Comparison:
         self._is_valid = True
         self._archive_id = self._archive_id or self._archive.find_id()
         self._index.bind(self._archive_id)
-        indexed = self._index.ids()  # before the archive is listed: an analysis added between is not deleted
+        # Before the archive is listed: an analysis that is added between is not deleted.
+        indexed, cached = self._index.ids(), self._archive.cached_ids()
         self._index.forget_removed()
         ids = self._archive.ids()
-        if deleted := indexed - ids:
+        if deleted := (indexed | cached) - ids:
             self._check_archive(ids)
             self._archive.forget(sorted(deleted))
         unreadable = self._unreadable = (self._unreadable & ids) - indexed

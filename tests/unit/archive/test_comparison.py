@@ -151,6 +151,16 @@ def test_a_deleted_analysis_leaves_the_cache() -> None:
     assert setup.indexed.get("a00001") is None
 
 
+def test_an_analysis_that_is_deleted_before_it_is_indexed_leaves_the_cache() -> None:
+    setup = Setup(1)
+    assert setup.indexed.get("a00000") is not None
+    setup.archive.delete("a00000")  # by another process, whose announcements of the analysis are lost
+
+    setup.compare()
+
+    assert setup.indexed.get("a00000") is None
+
+
 def test_a_deleted_analysis_that_could_not_be_removed_is_removed_by_the_next_comparison() -> None:
     setup = Setup(2)
     setup.compare()
