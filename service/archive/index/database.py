@@ -153,13 +153,15 @@ class Database:
         return connection
 
     def _connect(self, mode: str) -> sqlite3.Connection:
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             f"{self._path.absolute().as_uri()}?mode={mode}",
             timeout=BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,
             uri=True,
         )
+        connection.execute("PRAGMA temp_store = MEMORY")  # uploads can fill the folder of temporary files
+        return connection
 
     def _take_reader(self) -> sqlite3.Connection:
         with self._lock:

@@ -49,6 +49,14 @@ def wait_until_written(index: SqliteIndex) -> None:
         time.sleep(0.01)
 
 
+def test_temporary_data_of_sqlite_need_no_folder(path: Path) -> None:
+    index = filled(path)
+
+    for connection in (index._database._open(), index._database._take_reader()):
+        with closing(connection):
+            assert connection.execute("PRAGMA temp_store").fetchone() == (2,), "in memory"
+
+
 def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
