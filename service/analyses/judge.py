@@ -42,6 +42,7 @@ from service.summary.summarize import SampleResults, summarize
 
 MAX_ATTEMPTS = 500  # attempts to archive an analysis in about eight hours; predicting again would cost far more
 STORE_WAIT_SECONDS = 300.0  # maximum wait for an unavailable store
+ARCHIVING_SECONDS = 30.0  # time for which analyses cannot be canceled while, or after a crash while, they are archived
 POLL_SECONDS = 0.5  # interval between two pings of an unavailable store
 MAX_NAMED = 10  # missing images in a warning
 _log = structlog.get_logger()
@@ -149,7 +150,7 @@ def judge_job(ports: Ports, job_id: str) -> None:
 def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
     job_id = job.id
     try:
-        analyses = _archive_results(ports, job)
+        analyses = _archive_results(ports, job, fencing_token)
         finished = ports.stores.jobs.change_job(transitions.finish_judging, job_id, fencing_token)
     except Unavailable as error:
         _retry_later(ports, job_id, fencing_token, error)
@@ -176,6 +177,8 @@ def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
 def _retry_later(ports: Ports, job_id: str, fencing_token: int, error: Unavailable) -> None:
     """Raise RetryLater; after MAX_ATTEMPTS, end the job as failed."""
     _wait_for_store(ports.stores)  # without the store, the message cannot be queued again
+    with suppress(Unavailable):
+        ports.stores.jobs.change_job(transitions.start_archiving, job_id, fencing_token, 0.0)
     if fencing_token < MAX_ATTEMPTS:
         raise RetryLater(judging_delay(fencing_token)) from error
     _fail(ports, job_id, fencing_token, error)
@@ -212,7 +215,7 @@ def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> No
         notify_job_failed(ports, job_id)
 
 
-def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
+def _archive_results(ports: Ports, job: Job, fencing_token: int) -> list[Analysis]:
     """Archive the result of each analysis that waits for a job, and return the analyses.
 
     An archived result is not replaced. It exists if another process judged the job, or if a job store that was restored
@@ -226,9 +229,12 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
     warnings = _missing_image_warnings(bundle, predictions, ports.limits.max_missing)
     with ports.observer.stage(Stage.JUDGE):
         summary = compute_summary(bundle, predictions)
+    jobs = ports.stores.jobs
+    if jobs.change_job(transitions.start_archiving, job.id, fencing_token, ARCHIVING_SECONDS) is None:
+        return []
     analyses = []
     for analysis_id in sorted(job.analyses):
-        snapshot = _undamaged_snapshot(ports.stores.jobs, analysis_id)
+        snapshot = _undamaged_snapshot(jobs, analysis_id)
         if snapshot is None or snapshot.record.state.is_final:
             continue
         if (before := ports.stores.archive.get(analysis_id)) is not None:
@@ -237,7 +243,7 @@ def _archive_results(ports: Ports, job: Job) -> list[Analysis]:
         analysis = _finished_analysis(ports, snapshot.record, job, predictions, summary, info, warnings)
         with ports.observer.stage(Stage.ARCHIVE):
             ports.stores.archive.put(analysis, predictions)
-        if _has_ended(ports.stores.jobs, job.id, analysis_id):
+        if _has_ended(jobs, job.id, analysis_id):
             ports.stores.archive.delete(analysis_id)
         else:
             analyses.append(analysis)

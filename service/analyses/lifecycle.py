@@ -1,5 +1,6 @@
 """Cancel, retry, and delete analyses."""
 
+import time
 from dataclasses import replace
 
 import structlog
@@ -13,6 +14,8 @@ from service.caller import CALLER
 from service.domain import Analysis, AuditAction, State
 from service.jobs.transitions import AnalysisRecord
 
+ARCHIVING_WAIT_SECONDS = 5.0  # maximum wait of a cancellation for a result that is archived now
+POLL_SECONDS = 0.05  # interval between two checks
 _log = structlog.get_logger()
 
 
@@ -20,11 +23,20 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
     """Cancel an open analysis. An ended one is returned unchanged.
 
     An archived analysis has ended, even if a job store that was restored from a backup lists it as open.
+
+    Raises:
+        AnalysisNotFound: The analysis does not exist.
+        Unavailable: The result of the analysis is being archived, which takes long.
     """
     stores = ports.stores
     if (archived := _find_archived(stores, analysis_id)) is not None:
         return archived
-    if stores.jobs.cancel(analysis_id, "Canceled by the user."):
+    deadline = time.monotonic() + ARCHIVING_WAIT_SECONDS
+    while (is_canceled := stores.jobs.cancel(analysis_id, "Canceled by the user.")) is None:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"The result of analysis {analysis_id} is being archived. Try again.", retry_after=1.0)
+        time.sleep(POLL_SECONDS)
+    if is_canceled:
         _log.info("analysis cancelled", analysis=analysis_id)
         cancelled = queries.get(stores, analysis_id)
         record_change(stores, AuditAction.CANCEL, cancelled)
@@ -83,7 +95,7 @@ def delete(stores: Stores, analysis_id: str) -> None:
     created = analysis.create_time.isoformat()
     record_change(stores, AuditAction.DELETE, analysis, {"create_time": created}, required=True)
     # A job store that was restored from a backup lists the analysis as open, and would archive it again.
-    stores.jobs.cancel(analysis_id, "Deleted by the user.")
+    stores.jobs.cancel(analysis_id, "Deleted by the user.", during_archiving=True)
     stores.jobs.delete(analysis_id)
     stores.archive.delete(analysis_id)
     stores.jobs.release_request_id(analysis.request.request_id, analysis_id)

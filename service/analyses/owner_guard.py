@@ -189,9 +189,9 @@ class GuardedJobStore(JobStore):
         """Return all visible records with their jobs."""
         return [snapshot for snapshot in super().snapshots() if is_visible(snapshot.record.owner)]
 
-    def cancel(self, analysis_id: str, reason: str) -> bool:
-        """Cancel a visible analysis; return whether it was open."""
-        return self._exists(analysis_id) and super().cancel(analysis_id, reason)
+    def cancel(self, analysis_id: str, reason: str, *, during_archiving: bool = False) -> bool | None:
+        """Cancel a visible analysis; return whether it was open, or None while its result is archived."""
+        return self._exists(analysis_id) and super().cancel(analysis_id, reason, during_archiving=during_archiving)
 
     def delete(self, analysis_id: str) -> bool:
         """Delete a visible final record; return whether it existed."""

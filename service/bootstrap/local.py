@@ -78,7 +78,7 @@ async def run_local(
 
     def cancel_all() -> None:
         for snapshot in store.snapshots():
-            if store.cancel(snapshot.record.id, "server stopped"):
+            if store.cancel(snapshot.record.id, "server stopped", during_archiving=True):
                 ports.observer.analysis_finished(queries.get(ports.stores, snapshot.record.id))
 
     def stop(grace: float) -> None:

@@ -84,17 +84,22 @@ def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
         tx.close_job(job)
 
 
-def cancel(tx: JobTransaction, analysis_id: str, reason: str) -> bool:
-    """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open."""
+def cancel(tx: JobTransaction, analysis_id: str, reason: str, *, during_archiving: bool) -> bool | None:
+    """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open.
+
+    While the result is archived, the analysis is not canceled unless `during_archiving`, and None is returned.
+    """
     record = tx.record(analysis_id)
     if record is None or record.state.is_final:
         return False
     tx.prefetch(JOBS.command(record.job), waiting_command(record.job))
     tx.check_known(ANALYSES, analysis_id)
     tx.check_known(JOBS, record.job)
+    job = _find_job(tx, record.job)
+    if job is not None and job.archiving_until > tx.now and not during_archiving:
+        return None
     tx.remove_waiting(record.job, [analysis_id])
     _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
-    job = _find_job(tx, record.job)
     if job is not None and not job.state.is_final and tx.waiting(job.id) == [analysis_id]:
         cancelled = replace(job, state=State.CANCELLED)
         tx.update_job(cancelled)

@@ -142,9 +142,14 @@ class JobStore(JobReader):
         lifecycle.release_request_id(tx, request_id, analysis_id)
 
     @atomic
-    def cancel(self, tx: JobTransaction, analysis_id: str, reason: str) -> bool:
-        """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open."""
-        return lifecycle.cancel(tx, analysis_id, reason)
+    def cancel(
+        self, tx: JobTransaction, analysis_id: str, reason: str, *, during_archiving: bool = False
+    ) -> bool | None:
+        """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open.
+
+        While the result is archived, the analysis is not canceled unless `during_archiving`, and None is returned.
+        """
+        return lifecycle.cancel(tx, analysis_id, reason, during_archiving=during_archiving)
 
     def _after_step(self, tx: JobTransaction) -> None:
         """Delete the oldest ended analyses. An error does not hide the change before; the next step deletes them."""

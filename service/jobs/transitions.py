@@ -131,6 +131,7 @@ class JobStatus:
     started: float | None = None
     judging_token: int = 0  # the fencing token of its judging; 0: no judging has begun
     judging_sent: float = 0.0  # time at which the message for its judging was sent
+    archiving_until: float = 0.0  # time until which its analyses cannot be canceled, because results are archived
     failure: Failure | None = None
     owner: str = ""  # owner of the analysis that created the job
 
@@ -429,6 +430,15 @@ def mark_judging_lost(job: JobStatus, now: float, heartbeat: float) -> JobStatus
     if job.state.is_final or job.num_shards_left or now - job.judging_sent <= timeout:
         return None
     return replace(job, judging_sent=now)
+
+
+def start_archiving(job: JobStatus, now: float, fencing_token: int, seconds: float) -> JobStatus | None:
+    """Prevent the cancellation of the analyses of a job for a limited time; None if the fencing token is not current.
+
+    Otherwise, callers could see a result that is deleted afterwards, since its analysis was canceled.
+    """
+    is_current = not job.state.is_final and job.judging_token == fencing_token
+    return replace(job, archiving_until=now + seconds) if is_current else None
 
 
 def finish_judging(job: JobStatus, now: float, fencing_token: int, failure: Failure | None = None) -> JobStatus | None:

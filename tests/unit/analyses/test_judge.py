@@ -1,7 +1,9 @@
 """Judging a job: the results of its analyses, an unavailable archive, and internal errors."""
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from threading import Semaphore
 from typing import Any
 
 import numpy as np
@@ -246,34 +248,93 @@ def test_shards_of_different_weights_are_never_one_result(backend: Backend) -> N
     assert list(backend.archive.list()) == []
 
 
-def test_an_analysis_cancelled_while_it_is_archived_stays_cancelled(backend: Backend) -> None:
+def test_an_analysis_cannot_be_cancelled_while_it_is_archived(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a caller could see the result of an analysis that is canceled afterwards."""
+    monkeypatch.setattr(lifecycle, "ARCHIVING_WAIT_SECONDS", 0.0)
     job, (first, second) = predict_job(backend, count=2)
     put = backend.archive.put
 
     def cancel_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
+        for open_analysis in {first.id: [first, second], second.id: [second]}[analysis.id]:
+            with pytest.raises(Unavailable, match="is being archived"):
+                lifecycle.cancel(backend.ports, open_analysis.id)
         put(analysis, predictions)
+
+    backend.archive.put = cancel_meanwhile  # type: ignore[method-assign]
+    judge_job(backend.ports, job)
+
+    for analysis in (first, second):
+        assert lifecycle.cancel(backend.ports, analysis.id) == backend.archive.get(analysis.id)
+    assert [analysis.id for analysis in backend.finished] == [first.id, second.id]
+
+
+def test_a_cancellation_waits_for_a_result_that_is_archived(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, (analysis,) = predict_job(backend)
+    put, pauses, cancellations = backend.archive.put, Semaphore(0), list[Future[Analysis]]()
+    monkeypatch.setattr(lifecycle.time, "sleep", lambda _: pauses.release())
+    with ThreadPoolExecutor() as pool:
+
+        def cancel_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
+            cancellations.append(pool.submit(lifecycle.cancel, backend.ports, analysis.id))
+            pauses.acquire()
+            put(analysis, predictions)
+
+        backend.archive.put = cancel_meanwhile  # type: ignore[method-assign]
+        judge_job(backend.ports, job)
+
+    assert cancellations[0].result() == backend.archive.get(analysis.id)
+
+
+def test_an_analysis_can_be_cancelled_while_its_job_waits_for_the_archive(backend: Backend) -> None:
+    job, (analysis,) = predict_job(backend)
+    put = backend.archive.put
+
+    def fail(*_: object) -> None:
+        raise Unavailable("The archive is unavailable.")
+
+    backend.archive.put = fail  # type: ignore[method-assign, assignment]
+    with pytest.raises(RetryLater):
+        judge_job(backend.ports, job)
+
+    assert lifecycle.cancel(backend.ports, analysis.id).state is State.CANCELLED
+    backend.archive.put = put  # type: ignore[method-assign]
+    judge_job(backend.ports, job)
+    assert list(backend.archive.list()) == []
+
+
+def test_a_late_result_of_a_cancelled_analysis_is_deleted(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge can be suspended while it archives a result, for longer than cancellations wait for it."""
+    monkeypatch.setattr(judge, "ARCHIVING_SECONDS", 0.0)
+    job, (first, second) = predict_job(backend, count=2)
+    put = backend.archive.put
+
+    def cancel_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
         if analysis.id == first.id:
-            backend.store.cancel(first.id, "")
+            lifecycle.cancel(backend.ports, first.id)
+        put(analysis, predictions)
 
     backend.archive.put = cancel_meanwhile  # type: ignore[method-assign]
     judge_job(backend.ports, job)
 
     assert get(backend.ports.stores, first.id).state is State.CANCELLED
-    assert get(backend.ports.stores, second.id).state is State.SUCCEEDED
     assert [analysis.id for analysis in backend.archive.list()] == [second.id]
-    assert [analysis.id for analysis in backend.finished] == [second.id]
+    assert [(analysis.id, analysis.state) for analysis in backend.finished] == [
+        (first.id, State.CANCELLED),
+        (second.id, State.SUCCEEDED),
+    ]
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_an_analysis_cancelled_and_deleted_while_it_is_archived_stays_deleted(backend: Backend, count: int) -> None:
+def test_an_analysis_that_is_deleted_before_its_job_ends_stays_deleted(backend: Backend, count: int) -> None:
     job, (first, *others) = predict_job(backend, count)
     put = backend.archive.put
 
     def delete_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
-        if analysis.id == first.id:
-            lifecycle.cancel(backend.ports, first.id)
-            lifecycle.delete(backend.ports.stores, first.id)
         put(analysis, predictions)
+        if analysis.id == first.id:
+            lifecycle.delete(backend.ports.stores, first.id)
 
     backend.archive.put = delete_meanwhile  # type: ignore[method-assign]
     judge_job(backend.ports, job)
@@ -281,7 +342,7 @@ def test_an_analysis_cancelled_and_deleted_while_it_is_archived_stays_deleted(ba
     with pytest.raises(AnalysisNotFound):
         get(backend.ports.stores, first.id)
     assert [analysis.id for analysis in backend.archive.list()] == [analysis.id for analysis in others]
-    assert [analysis.id for analysis in backend.finished] == [analysis.id for analysis in (first, *others)]
+    assert [analysis.id for analysis in backend.finished] == [analysis.id for analysis in others]
 
 
 def test_a_result_stays_archived_if_another_process_finishes_the_job_meanwhile(backend: Backend) -> None:
