@@ -46,7 +46,8 @@ class _PathIndex:
                 known = self._ends_of(image_parts)
                 ends = _end_of(paths.take(pa.array(rows)), parts)
                 positions = np.asarray(pc.fill_null(pc.index_in(ends, value_set=known.distinct), -1)).astype(np.int64)
-                images[rows] = np.where(positions < 0, UNKNOWN, known.images[positions])
+                is_match = positions >= 0
+                images[rows[is_match]] = known.images[positions[is_match]]
         return images
 
     def matches(self, path: pa.Array) -> pa.Array:
@@ -78,7 +79,7 @@ class _PathIndex:
         paths, first the longest.
         """
         yield np.ones(len(depths), dtype=bool), _ALL, _ALL
-        for depth in np.unique(depths[(depths < self._depths[0]) & (depths <= MAX_PARTS)]).tolist():
+        for depth in np.unique(depths[(depths < self._depths.max(initial=0)) & (depths <= MAX_PARTS)]).tolist():
             yield depths == depth, _ALL, depth
         for depth in self._depths[self._depths <= MAX_PARTS].tolist():
             yield depths > depth, depth, _ALL

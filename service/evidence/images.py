@@ -6,21 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from errata.errors import InvalidEvidence
 
 from service.domain import LabelSpace
 from service.evidence.artefacts import SampleOrder
 from service.evidence.class_lookup import ClassLookup
 from service.evidence.folder_layouts import TRAINING_IMAGES, images_in
-from service.image_paths import index_by_name
+from service.image_names import AMBIGUOUS, UNKNOWN, NameIndex
 
 
 def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) -> list[str]:
     """Return the path of each image.
 
-    The path of a file may have more folders at its start than the name, or fewer if the folder is a part of the data
-    set. A file that shares only the file name is another image. Symbolic links to files outside of the folder are
-    ignored.
+    `NameIndex` has the rule for the file that a name means. Symbolic links to files outside of the folder are ignored.
 
     Args:
         folder: Root folder.
@@ -28,34 +27,27 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) 
         class_paths: The path of each image in a folder per class. It precedes the name.
 
     Raises:
-        InvalidEvidence: If the folder or an image does not exist, or if a name is ambiguous.
+        InvalidEvidence: If the folder or an image does not exist, or if a name is ambiguous: several files match
+            it, or its file matches several names and has another path.
     """
     root = folder.resolve()
     if not root.is_dir():
         raise InvalidEvidence(f"Folder of images not found: {folder}. Check the path of --images.", field="images")
     files = _list_files(root)
-    index = index_by_name({path: path for path in files})
-    by_file_name: dict[str, list[str]] = {}
-    for path in files:
-        by_file_name.setdefault(_file_name(path), []).append(path)
-    found: list[list[str]] = []  # the files of each name
-    for name, class_path in zip(names, class_paths, strict=True):
-        whole = index.get(class_path) or index.get(name)
-        same_file_name = by_file_name.get(_file_name(name), [])
-        found.append(
-            [whole] if whole else [path for path in same_file_name if _is_end(path, name) or _is_end(name, path)]
-        )
-    if missing := [name for name, paths in zip(names, found, strict=True) if not paths]:
+    index = NameIndex(_to_array(files))
+    by_class_path, by_name = index.find(_to_array(class_paths)), index.find(_to_array(names))
+    found = np.where(by_class_path < 0, by_name, by_class_path)
+    if missing := [names[row] for row in np.flatnonzero(found == UNKNOWN).tolist()]:
         raise InvalidEvidence(
             f"{folder}: {len(missing):,} of {len(names):,} images are missing, such as {missing[0]!r:.80}. "
             "Add them, or check the path of --images.",
             field="images",
         )
-    uses = Counter(paths[0] for paths in found)
+    uses = Counter(found.tolist())
     ambiguous = [
         name
-        for name, paths in zip(names, found, strict=True)
-        if len(paths) > 1 or (len(paths[0]) < len(name) and uses[paths[0]] > 1)
+        for name, file in zip(names, found.tolist(), strict=True)
+        if file == AMBIGUOUS or (uses[file] > 1 and files[file] != name)
     ]
     if ambiguous:
         raise InvalidEvidence(
@@ -64,7 +56,7 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) 
             "the files as names.",
             field="images",
         )
-    return [str(root / paths[0]) for paths in found]
+    return [str(root / files[file]) for file in found.tolist()]
 
 
 def _list_files(root: Path) -> list[str]:
@@ -79,12 +71,8 @@ def _list_files(root: Path) -> list[str]:
     return files
 
 
-def _file_name(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
-
-
-def _is_end(end: str, path: str) -> bool:
-    return f"/{path}".endswith(f"/{end}")
+def _to_array(paths: Sequence[str]) -> pa.Array:
+    return pa.array([os.fsencode(path) for path in paths], pa.binary())
 
 
 def class_folders(folder: Path, label_space: LabelSpace) -> SampleOrder:

@@ -29,7 +29,7 @@ def find_images(folder: Path, names: list[str], class_paths: list[str] | None = 
 def test_image_is_found_by_path_or_file_name(tmp_path: Path) -> None:
     touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg", tmp_path / "flat.jpg", tmp_path / "deep" / "er" / "y.jpg")
 
-    found = find_images(tmp_path, [f"{B}/x.jpg", f"{A}/x.jpg", f"{A}/flat.jpg", "y.jpg", "deep/er/y.jpg"])
+    found = find_images(tmp_path, [f"{B}/x.jpg", f"{A}/x.jpg", f"{A}/flat.jpg", "y.jpg"])
 
     root = tmp_path.resolve()
     assert list(map(Path, found)) == [
@@ -37,8 +37,23 @@ def test_image_is_found_by_path_or_file_name(tmp_path: Path) -> None:
         root / A / "x.jpg",
         root / "flat.jpg",
         root / "deep" / "er" / "y.jpg",
-        root / "deep" / "er" / "y.jpg",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}/x.jpg", "cafe\N{COMBINING ACUTE ACCENT}/x.jpg"),
+        ("cafe\N{COMBINING ACUTE ACCENT}/x.jpg", "val/caf\N{LATIN SMALL LETTER E WITH ACUTE}/x.jpg"),
+        ("cat\\x.jpg", "val/cat/x.jpg"),
+        ("./cat//x.jpg", "cat/x.jpg"),
+        ("data/cat/x", "cat/x.png"),
+    ],
+)
+def test_names_match_by_the_rule_of_uploads(tmp_path: Path, name: str, file: str) -> None:
+    touch(tmp_path / file, tmp_path / "dog" / "x.jpg")
+
+    assert find_images(tmp_path, [name]) == [str(tmp_path.resolve() / file)]
 
 
 def test_missing_images_are_rejected_with_their_number(tmp_path: Path) -> None:
@@ -95,12 +110,27 @@ def test_folders_may_precede_the_path_or_the_name(tmp_path: Path) -> None:
     ]
 
 
-def test_file_that_matches_two_longer_names_is_ambiguous(tmp_path: Path) -> None:
-    touch(tmp_path / "1.png")
+@pytest.mark.parametrize(
+    ("file", "names", "ambiguous"),
+    [
+        ("1.png", ["cat/1.png", "dog/1.png"], ["cat/1.png", "dog/1.png"]),
+        ("1.png", ["1.png", "dog/1.png"], ["dog/1.png"]),
+        ("1.png", ["1.jpg", "1.png"], ["1.jpg"]),
+        ("cat/1.png", ["1.png", "cat/1.png"], ["1.png"]),
+    ],
+)
+def test_file_that_matches_two_names_has_only_the_name_of_its_path(
+    tmp_path: Path, file: str, names: list[str], ambiguous: list[str]
+) -> None:
+    touch(tmp_path / file)
 
-    for names, count in ((["cat/1.png", "dog/1.png"], 2), (["1.png", "dog/1.png"], 1)):
-        with pytest.raises(InvalidEvidence, match=f"{count} of 2 images are ambiguous, such as '[a-z]+/1"):
-            find_images(tmp_path, names)
+    with pytest.raises(InvalidEvidence, match=f"{len(ambiguous)} of 2 images are ambiguous, such as '{ambiguous[0]}'"):
+        find_images(tmp_path, names)
+
+
+def test_all_images_are_missing_from_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(InvalidEvidence, match=r"1 of 1 images are missing, such as 'x\.jpg'"):
+        find_images(tmp_path, ["x.jpg"])
 
 
 def test_path_in_the_folder_of_the_class_precedes_the_name(tmp_path: Path) -> None:
