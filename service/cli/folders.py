@@ -61,7 +61,7 @@ def compare_folders(
         if an earlier version of Errata wrote the folder of A.
 
     Raises:
-        InvalidInput: A file of a folder is damaged.
+        InvalidInput: A file of a folder is damaged, or a folder lacks its file of classes; see `read_side`.
         NotComparable: The analyses are of different data sets or evidence.
     """
     classes = read_label_space(a)
@@ -163,10 +163,11 @@ def read_side(folder: Path) -> Side:
     """Return the analysis of a folder with its verdicts.
 
     Raises:
-        InvalidInput: A file is damaged; the error names the line.
+        InvalidInput: A file is damaged, and the error names the line; or the file of classes is missing, and the
+            classes are not those of ImageNet-1k.
     """
-    num_classes = (read_label_space(folder) or imagenet_1k()).num_classes
-    analysis, lines = read_finished(folder), [*parse_verdicts(folder, partial(_parse_line, num_classes))]
+    parse = partial(_parse_line, folder, read_label_space(folder))
+    analysis, lines = read_finished(folder), [*parse_verdicts(folder, parse)]
     assert analysis.summary is not None, "this is a bug: read_finished returns finished analyses"
     counted = [line.error_type.key for line in lines if not line.problematic]
     check_counts(folder, read_analysis(folder), counted)
@@ -219,9 +220,12 @@ def read_label_space(folder: Path) -> LabelSpace | None:
         ) from error
 
 
-def _parse_line(num_classes: int, line: dict[str, Any]) -> _Line:
+def _parse_line(folder: Path, classes: LabelSpace | None, line: dict[str, Any]) -> _Line:
     target, predicted = int(line["target"]), int(line["predicted"])
     effective_target = int(line.get("effective_target", target))  # earlier versions do not write it
+    if classes is None:
+        _check_imagenet(folder, effective_target, line.get("effective_target_name"))
+    num_classes = (classes or imagenet_1k()).num_classes
     are_targets = all(0 <= class_index < num_classes for class_index in (target, effective_target))
     if not are_targets or not -1 <= predicted < num_classes:
         raise ValueError(f"classes {target}, {effective_target}, and {predicted}")
@@ -232,3 +236,16 @@ def _parse_line(num_classes: int, line: dict[str, Any]) -> _Line:
     is_label = bool(line.get("matches_label", error_type in (ErrorType.CORRECT, ErrorType.MULTI_LABEL)))
     predicted = NO_CLASS if predicted == -1 else predicted  # an answer without a class is written as -1
     return _Line(name, target, effective_target, predicted, is_label, error_type, bool(line["problematic"]), groups)
+
+
+def _check_imagenet(folder: Path, target: int, name: str | None) -> None:
+    """Raise InvalidInput if a verdict of a folder without a file of classes has a class that is not of ImageNet-1k.
+
+    The versions of Errata that supported only ImageNet-1k wrote no `effective_target_name`.
+    """
+    if name is not None and imagenet_1k().names[target : target + 1] != (name,):
+        raise InvalidInput(
+            f"{folder / CLASSES} is missing, and the classes are not those of ImageNet-1k, such as class {target}, "
+            f"{name!r:.80}. Restore the file, or run the analysis again with --output.",
+            field="classes",
+        )

@@ -129,6 +129,37 @@ def test_a_folder_of_an_earlier_version_has_the_classes_of_imagenet(tmp_path: Pa
     assert list(comparison.superclasses) == []
 
 
+@pytest.mark.parametrize("has_file", [(False, True), (True, False)])
+@pytest.mark.parametrize("index", [0, 1000])
+def test_a_missing_file_of_classes_is_named_unless_the_classes_are_those_of_imagenet(
+    tmp_path: Path, index: int, has_file: tuple[bool, bool]
+) -> None:
+    folders = [write(tmp_path / name, TARGETS, with_classes) for name, with_classes in zip("ab", has_file, strict=True)]
+    for folder, with_classes in zip(folders, has_file, strict=True):
+        if not with_classes:
+            lines = [json.loads(line) for line in (folder / VERDICTS).read_text().splitlines()]
+            names = {"effective_target": index, "effective_target_name": "running shoe"}
+            (folder / VERDICTS).write_text("".join(f"{json.dumps(line | names)}\n" for line in lines))
+
+    with pytest.raises(InvalidInput, match=rf"[ab]/classes\.jsonl is missing.*class {index}, 'running") as error:
+        compare_folders(*folders, with_report=False)
+
+    assert error.value.violations[0].field == "classes"
+
+
+def test_a_folder_of_imagenet_needs_no_file_of_classes(tmp_path: Path) -> None:
+    a, b = (write(tmp_path / name, TARGETS, with_classes=False) for name in "ab")
+    names = ["tench", "tench", "goldfish", "great white shark", "tiger shark", "hammerhead"]
+    lines = [json.loads(line) for line in (b / VERDICTS).read_text().splitlines()]
+    for line, name in zip(lines, names, strict=False):
+        line |= {"effective_target": line["target"], "effective_target_name": name}
+    (b / VERDICTS).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    comparison, _ = compare_folders(a, b, with_report=False)
+
+    assert comparison.groups["all"].fixed == 0
+
+
 def test_too_many_groups_are_rejected(tmp_path: Path) -> None:
     folder = write(tmp_path / "a", TARGETS)
     lines = [{"class_index": index, "display_name": "x", "groups": [str(index)]} for index in range(17)]
