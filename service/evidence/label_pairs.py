@@ -8,7 +8,7 @@ import numpy as np
 from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
-from service.domain import IMAGENET_1K, LabelSpace, Mask
+from service.domain import IMAGENET_1K, LabelSource, LabelSpace, Mask
 from service.evidence import labels
 from service.evidence.annotation import Annotation
 from service.evidence.build_inputs import OWN_LICENSE, Inputs, file_source
@@ -47,9 +47,30 @@ def recount_pairs(before: BundleInputs, images: LabelInputs) -> CooccurrenceInpu
     sources = [(source.name, source.origin) for source in before.sources]
     if (SOURCE, OWN_LABELS) in sources:
         return pairs_of_labels(images, before.min_cooccurrence)[0]
-    if before.dataset == "imagenet-real" and (SOURCE, _real_source("have any").origin) in sources:
-        return _count_rows(images, np.flatnonzero(~images.problematic))
+    has_real_labels = any(source.name == labels.REAL_SOURCE.name for source in before.sources)
+    if has_real_labels and (SOURCE, _real_source("have any").origin) in sources:
+        return _corrected_real_pairs(images)
     return before.pairs
+
+
+def _corrected_real_pairs(images: LabelInputs) -> CooccurrenceInputs:
+    """Count the pairs of ReaL labels, with the labels of the data set for its images, which are validation images.
+
+    A validation image with several versions in the data set counts with the labels that all of them have, so that none
+    of them supports its own error. A version that is problematic has none.
+    """
+    validation_rows = labels.validation_rows(images.names.tolist())
+    in_dataset = {*validation_rows.tolist()}
+    real = labels.real_labels()
+    counted = [set() if row in in_dataset else {*real.of(row).tolist()} for row in range(len(real.counts))]
+    shared: dict[int, set[int]] = {}
+    for row, version_of in enumerate(validation_rows[images.rows].tolist()):
+        version = set() if images.problematic[row] else {*images.labels.of(row).tolist()}
+        shared[version_of] = shared.get(version_of, version) & version
+    for row, classes in shared.items():
+        counted[row] = classes
+    image_labels = labels.pack_labels([dict.fromkeys(sorted(classes), LabelSource.REAL) for classes in counted])
+    return count_pairs(image_labels, np.arange(1, len(counted) + 1, dtype=np.int32))
 
 
 def _real_pairs() -> tuple[CooccurrenceInputs, Source]:
@@ -73,9 +94,8 @@ def _uncounted_images(dataset: str, annotation: Annotation | None, images: Label
 
 
 def _validation_images(names: Iterable[bytes]) -> Mask:
-    """Return the mask of the validation images that have the names, without their folders and extensions, (50000,)."""
-    stems = {name.replace(b"\\", b"/").rpartition(b"/")[2].partition(b".")[0] for name in names}
-    return np.array([name.partition(b".")[0] in stems for name in labels.validation_names().tolist()])
+    """Return the mask of the validation images that have the names, (50000,); see `labels.validation_rows`."""
+    return np.isin(np.arange(labels.NUM_VALIDATION_IMAGES), labels.validation_rows(names))
 
 
 def _real_and_original_pairs(uncounted: Mask | None, which: str) -> tuple[CooccurrenceInputs | None, Source]:

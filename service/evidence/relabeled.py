@@ -4,8 +4,8 @@
 | --- | --- |
 | images, original labels, classes, superclasses, overlaps | the same |
 | non-prototypical images, ImageNet-M, expert judgments | the same, for the images that are still evaluated |
-| co-occurrence over the data set's own labels, which are the ReaL labels of `imagenet-real` | counted again |
-| co-occurrence over the ReaL labels of other data sets, or over a second file | the same |
+| co-occurrence over the data set's own labels, or over the ReaL labels of its images | counted again |
+| co-occurrence over the labels of other images, or over a second file | the same |
 | CLIP embeddings, neighbors, proposals | the same, for the images that are still evaluated |
 | out-of-vocabulary decisions, preferred labels | decided again for images whose labels or effective target changed |
 | groups, verdict table, counts | computed by `write_bundle` |

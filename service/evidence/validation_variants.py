@@ -32,7 +32,14 @@ def add_real_labels(images: LabelInputs, folder: Path) -> LabelInputs:
     files = [name.rpartition(b"/")[2].partition(b".")[0].decode() for name in images.names.tolist()]
     if not any(_NAME.fullmatch(file) for file in files):
         return images
-    validation_rows = _validation_rows(files, images, folder)
+    validation_rows = labels.validation_rows(images.names.tolist())
+    unknown = images.names[validation_rows < 0].tolist()
+    if unknown:
+        raise InvalidEvidence(
+            f"{folder}: {unknown[0].decode()!r:.120} is not an image of ImageNet's validation set, but other images "
+            f"are ({len(unknown):,} are not). Delete it.",
+            field="images",
+        )
     _check_targets(validation_rows, images, folder)
     image_labels = labels.real_labels().take(validation_rows)
     rows = np.flatnonzero(image_labels.counts)
@@ -41,21 +48,8 @@ def add_real_labels(images: LabelInputs, folder: Path) -> LabelInputs:
         rows=rows.astype(np.int32),
         labels=image_labels.take(rows),
         problematic=np.zeros(len(rows), dtype=bool),
-        sources=(*images.sources, labels.imagenet_real().sources[0]),
+        sources=(*images.sources, labels.REAL_SOURCE),
     )
-
-
-def _validation_rows(files: list[str], images: LabelInputs, folder: Path) -> NDArray[np.intp]:
-    """Return the index of each image among the validation images."""
-    row_of = {name.decode().partition(".")[0]: row for row, name in enumerate(labels.validation_names().tolist())}
-    unknown = [name.decode() for file, name in zip(files, images.names.tolist(), strict=True) if file not in row_of]
-    if unknown:
-        raise InvalidEvidence(
-            f"{folder}: {unknown[0]!r:.120} is not an image of ImageNet's validation set, but other images are "
-            f"({len(unknown):,} are not). Delete it.",
-            field="images",
-        )
-    return np.array([row_of[file] for file in files], dtype=np.intp)
 
 
 def _check_targets(validation_rows: NDArray[np.intp], images: LabelInputs, folder: Path) -> None:

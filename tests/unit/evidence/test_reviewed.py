@@ -19,13 +19,16 @@ from hypothesis import strategies as st
 from label_space_strategy import Case, cases, write_case
 from oracle import label_space as space_oracle
 from oracle import reviews as oracle
+from oracle.cooccurrence import count_pairs
 from oracle.reviews import PlainReview
 from oracle.verdicts import Sample, byte
 from oracle.verdicts import judge as judge_slowly
+from unit.evidence.official import wordnet_id
 from unit.evidence.test_proposals_of_own_classes import CLASSES, HASH, VOCABULARY, build, write_classes
 
 from service.bootstrap.build import Inputs, build_evidence, verify_evidence
 from service.domain import Decision, ErrorType, LabelSource, Review, decide_images
+from service.evidence import labels
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.relabeled import inputs_of
@@ -325,6 +328,51 @@ def test_an_image_does_not_support_the_error_of_a_label_that_a_review_removed(
 
     assert counts_of(after)[28, 32] == 1
     assert after.verdicts[row, 32] == ErrorType.MODEL_FAILURE.id
+
+
+def test_corrected_labels_of_corrupted_images_change_the_pairs_of_their_validation_images(tmp_path: Path) -> None:
+    """A validation image counts with the labels that all of its versions have; a problematic version has none."""
+    names = ["ILSVRC2012_val_00024262.JPEG", "ILSVRC2012_val_00000002.JPEG", "ILSVRC2012_val_00000003.JPEG"]
+    numbers = [24_262, 2, 3]
+    real, original = labels.real_labels(), labels.original_labels()
+    assert sorted(real.of(24_261).tolist()) == [28, 32]
+    paths = []
+    for number, name in zip(numbers, names, strict=True):
+        paths += [f"{part}/{wordnet_id(int(original[number - 1]))}/{name}" for part in ("fog/3", "snow/5")]
+    for path in paths:
+        (tmp_path / "c" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "c" / path).touch()
+    base = build_evidence("imagenet-c", Inputs(images=tmp_path / "c"), tmp_path / "base")
+    ids = base.label_space.ids
+    reviews = [
+        review(1, base, paths[0], rejected=(ids[32],)),
+        review(2, base, paths[2], added=(ids[7], ids[8], ids[9])),
+        review(3, base, paths[3], added=(ids[8], ids[9])),
+        review(4, base, paths[5], problematic=True, reason="too dark"),
+    ]
+
+    after = reviewed(base, reviews, tmp_path / "after")
+
+    sets = [{*real.of(row).tolist()} for row in range(50_000)]
+    assert counts_of(base) == count_pairs(sets)
+    sets[24_261] = {28}
+    sets[1] |= {8, 9}
+    sets[2] = set()
+    assert counts_of(after) == count_pairs(sets)
+    assert counts_of(base)[28, 32] == 2 and counts_of(after)[28, 32] == 1
+    assert after.verdicts[after.row(paths[0]), 32] == ErrorType.MODEL_FAILURE.id
+
+
+def test_pairs_of_real_labels_do_not_depend_on_labels_from_folders(tmp_path: Path) -> None:
+    (tmp_path / "c" / "n01440764").mkdir(parents=True)
+    for name in ("a.JPEG", "b.JPEG"):
+        (tmp_path / "c" / "n01440764" / name).touch()
+    base = build_evidence("imagenet-c", Inputs(images=tmp_path / "c"), tmp_path / "base")
+
+    added = tuple(base.label_space.ids[index] for index in (7, 8))
+    reviews = [review(number, base, name, added=added) for number, name in enumerate(base.judged_names)]
+
+    assert counts_of(reviewed(base, reviews, tmp_path / "after")) == counts_of(base)
 
 
 def test_reviews_that_change_nothing_are_refused(street: Bundle) -> None:
