@@ -24,6 +24,8 @@ STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 RUNTIME_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms", "org.pytorch")
 MAX_OUTPUTS = 100_000  # maximum number of classes of a model; ImageNet-21k has 21,841
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,200}")  # name of a weights file in a repository
+# Operators whose output has the values of the first input: copied, converted, or in another shape.
+VALUE_PRESERVING = frozenset({"Identity", "Cast", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 FLOAT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
@@ -106,10 +108,10 @@ def _describe_graph(model: str, proto: Any, tensors: list[Any], sha256: str) -> 
 
 
 def _ends_with_softmax(graph: Any) -> bool:
-    """Return whether the last node is a Softmax, apart from nodes that only copy or convert its values."""
-    nodes = {name: node for node in graph.node for name in node.output}
+    """Return whether the last node is a Softmax, apart from nodes that keep its values."""
+    nodes = {name: node for node in graph.node for name in node.output[:1]}  # the second output of Dropout is a mask
     node = nodes.pop(graph.output[0].name, None)
-    while node is not None and node.op_type in ("Identity", "Cast") and len(node.input) == 1:
+    while node is not None and node.op_type in VALUE_PRESERVING and node.input:
         node = nodes.pop(node.input[0], None)  # each node once: a damaged graph can have a cycle
     return node is not None and node.op_type == "Softmax"
 

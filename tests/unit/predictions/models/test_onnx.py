@@ -23,6 +23,13 @@ from service.taxonomy.imagenet_1k import imagenet_1k
 
 CONFIG = {"input_size": [3, 8, 8], "mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear", "crop_pct": 1.0}
 
+SECOND_INPUTS = {  # of operators: a shape, axes, or a ratio
+    "Reshape": np.array([0, -1]),
+    "Unsqueeze": np.array([2]),
+    "Squeeze": np.array([2]),
+    "Dropout": np.array(0.5, dtype=np.float32),
+}
+
 
 def graph(outputs: int = 1000, batch: object = "N", last: str = "", domain: str = "", kind: int = TensorProto.FLOAT):
     """The mean of each channel times a matrix: channel c raises output c alone."""
@@ -36,13 +43,17 @@ def graph(outputs: int = 1000, batch: object = "N", last: str = "", domain: str 
     names = ["scores", *(f"after {number}" for number in range(len(last.split()) - 1)), "y"]
     for number, operator in enumerate(last.split()):
         to = {"to": kind} if operator == "Cast" else {}
-        nodes.append(helper.make_node(operator, [names[number]], [names[number + 1]], domain=domain, **to))
+        inputs = [names[number], *([operator] if operator in SECOND_INPUTS else [])]
+        nodes.append(helper.make_node(operator, inputs, [names[number + 1]], domain=domain, **to))
     proto = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("x", kind, [batch, 3, 8, 8])],
         [helper.make_tensor_value_info("y", kind, [batch, outputs])],
-        [numpy_helper.from_array(weights, "w")],
+        [
+            numpy_helper.from_array(weights, "w"),
+            *(numpy_helper.from_array(value, name) for name, value in SECOND_INPUTS.items() if name in last.split()),
+        ],
     )
     imports = [helper.make_opsetid("", 17), *([helper.make_opsetid(domain, 1)] if domain else [])]
     return helper.make_model(proto, opset_imports=imports, ir_version=8)
@@ -168,7 +179,18 @@ def test_custom_operators_are_rejected_by_name(folder, policy, domain) -> None:
         source.load("tiny.onnx", policy, imagenet_1k())
 
 
-@pytest.mark.parametrize("last", ["Softmax", "Softmax Identity", "Softmax Cast Identity"])
+@pytest.mark.parametrize(
+    "last",
+    [
+        "Softmax",
+        "Softmax Identity",
+        "Softmax Cast Identity",
+        "Softmax Reshape",
+        "Softmax Unsqueeze Flatten",
+        "Softmax Unsqueeze Squeeze",
+        "Softmax Dropout Reshape Cast",
+    ],
+)
 def test_probabilities_are_not_softmaxed_twice(folder, policy, last) -> None:
     store(folder, graph(last=last))
     loaded = source.load("tiny.onnx", policy, imagenet_1k())
