@@ -11,6 +11,7 @@ from service.predictions.uploads import csv, json, jsonl, npy, npz, parquet
 from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.compression import DecompressedStream, detect_codec
+from service.predictions.uploads.descriptions import SCORES_REMEDY
 from service.predictions.uploads.other_formats import check_other_formats
 from service.predictions.uploads.rows import OrderedRows, Rows
 from service.predictions.uploads.terms import (
@@ -96,8 +97,8 @@ def parse_upload(
     )
     text_too_large = (
         f"The text of the file is larger than {format_size(max_text)}, the limit for {images:,} images. Remove the "
-        "columns or keys that Errata does not read, and duplicate rows. Write scores of all classes to a Parquet file. "
-        "If the file is for another data set, choose it with --dataset."
+        f"columns or keys that Errata does not read, and duplicate rows. {SCORES_REMEDY} If the file is for another "
+        "data set, choose it with --dataset."
     )
     head = stream.peek(HEAD_BYTES)
     codec = detect_codec(head)

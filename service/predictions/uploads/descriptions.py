@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from service.domain import IMAGENET_1K, LabelSpace
 
 ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
+SCORES_REMEDY = "Write scores of all classes to a Parquet file."  # if text is too long
 
 
 def describe_unknown_name(name: object, dataset: str, similar: Sequence[bytes]) -> str:

@@ -10,9 +10,12 @@ from typing import Any
 
 from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
 
+from service.predictions.uploads.descriptions import SCORES_REMEDY
+
 MAX_VALUE = 16 << 10  # characters of one value
 FIRST_PIECE = 256  # characters that are parsed first; most values are shorter
 MAX_VALUES = 100_000
+REMEDY = "Write the file with a JSON library, or as JSONL with one object per line."
 MAX_DEPTH = 32  # maximum depth of values that are skipped
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
@@ -52,7 +55,10 @@ class JsonReader:
             if is_end:
                 break
         else:
-            raise self._error(f"A value is longer than {MAX_VALUE:,} characters, or invalid.")
+            raise self._error(
+                f"A value is longer than {MAX_VALUE:,} characters, or invalid.",
+                f"{SCORES_REMEDY} Write other values with a JSON library.",
+            )
         raise self._error(f"Invalid JSON ({problem:.80}).")
 
     def iterate_array(self) -> Iterator[None]:
@@ -124,12 +130,9 @@ class JsonReader:
         self._position += 1
         return character == end
 
-    def _error(self, problem: str) -> InvalidUpload:
+    def _error(self, problem: str, remedy: str = REMEDY) -> InvalidUpload:
         line = self.text.count("\n", 0, self._position) + 1
         text = self.text[self._position : self._position + 40]
         return InvalidUpload(
-            f"Line {line:,} of the JSON file, at {text!r}: {problem} Write the file with a JSON library, or as JSONL "
-            "with one object per line.",
-            field="chunk",
-            line=line,
+            f"Line {line:,} of the JSON file, at {text!r}: {problem} {remedy}", field="chunk", line=line
         )

@@ -16,6 +16,7 @@ from pyarrow import json as arrow_json
 
 from service.domain import LabelSpace
 from service.predictions.uploads.columns import PROBABILITY, find_columns
+from service.predictions.uploads.descriptions import SCORES_REMEDY
 from service.predictions.uploads.records import RecordParser, RowCollector, json_type
 from service.predictions.uploads.rows import NamedRows, check_row_count
 from service.predictions.uploads.terms import JSONL_TERMS
@@ -94,7 +95,9 @@ def _read_lines(text: bytes, num_classes: int) -> NamedRows:
 
 def _parse_object(line: bytes) -> dict[str, Any]:
     if len(line) > MAX_LINE:
-        raise ValueError(f"The line has {len(line):,} bytes. Expected one object of at most {MAX_LINE:,} bytes.")
+        raise ValueError(
+            f"The line has {len(line):,} bytes. Expected one object of at most {MAX_LINE:,} bytes. {SCORES_REMEDY}"
+        )
     try:
         raw = json.loads(line)
     except (ValueError, RecursionError) as error:

@@ -264,6 +264,25 @@ def test_a_truncated_npz_file_is_rejected_with_a_remedy(small, write) -> None:
     assert "numpy.savez" in message
 
 
+@pytest.mark.parametrize("form", ["jsonl", "json", "mapping", "short first row"])
+def test_scores_that_are_too_long_for_json_are_rejected_with_the_limit_and_a_remedy(small, form) -> None:
+    scores = [0.0012345678901234 + 1e-9 * index for index in range(1000)]  # 23,000 characters
+    rows = [{"file_name": name, "probs": scores} for name in small.names]
+    short = {"file_name": small.names[0], "probs": [round(score, 4) for score in scores]}
+    files = {
+        "jsonl": "\n".join(map(json.dumps, rows)),
+        "json": json.dumps(rows),
+        "mapping": json.dumps(dict.fromkeys(small.names, scores)),
+        "short first row": "\n".join(map(json.dumps, [short, *rows[1:]])),
+    }
+
+    message = small.rejection(files[form].encode()).message
+
+    assert "16,384" in message
+    assert "Write scores of all classes to a Parquet file." in message
+    assert "JSONL" not in message
+
+
 def test_a_line_longer_than_a_block_is_rejected_with_the_line_before_it(write) -> None:
     names = [f"{number:05}.JPEG" for number in range(10_000)]
     layout = Layout("large", pa.array(names).cast(pa.binary()), lambda _: None, imagenet_1k())
