@@ -368,6 +368,37 @@ def test_a_quote_that_the_end_of_the_file_cuts_off_is_rejected_with_its_line(sma
     assert expected_error.lines(small.rejection(text[:-1])) == [13]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("last", "problem"),
+    [
+        ("{name[:10]}", "Expected 3 columns, got 1"),
+        ("{name}", "Expected 3 columns, got 1"),
+        ("{name},", "Expected 3 columns, got 2"),
+        ("{name},9", "Expected 3 columns, got 2"),
+        ("{name},999,", "Invalid probability ''"),
+        ('"{name}","99', "odd number of quotation marks"),
+        ('"{name}', "odd number of quotation marks"),
+        ("{name},toilet tis,0.5", "Unknown class 'toilet tis'"),
+    ],
+)
+def test_a_row_that_the_end_of_the_file_cuts_off_is_rejected_with_its_line(
+    small, write, expected_error, separator, last, problem
+) -> None:
+    rows = [f"{name},{predicted},0.5" for name, predicted in small.rows(TWELVE)]
+    cut = last.replace("{name[:10]}", small.names[11][:10]).replace("{name}", small.names[11])
+    text = write.lines("file_name,predicted_class,predicted_probability", *rows[:11]) + cut.encode()
+
+    error = small.rejection(text.replace(b",", separator.encode()))
+
+    assert expected_error.lines(error) == [13]
+    assert problem in error.message
+
+
+def test_a_file_needs_no_newline_at_its_end(small, write) -> None:
+    assert small.top1(write.csv(small.rows(TWELVE)).removesuffix(b"\n")) == TWELVE
+
+
 @pytest.mark.parametrize("place", ["name", "class", "probability", "ragged"])
 def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected_error, place) -> None:
     rows = [f"{name},{predicted},0.5" for name, predicted in small.rows(TWELVE)]
