@@ -24,7 +24,8 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) 
     Args:
         folder: Root folder.
         names: Names of the images in the data set: paths or file names.
-        class_paths: The path of each image in a folder per class. It precedes the name.
+        class_paths: The path of each image in a folder per class. It precedes the name, unless this is exactly the path
+            of a file.
 
     Raises:
         InvalidEvidence: If the folder or an image does not exist, or if a name is ambiguous: several files match
@@ -36,7 +37,8 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) 
     files = _list_files(root)
     index = NameIndex(_to_array(files))
     by_class_path, by_name = index.find(_to_array(class_paths)), index.find(_to_array(names))
-    found = np.where(by_class_path < 0, by_name, by_class_path)
+    is_path = np.isin(names, files)
+    found = np.where(is_path | (by_class_path < 0), by_name, by_class_path)
     if missing := [names[row] for row in np.flatnonzero(found == UNKNOWN).tolist()]:
         raise InvalidEvidence(
             f"{folder}: {len(missing):,} of {len(names):,} images are missing, such as {missing[0]!r:.80}. "

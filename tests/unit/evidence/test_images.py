@@ -141,6 +141,13 @@ def test_path_in_the_folder_of_the_class_precedes_the_name(tmp_path: Path) -> No
     assert list(map(Path, found)) == [tmp_path.resolve() / B / "x.jpg", tmp_path.resolve() / "kitchen" / "y.jpg"]
 
 
+def test_a_file_with_exactly_the_name_precedes_one_in_the_folder_of_the_class(tmp_path: Path) -> None:
+    """The images of the data set and of the training set can be below one folder."""
+    touch(tmp_path / "x.jpg", tmp_path / "train" / A / "x.jpg")
+
+    assert find_images(tmp_path, ["x.jpg"], [f"{A}/x.jpg"]) == [str(tmp_path.resolve() / "x.jpg")]
+
+
 def test_missing_folder_is_rejected(tmp_path: Path) -> None:
     touch(tmp_path / "file")
     for path in (tmp_path / "not there", tmp_path / "file"):
