@@ -14,13 +14,14 @@ from service.analyses.gate import evaluate_gate
 from service.analyses.owner_guard import acting_for
 from service.analyses.ports import Ports, Stores
 from service.analyses.report import report
+from service.analyses.request import creation_time
+from service.analyses.upload import JUDGING_SECONDS
 from service.domain import REGISTRY_OWNER, Analysis, GateDecision, GateResult, State
 from service.jobs.transitions import OutboxItem
 
 POLL_SECONDS = 2.0  # interval between two checks of an unfinished analysis
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 300.0  # the delay doubles at each failed attempt
 MAX_ATTEMPTS = 600  # about two days
-MAX_PENDING_ATTEMPTS = 20  # checks for a missing analysis, which may be archived soon
 LEASE_SECONDS = 60.0  # an item that is neither written nor postponed is due again after this time
 _log = structlog.get_logger()
 
@@ -105,11 +106,8 @@ def write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) ->
     try:
         analysis = queries.get(ports.stores, item.analysis)
     except AnalysisNotFound:  # deleted, or not archived yet
-        return (
-            _retry_later(ports.stores, item, POLL_SECONDS)
-            if item.attempts < MAX_PENDING_ATTEMPTS
-            else _drop(ports.stores, item)
-        )
+        age = ports.stores.clock().timestamp() - creation_time(item.analysis)
+        return _wait(ports.stores, item) if age < JUDGING_SECONDS else _drop(ports.stores, item)
     if not analysis.state.is_final:
         return _wait(ports.stores, item)
     writer = writers.get(registry_of(analysis))
