@@ -24,6 +24,7 @@ from service.domain import (
     Classes,
     Mask,
     ModelInfo,
+    Observer,
     Predictions,
     Progress,
     Stage,
@@ -184,15 +185,14 @@ def _retry_later(ports: Ports, job_id: str, fencing_token: int, error: Unavailab
     _fail(ports, job_id, fencing_token, error)
 
 
-def notify_job_failed(ports: Ports, job_id: str) -> None:
-    """Notify the observer about each failed analysis of a failed job, unless the record of the job is damaged."""
-    job = None
-    with suppress(DamagedRecord):
-        job = ports.stores.jobs.job(job_id)
-    for analysis_id in sorted(job.analyses) if job else ():
-        snapshot = _undamaged_snapshot(ports.stores.jobs, analysis_id)
-        if snapshot is not None and snapshot.record.state is State.FAILED:
-            ports.observer.analysis_finished(queries.to_analysis(snapshot))
+def notify_job_failed(jobs: JobStore, observer: Observer, job_id: str) -> None:
+    """Notify the observer about each failed analysis of a failed job, if the records of the job can be read."""
+    with suppress(DamagedRecord, Unavailable):
+        job = jobs.job(job_id)
+        for analysis_id in sorted(job.analyses) if job else ():
+            snapshot = _undamaged_snapshot(jobs, analysis_id)
+            if snapshot is not None and snapshot.record.state is State.FAILED:
+                observer.analysis_finished(queries.to_analysis(snapshot))
 
 
 def _undamaged_snapshot(jobs: JobStore, analysis_id: str) -> Snapshot | None:
@@ -212,7 +212,7 @@ def _wait_for_store(stores: Stores) -> None:
 def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> None:
     tracing.set_error(error)
     if ports.stores.jobs.change_job(transitions.finish_judging, job_id, fencing_token, failure_of(error)):
-        notify_job_failed(ports, job_id)
+        notify_job_failed(ports.stores.jobs, ports.observer, job_id)
 
 
 def _archive_results(ports: Ports, job: Job, fencing_token: int) -> list[Analysis]:

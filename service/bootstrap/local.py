@@ -114,7 +114,7 @@ def _serve_engine(
         drain=engine.drain,
         send_judging=engine.send_judging,
         requeue=engine.send_shard,
-        on_job_failed=partial(notify_job_failed, ports),
+        on_job_failed=partial(notify_job_failed, ports.stores.jobs, ports.observer),
         observer=ports.observer,
         interrupt=models.interrupt,
         lease=settings.heartbeat_seconds * 2 / 3,

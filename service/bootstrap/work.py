@@ -11,6 +11,7 @@ import structlog
 from errata.errors import InvalidSetting
 from prometheus_client import CollectorRegistry
 
+from service.analyses.judge import notify_job_failed
 from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector
 from service.bootstrap.metrics_observer import MetricsObserver
 from service.bootstrap.process import stop_on_signals
@@ -64,6 +65,7 @@ async def _run_worker(
     models = process_predictor(settings, images)
     store_collector = StoreCollector(store, metrics, models.gpu_memory, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
+    observer = MetricsObserver(metrics)
     worker = Worker(
         name=name,
         store=store,
@@ -71,8 +73,8 @@ async def _run_worker(
         drain=engine.drain,
         send_judging=engine.send_judging,
         requeue=engine.send_shard,
-        on_job_failed=lambda _: metrics.analyses.labels("failed").inc(),
-        observer=MetricsObserver(metrics),
+        on_job_failed=partial(notify_job_failed, store, observer),
+        observer=observer,
         interrupt=models.interrupt,
         can_run=offer.can_run,
         lease=settings.heartbeat_seconds * 2 / 3,

@@ -12,10 +12,10 @@ from errata.errors import AnalysisNotFound, DamagedRecord, PermanentError, Unava
 
 from service.analyses import judge, lifecycle
 from service.analyses import submit as submitting
-from service.analyses.judge import MAX_ATTEMPTS, digest_predictions, judge_job
+from service.analyses.judge import MAX_ATTEMPTS, digest_predictions, judge_job, notify_job_failed
 from service.analyses.queries import get
 from service.analyses.submit import submit
-from service.domain import NO_PREDICTION, Analysis, AnalysisRequest, ModelInfo, Predictions, State
+from service.domain import NO_PREDICTION, Analysis, AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.jobs import transitions
 from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Job, ShardResult
 from service.jobs.worker import RetryLater
@@ -302,6 +302,19 @@ def test_an_analysis_can_be_cancelled_while_its_job_waits_for_the_archive(backen
     backend.archive.put = put  # type: ignore[method-assign]
     judge_job(backend.ports, job)
     assert list(backend.archive.list()) == []
+
+
+def test_the_analyses_of_a_failed_job_are_counted(backend: Backend) -> None:
+    """Given a worker, whose observer counts the analyses."""
+    analyses = [submit(backend.ports, AnalysisRequest("demo", MODEL, request_id=f"r{number}")) for number in range(3)]
+    ((job, _),) = backend.sent
+    fencing_token = backend.store.change_shard(transitions.claim, job, 0, "w1", 20.0).fencing_token
+    backend.store.change_shard(transitions.fail, job, 0, fencing_token, Failure("MODEL_REFUSED", "too large"))
+
+    notify_job_failed(backend.store, backend.ports.observer, job)
+
+    assert [analysis.id for analysis in backend.finished] == sorted(analysis.id for analysis in analyses)
+    assert {analysis.state for analysis in backend.finished} == {State.FAILED}
 
 
 def test_a_late_result_of_a_cancelled_analysis_is_deleted(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
