@@ -43,7 +43,7 @@ from service.summary.summarize import SampleResults, summarize
 
 MAX_ATTEMPTS = 500  # attempts to archive an analysis in about eight hours; predicting again would cost far more
 STORE_WAIT_SECONDS = 300.0  # maximum wait for an unavailable store
-ARCHIVING_SECONDS = 30.0  # time for which analyses cannot be canceled while, or after a crash while, they are archived
+ARCHIVING_SECONDS = 60.0  # time for which analyses cannot be canceled, from the start of each write to the archive
 POLL_SECONDS = 0.5  # interval between two pings of an unavailable store
 MAX_NAMED = 10  # missing images in a warning
 _log = structlog.get_logger()
@@ -229,10 +229,7 @@ def _archive_results(ports: Ports, job: Job, fencing_token: int) -> list[Analysi
     warnings = _missing_image_warnings(bundle, predictions, ports.limits.max_missing)
     with ports.observer.stage(Stage.JUDGE):
         summary = compute_summary(bundle, predictions)
-    jobs = ports.stores.jobs
-    if jobs.change_job(transitions.start_archiving, job.id, fencing_token, ARCHIVING_SECONDS) is None:
-        return []
-    analyses = []
+    jobs, analyses = ports.stores.jobs, []
     for analysis_id in sorted(job.analyses):
         snapshot = _undamaged_snapshot(jobs, analysis_id)
         if snapshot is None or snapshot.record.state.is_final:
@@ -241,6 +238,8 @@ def _archive_results(ports: Ports, job: Job, fencing_token: int) -> list[Analysi
             analyses.append(before)
             continue
         analysis = _finished_analysis(ports, snapshot.record, job, predictions, summary, info, warnings)
+        if jobs.change_job(transitions.start_archiving, job.id, fencing_token, ARCHIVING_SECONDS) is None:
+            break  # the job has ended, or another process judges it
         with ports.observer.stage(Stage.ARCHIVE):
             ports.stores.archive.put(analysis, predictions)
         if _has_ended(jobs, job.id, analysis_id):

@@ -96,7 +96,8 @@ def delete(stores: Stores, analysis_id: str) -> None:
     record_change(stores, AuditAction.DELETE, analysis, {"create_time": created}, required=True)
     # A job store that was restored from a backup lists the analysis as open, and would archive it again.
     stores.jobs.cancel(analysis_id, "Deleted by the user.", during_archiving=True)
-    stores.jobs.delete(analysis_id)
+    while not stores.jobs.delete(analysis_id) and stores.jobs.snapshot(analysis_id) is not None:
+        stores.jobs.cancel(analysis_id, "Deleted by the user.", during_archiving=True)  # it was retried meanwhile
     stores.archive.delete(analysis_id)
     stores.jobs.release_request_id(analysis.request.request_id, analysis_id)
     _log.info("analysis deleted", analysis=analysis_id)

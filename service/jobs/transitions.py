@@ -130,7 +130,7 @@ class JobStatus:
     state: State = State.QUEUED
     started: float | None = None
     judging_token: int = 0  # the fencing token of its judging; 0: no judging has begun
-    judging_sent: float = 0.0  # time at which the message for its judging was sent
+    judging_sent: float = 0.0  # time at which the message for its judging was sent, or will be sent again
     archiving_until: float = 0.0  # time until which its analyses cannot be canceled, because results are archived
     failure: Failure | None = None
     owner: str = ""  # owner of the analysis that created the job
@@ -435,10 +435,11 @@ def mark_judging_lost(job: JobStatus, now: float, heartbeat: float) -> JobStatus
 def start_archiving(job: JobStatus, now: float, fencing_token: int, seconds: float) -> JobStatus | None:
     """Prevent the cancellation of the analyses of a job for a limited time; None if the fencing token is not current.
 
-    Otherwise, callers could see a result that is deleted afterwards, since its analysis was canceled.
+    Otherwise, callers could see a result that is deleted afterwards, since its analysis was canceled. The message for
+    the judging does not count as lost meanwhile.
     """
     is_current = not job.state.is_final and job.judging_token == fencing_token
-    return replace(job, archiving_until=now + seconds) if is_current else None
+    return replace(job, archiving_until=now + seconds, judging_sent=now + seconds) if is_current else None
 
 
 def finish_judging(job: JobStatus, now: float, fencing_token: int, failure: Failure | None = None) -> JobStatus | None:

@@ -304,6 +304,24 @@ def test_an_analysis_can_be_cancelled_while_its_job_waits_for_the_archive(backen
     assert list(backend.archive.list()) == []
 
 
+def test_a_judge_stops_before_its_next_write_if_another_one_has_begun(backend: Backend) -> None:
+    job, (first, second) = predict_job(backend, count=2)
+    put = backend.archive.put
+
+    def claim_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
+        backend.store.change_job(transitions.claim_judging, job)
+        put(analysis, predictions)
+
+    backend.archive.put = claim_meanwhile  # type: ignore[method-assign]
+    judge_job(backend.ports, job)
+
+    assert [analysis.id for analysis in backend.archive.list()] == [first.id]
+    assert backend.finished == []
+    backend.archive.put = put  # type: ignore[method-assign]
+    judge_job(backend.ports, job)
+    assert [analysis.id for analysis in backend.finished] == [first.id, second.id]
+
+
 def test_the_analyses_of_a_failed_job_are_counted(backend: Backend) -> None:
     """Given a worker, whose observer counts the analyses."""
     analyses = [submit(backend.ports, AnalysisRequest("demo", MODEL, request_id=f"r{number}")) for number in range(3)]
@@ -356,6 +374,28 @@ def test_an_analysis_that_is_deleted_before_its_job_ends_stays_deleted(backend: 
         get(backend.ports.stores, first.id)
     assert [analysis.id for analysis in backend.archive.list()] == [analysis.id for analysis in others]
     assert [analysis.id for analysis in backend.finished] == [analysis.id for analysis in others]
+
+
+def test_an_analysis_that_is_retried_while_it_is_deleted_stays_deleted(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, (analysis,) = predict_job(backend)
+    fencing_token = backend.store.change_job(transitions.claim_judging, job).judging_token
+    backend.store.change_job(transitions.finish_judging, job, fencing_token, Failure("UNAVAILABLE", "no archive"))
+    cancel = backend.store.cancel
+
+    def retry_after(*arguments: Any, **options: Any) -> bool | None:
+        monkeypatch.setattr(backend.store, "cancel", cancel)
+        is_canceled = cancel(*arguments, **options)
+        lifecycle.retry(backend.ports, analysis.id)
+        return is_canceled
+
+    monkeypatch.setattr(backend.store, "cancel", retry_after)
+    lifecycle.delete(backend.ports.stores, analysis.id)
+
+    with pytest.raises(AnalysisNotFound):
+        get(backend.ports.stores, analysis.id)
+    assert list(backend.store.snapshots()) == []
 
 
 def test_a_result_stays_archived_if_another_process_finishes_the_job_meanwhile(backend: Backend) -> None:

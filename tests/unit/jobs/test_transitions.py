@@ -96,6 +96,13 @@ def test_a_shard_that_the_worker_cannot_run_is_postponed() -> None:
     assert step == Step(Claim(ClaimOutcome.WAIT, delay=5.0), status(), Shard(sent=NOW + 5))
 
 
+def start_archiving(job: JobStatus) -> JobStatus:
+    """Return a job whose judge begins to write a result."""
+    archiving = transitions.start_archiving(job, NOW, job.judging_token, 30.0)
+    assert archiving is not None
+    return archiving
+
+
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED])
 def test_an_ended_job_or_shard_is_skipped_without_a_change(state: State) -> None:
     ended, done = status(state), Shard(State.SUCCEEDED, fencing_token=1, done=4)
@@ -221,6 +228,8 @@ def test_a_message_is_lost_if_its_shard_can_be_claimed_for_some_time(
         (status(left=0, judging_sent=NOW), 11.0, True),
         (status(left=0, judging_sent=NOW, judging_token=2), 29.0, False),
         (status(left=0, judging_sent=NOW, judging_token=2), 31.0, True),
+        (start_archiving(status(left=0, judging_sent=NOW - 100, judging_token=2)), 59.0, False),
+        (start_archiving(status(left=0, judging_sent=NOW - 100, judging_token=2)), 61.0, True),
         (status(left=1, judging_sent=NOW), 1e6, False),
         (status(State.FAILED, left=0, judging_sent=NOW), 1e6, False),
     ],
