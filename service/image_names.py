@@ -1,9 +1,10 @@
 """Finds the image to which a file name refers: their paths are equal, or one of the paths is the end of the other."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -15,18 +16,10 @@ UNKNOWN, AMBIGUOUS = -1, -2
 MAX_CANDIDATES = 3  # images in a message about a name
 MAX_PARTS = 16  # folders and file name of a path that can be the end of another one
 # Of file names in uploads. Some are of formats that Errata cannot read, because it does not need the images.
-EXTENSION = r"(?i)\.(?:jpe?g|png|bmp|gif|webp|tiff?|ppm|pgm|heic|avif)$"
+EXTENSION = r"(?i:\.(?:jpe?g|png|bmp|gif|webp|tiff?|ppm|pgm|heic|avif))"
 INVISIBLE = r"\u00ad\u200b\u200e\u200f\u2060\ufeff"  # characters with which names that look the same can differ
+_NOT_ASCII = r"[\x80-\xff]"
 _ALL = 0  # number of parts: the whole path
-
-
-@dataclass(frozen=True)
-class _Ends:
-    """The ends of the paths of all images; each instance is for one number of parts."""
-
-    ends: pa.Array  # (A,) the end of each path
-    distinct: pa.Array  # (K,) the distinct ends
-    images: NDArray[np.int64]  # (K,) the image that has the end; AMBIGUOUS: several images
 
 
 class _PathIndex:
@@ -35,7 +28,7 @@ class _PathIndex:
     def __init__(self, paths: pa.Array) -> None:
         self._paths = paths
         self._depths = np.unique(_count_parts(paths))[::-1]
-        self._ends: dict[int, _Ends] = {}
+        self._ends: dict[int, pa.Array] = {}  # (A,) the end of each path, by its number of parts
 
     def find(self, paths: pa.Array) -> NDArray[np.int64]:
         """Return the image of each path, (n,): UNKNOWN if there is none, AMBIGUOUS if there are several."""
@@ -43,11 +36,7 @@ class _PathIndex:
         for is_compared, parts, image_parts in self._comparisons(_count_parts(paths)):
             rows = np.flatnonzero(is_compared & (images == UNKNOWN))
             if len(rows):
-                known = self._ends_of(image_parts)
-                ends = _end_of(paths.take(pa.array(rows)), parts)
-                positions = np.asarray(pc.fill_null(pc.index_in(ends, value_set=known.distinct), -1)).astype(np.int64)
-                is_match = positions >= 0
-                images[rows[is_match]] = known.images[positions[is_match]]
+                images[rows] = self._find_ends(_end_of(paths.take(pa.array(rows)), parts), image_parts)
         return images
 
     def matches(self, path: pa.Array) -> pa.Array:
@@ -69,8 +58,22 @@ class _PathIndex:
             similar = longer
         return similar
 
+    def _find_ends(self, ends: pa.Array, image_parts: int) -> NDArray[np.int64]:
+        """Return the image whose path has each end, (n,): UNKNOWN if there is none, AMBIGUOUS if there are several."""
+        image_ends = self._ends_of(image_parts)
+        matches = pc.indices_nonzero(pc.is_in(image_ends, value_set=ends))
+        encoded = image_ends.take(matches).dictionary_encode()
+        codes = np.asarray(encoded.indices)
+        images = np.full(len(encoded.dictionary) + 1, AMBIGUOUS, dtype=np.int64)
+        images[-1] = UNKNOWN
+        is_single = np.bincount(codes)[codes] == 1
+        images[codes[is_single]] = np.asarray(matches)[is_single]
+        positions = np.asarray(pc.fill_null(pc.index_in(ends, value_set=encoded.dictionary), -1))
+        result: NDArray[np.int64] = images[positions]
+        return result
+
     def _have_end(self, end: pa.Array, parts: int) -> pa.Array:
-        return pc.equal(self._ends_of(parts).ends, end[0])
+        return pc.equal(self._ends_of(parts), end[0])
 
     def _comparisons(self, depths: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.bool_], int, int]]:
         """Yield the comparisons in their order: the mask of names, and the parts of names and of images to compare.
@@ -84,15 +87,9 @@ class _PathIndex:
         for depth in self._depths[self._depths <= MAX_PARTS].tolist():
             yield depths > depth, depth, _ALL
 
-    def _ends_of(self, parts: int) -> _Ends:
+    def _ends_of(self, parts: int) -> pa.Array:
         if parts not in self._ends:
-            ends = _end_of(self._paths, parts)
-            encoded = ends.dictionary_encode()
-            codes = np.asarray(encoded.indices)
-            images = np.full(len(encoded.dictionary), AMBIGUOUS, dtype=np.int64)
-            is_single = np.bincount(codes)[codes] == 1
-            images[codes[is_single]] = np.flatnonzero(is_single)
-            self._ends[parts] = _Ends(ends, encoded.dictionary, images)
+            self._ends[parts] = _end_of(self._paths, parts)
         return self._ends[parts]
 
 
@@ -111,13 +108,14 @@ class NameIndex:
         name, and otherwise the image with the longest path that is an end of the name. Names without a match are
         compared in Unicode NFC, and then without extensions.
         """
-        images = np.full(len(names), UNKNOWN, dtype=np.int64)
+        paths = _to_paths(names)
+        images = np.full(len(paths), UNKNOWN, dtype=np.int64)
         for form in _FORMS:
             rows = np.flatnonzero(images == UNKNOWN)
-            selected = names.take(pa.array(rows))
-            if form in _NFC_FORMS:  # which equal the previous form for names in ASCII
-                is_ascii = np.asarray(pc.invert(pc.match_substring_regex(selected, r"[\x80-\xff]")))
-                rows, selected = rows[~is_ascii], selected.filter(pa.array(~is_ascii))
+            selected = paths.take(pa.array(rows))
+            if form in _ASCII_FORMS:  # paths in ASCII were compared in an equal form
+                is_other = pc.match_substring_regex(selected, _NOT_ASCII)
+                rows, selected = rows[np.asarray(is_other)], selected.filter(is_other)
             if len(rows):
                 images[rows] = self._index(form).find(form(selected))
         return images
@@ -127,61 +125,100 @@ class NameIndex:
 
         Similar are names that look the same. If there are none, these are the names with the longest common end.
         """
-        names = pa.array([name], pa.binary())
-        forms = [form for form in _FORMS if form not in _NFC_FORMS or not name.isascii()]
-        for form in (*forms, _to_visible_path):
-            if images := self._select(self._index(form).matches(form(names)), count):
-                return images
-        for form in forms:
-            if images := self._select(self._index(form).similar(form(names)), count):
-                return images
-        return []
+        path = _to_paths(pa.array([name], pa.binary()))
+        is_related = self._share_file_name(path)
+        related, paths = self._names.filter(is_related), self._paths.filter(is_related)
+        if not len(related):
+            return []
+        forms = [form for form in _FORMS if form not in _ASCII_FORMS or not name.isascii()]
+        indices = {form: _PathIndex(form(paths)) for form in (*forms, _to_visible)}
+        masks = itertools.chain(
+            (index.matches(form(path)) for form, index in indices.items()),
+            (indices[form].similar(form(path)) for form in forms),
+        )
+        images = (related.filter(mask).slice(0, count).to_pylist() for mask in masks)
+        return next(filter(None, images), [])
 
-    def _select(self, is_match: pa.Array, count: int) -> list[bytes]:
-        images: list[bytes] = self._names.filter(is_match).slice(0, count).to_pylist()
-        return images
+    def _share_file_name(self, path: pa.Array) -> pa.Array:
+        """Return the mask of the images that have the file name of a path, (1,), in at least one form, (A,).
+
+        It can include other images too: spaces and extensions at the end of a file name are ignored.
+        """
+        file = _end_of(_to_visible(path), 1)[0].as_py().decode(errors="surrogateescape")
+        stem = re.sub(rf"\s*{EXTENSION}$", "", file).encode(errors="surrogateescape")
+        pattern = b"(?:^|/)%b(?:%b|[^!-~])*$" % (re.escape(stem), EXTENSION.encode())
+        return pc.match_substring_regex(self._visible_paths, pattern)
+
+    @cached_property
+    def _paths(self) -> pa.Array:
+        return _to_paths(self._names)
+
+    @cached_property
+    def _visible_paths(self) -> pa.Array:
+        return _to_visible(self._paths)
+
+    @cached_property
+    def _are_ascii(self) -> bool:
+        return not pc.any(pc.match_substring_regex(self._paths, _NOT_ASCII)).as_py()
 
     def _index(self, form: "_Form") -> _PathIndex:
+        if form in _ASCII_FORMS and self._are_ascii:
+            form = _ASCII_FORMS[form]
         if form not in self._indices:
-            self._indices[form] = _PathIndex(form(self._names))
+            self._indices[form] = _PathIndex(form(self._paths))
         return self._indices[form]
 
 
-def _to_path(names: pa.Array) -> pa.Array:
+def _to_paths(names: pa.Array) -> pa.Array:
     """Return the paths of names, with slashes. Parts without a meaning, such as the first of `./a.jpg`, are removed."""
-    paths = pc.replace_substring(names, pattern=b"\\", replacement=b"/")
+    paths = names
+    if pc.any(pc.match_substring(names, "\\")).as_py():  # otherwise, a copy of millions of names would remain in memory
+        paths = pc.replace_substring(names, pattern=b"\\", replacement=b"/")
     if pc.any(pc.match_substring_regex(paths, r"^\.{0,2}/|/\.?/")).as_py():
         paths = pc.replace_substring_regex(paths, pattern=r"/(?:\.?/)+", replacement="/")
         paths = pc.replace_substring_regex(paths, pattern=r"^(?:\.{0,2}/)+", replacement="")
     return paths
 
 
-def _to_nfc_path(names: pa.Array) -> pa.Array:
-    return pa.array([_normalize(name) for name in _to_path(names).to_pylist()], pa.binary())
+def _unchanged(paths: pa.Array) -> pa.Array:
+    return paths
 
 
-def _to_stem(names: pa.Array) -> pa.Array:
-    return pc.replace_substring_regex(_to_path(names), pattern=EXTENSION, replacement="")
+def _to_nfc(paths: pa.Array) -> pa.Array:
+    return _change(paths, _NOT_ASCII, _normalize)
 
 
-def _to_nfc_stem(names: pa.Array) -> pa.Array:
-    return _to_stem(_to_nfc_path(names))
+def _to_stem(paths: pa.Array) -> pa.Array:
+    return pc.replace_substring_regex(paths, pattern=f"{EXTENSION}$", replacement="")
 
 
-def _to_visible_path(names: pa.Array) -> pa.Array:
-    texts = (name.decode(errors="surrogateescape") for name in _to_nfc_path(names).to_pylist())
-    visible = (re.sub(f"[{INVISIBLE}]", "", text).strip() for text in texts)
-    return pa.array([text.encode(errors="surrogateescape") for text in visible], pa.binary())
+def _to_nfc_stem(paths: pa.Array) -> pa.Array:
+    return _to_stem(_to_nfc(paths))
 
 
-def _normalize(name: bytes) -> bytes:
-    text = name.decode(errors="surrogateescape")
-    return unicodedata.normalize("NFC", text).encode(errors="surrogateescape")
+def _to_visible(paths: pa.Array) -> pa.Array:
+    return _change(paths, rf"{_NOT_ASCII}|(?:^|/)[^!-~]|[^!-~](?:/|$)", _remove_invisible)
+
+
+def _change(paths: pa.Array, pattern: str, change: Callable[[str], str]) -> pa.Array:
+    """Change the paths that match a pattern. The others stay in Arrow, because Python is slow for millions of paths."""
+    is_changed = pc.match_substring_regex(paths, pattern)
+    texts = (path.decode(errors="surrogateescape") for path in paths.filter(is_changed).to_pylist())
+    changed = pa.array([change(text).encode(errors="surrogateescape") for text in texts], pa.binary())
+    return pc.replace_with_mask(paths, is_changed, changed) if len(changed) else paths
+
+
+def _normalize(path: str) -> str:
+    return unicodedata.normalize("NFC", path)
+
+
+def _remove_invisible(path: str) -> str:
+    return "/".join(part.strip() for part in re.sub(f"[{INVISIBLE}]", "", _normalize(path)).split("/"))
 
 
 _Form: TypeAlias = Callable[[pa.Array], pa.Array]
-_FORMS: tuple[_Form, ...] = (_to_path, _to_nfc_path, _to_stem, _to_nfc_stem)  # in the order of their comparison
-_NFC_FORMS = (_to_nfc_path, _to_nfc_stem)
+_FORMS: tuple[_Form, ...] = (_unchanged, _to_nfc, _to_stem, _to_nfc_stem)  # in the order of their comparison
+_ASCII_FORMS: dict[_Form, _Form] = {_to_nfc: _unchanged, _to_nfc_stem: _to_stem}  # equal for paths in ASCII
 
 
 def _count_parts(paths: pa.Array) -> NDArray[np.int64]:

@@ -197,16 +197,12 @@ class Bundle:
         row = self.row_of_name.get(file_name)
         if row is None:
             problem = "has no labels" if file_name in self.image_names else "was not found"
-            candidates = self._name_index.candidates(file_name.encode(errors="replace"), MAX_CANDIDATES)
+            index = NameIndex(self.names.take(pa.array(self.rows)))
+            candidates = index.candidates(file_name.encode(errors="replace"), MAX_CANDIDATES)
             similar = ", ".join(f"{name.decode()!r:.120}" for name in candidates)
             remedy = f"Similar names: {similar}." if similar else "Expected the name of an evaluated image."
             raise ImageNotFound(f"Image {file_name!r:.120} {problem} in {self.dataset}. {remedy}", field="file_name")
         return row
-
-    @cached_property
-    def _name_index(self) -> NameIndex:
-        """Return the index of the names of the evaluated images."""
-        return NameIndex(self.names.take(pa.array(self.rows)))
 
     @cached_property
     def evidence(self) -> Evidence:

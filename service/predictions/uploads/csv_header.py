@@ -15,7 +15,7 @@ from service.predictions.uploads.terms import CSV_TERMS
 MAX_HEADER = 64 << 10  # bytes
 SEPARATORS = {",": "", ";": "semicolons", "\t": "tabs"}
 POSITIONS = ("file_name", "predicted_class", "predicted_probability")  # columns of a file without a header
-IMAGE = re.compile(rf"{EXTENSION}|\d{{3}}")  # many file names of images contain an extension, or three digits
+IMAGE = re.compile(rf"{EXTENSION}$|\d{{3}}")  # many file names of images contain an extension, or three digits
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import io
 import unicodedata
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Literal
 
 import pyarrow as pa
 import pytest
@@ -10,12 +12,19 @@ from errata.errors import InvalidRow
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from service import image_names
 from service.domain import RowOrder
 from service.image_names import AMBIGUOUS, UNKNOWN, NameIndex
 from service.predictions.uploads import parse_upload
 
 PARTS = st.sampled_from(["a", "b", "a.jpg", "a.JPEG", "b.png", "val", "", ".", ".."])
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
+ODD_STEMS = ["a", "a ", " a", "a.j\u200bpg", "\u200ba", "a\u3000", "\u00fc", "u\u0308", "a\n", "a(.)[*", "\x00", ""]
+ODD_PATHS = st.tuples(
+    st.sampled_from(["", "a/", "b /", "\u3000a/b/", "b\\"]),
+    st.sampled_from(ODD_STEMS),
+    st.sampled_from(["", ".jpg", ".PNG", ".jpg.png", " .jpg", ".jpg "]),
+).map("".join)
 
 
 def without_extension(name: str) -> str:
@@ -172,3 +181,31 @@ def test_candidates_of_an_ambiguous_name_are_listed() -> None:
     assert index.candidates(b"a.jpg", 5) == [b"x/n1/a.jpg", b"y/n1/a.jpg", b"n2/a.jpg"]
     index = NameIndex(pa.array([b"a.jpg", b"a.png", b"z/x/a.jpg"]))
     assert index.candidates(b"y/x/a.gif", 5) == [b"a.jpg", b"a.png"]
+
+
+def test_only_names_with_special_characters_are_compared_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    normalized = []
+
+    def normalize(form: Literal["NFC"], text: str) -> str:
+        normalized.append(text)
+        return unicodedata.normalize(form, text)
+
+    monkeypatch.setattr(image_names, "unicodedata", SimpleNamespace(normalize=normalize))
+    special = ["d/\u00e9.jpg", "e/b.jpg ", "f /c.jpg"]
+    index = NameIndex(pa.array([name.encode() for name in (*special, "a/1.jpg", "b/2.jpg")], pa.binary()))
+
+    assert index.find(pa.array([b"c/1.jpg", "\u00fc.jpg".encode()])).tolist() == [UNKNOWN, UNKNOWN]
+    assert index.candidates(b"c/1.jpg", 5) == [b"a/1.jpg"]
+    assert index.candidates(b"e/b.jpg", 5) == [b"e/b.jpg "]
+    assert index.candidates(b"f/c.jpg", 5) == [b"f /c.jpg"]
+    assert {*normalized} == {*special, "\u00fc.jpg"}
+
+
+@given(names=st.lists(ODD_PATHS, min_size=1, max_size=6, unique=True), asked=ODD_PATHS)
+def test_ambiguous_names_have_candidates_in_every_form(names: list[str], asked: str) -> None:
+    index = NameIndex(pa.array([name.encode() for name in names], pa.binary()))
+
+    (image,) = index.find(pa.array([asked.encode()], pa.binary())).tolist()
+    candidates = index.candidates(asked.encode(), len(names))
+
+    assert image == UNKNOWN or candidates == [names[image].encode()] or (image == AMBIGUOUS and len(candidates) > 1)
