@@ -128,8 +128,6 @@ class NameIndex:
         path = _to_paths(pa.array([name], pa.binary()))
         is_related = self._share_file_name(path)
         related, paths = self._names.filter(is_related), self._paths.filter(is_related)
-        if not len(related):
-            return []
         forms = [form for form in _FORMS if form not in _ASCII_FORMS or not name.isascii()]
         indices = {form: _PathIndex(form(paths)) for form in (*forms, _to_visible)}
         masks = itertools.chain(

@@ -1,10 +1,10 @@
 """Co-occurrence of classes in the labels of a data set, in ReaL labels, or in the labels of other images."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
@@ -16,6 +16,7 @@ from service.evidence.built_in import BUILT_IN, has_validation_images
 from service.evidence.cooccurrence import count_pairs
 from service.evidence.inputs import BundleInputs, CooccurrenceInputs, LabelInputs, Source
 from service.evidence.label_files import read_labels
+from service.image_names import UNKNOWN, NameIndex
 
 SOURCE = "co-occurrence"
 OWN_LABELS = "pairs of the labels of the data set"
@@ -81,9 +82,10 @@ def _real_pairs() -> tuple[CooccurrenceInputs, Source]:
 
 def _uncounted_images(dataset: str, annotation: Annotation | None, images: LabelInputs) -> tuple[Mask | None, str]:
     """Return the mask of validation images that do not count for co-occurrence, and a text about those that count."""
-    judged = _validation_images(images.names[images.rows].tolist())  # an image must not be evidence for its own errors
+    names = labels.validation_names()
+    judged = _are_images(names, images.names[images.rows])  # an image must not be evidence for its own errors
     if annotation is not None:
-        annotated = _validation_images(name.encode() for name in annotation.images)
+        annotated = _are_images(names, np.array([name.encode() for name in annotation.images]))
     elif dataset in BUILT_IN and not has_validation_images(dataset):
         annotated = labels.annotated_images()
     else:
@@ -93,9 +95,11 @@ def _uncounted_images(dataset: str, annotation: Annotation | None, images: Label
     return annotated, "are not in the multi-label annotation"
 
 
-def _validation_images(names: Iterable[bytes]) -> Mask:
-    """Return the mask of the validation images that have the names, (50000,); see `labels.validation_rows`."""
-    return np.isin(np.arange(labels.NUM_VALIDATION_IMAGES), labels.validation_rows(names))
+def _are_images(names: NDArray[np.bytes_], images: NDArray[np.bytes_]) -> Mask:
+    """Return the mask of the names that can mean one of the images, (n,), by the rule for the names of uploads."""
+    index = NameIndex(pa.array(images.tolist(), pa.binary()))
+    are_images: Mask = index.find(pa.array(names.tolist(), pa.binary())) != UNKNOWN
+    return are_images
 
 
 def _real_and_original_pairs(uncounted: Mask | None, which: str) -> tuple[CooccurrenceInputs | None, Source]:
@@ -132,11 +136,12 @@ def read_pairs(
     Evaluated images of the data set are ignored, so that no image is evidence for its own error.
     """
     others = read_labels(path, label_space)
-    is_judged = np.isin(others.names[others.rows], images.names[images.rows])
+    is_judged = _are_images(others.names[others.rows], images.names[images.rows])
     if is_judged.all():
+        example = others.names[others.rows[0]].decode()
         raise InvalidEvidence(
-            f"{path.name}: all images are images of the data set, which do not count. Use the labels of other images, "
-            "or leave --cooccurrence out.",
+            f"{path.name}: all images are images of the data set, which do not count, such as {example!r:.120}. Use "
+            "the labels of other images, with names that match none of the data set, or leave --cooccurrence out.",
             field="cooccurrence",
         )
     rows = np.flatnonzero(~others.problematic & ~is_judged)

@@ -597,8 +597,29 @@ def test_pairs_of_a_second_file_replace_those_of_the_data_set(products: Inputs, 
     assert pairs_of(facts) == {(1, 2): (3, ["x.jpg", "y.jpg", "z.jpg"])}, "a.jpg and h.jpg are judged"
 
 
+@pytest.mark.parametrize("form", ["val/{}.jpg", "D:\\val\\{}.jpg", "{}.PNG", "{}", "val/{}.png"])
+def test_judged_images_of_a_second_file_are_found_with_folders_and_other_extensions(
+    products: Inputs, tmp_path: Path, form: str
+) -> None:
+    rows = "".join(f"{form.format(name)},2;3\n" for name in "ah")
+    training = save(tmp_path / "training.csv", f"file_name,labels\n{rows}x.jpg,2;1\ny.jpg,1;2\n")
+
+    facts = gather("products", replace(products, cooccurrence=training))
+
+    assert pairs_of(facts) == {(1, 2): (2, ["x.jpg", "y.jpg"])}, "a.jpg and h.jpg are judged"
+
+
+def test_images_of_a_second_file_in_other_folders_count(products: Inputs, tmp_path: Path) -> None:
+    labels = save(tmp_path / "labels.csv", "file_name,labels\nkitchen/1.jpg,cup\nkitchen/2.jpg,spoon\n")
+    training = save(tmp_path / "training.csv", "file_name,labels\nbath/1.jpg,cup;spoon\nbath/2.jpg,cup;spoon\n")
+
+    facts = gather("products", replace(products, labels=labels, cooccurrence=training))
+
+    assert [names for _, names in pairs_of(facts).values()] == [["bath/1.jpg", "bath/2.jpg"]]
+
+
 def test_second_file_with_judged_images_only_is_refused(products: Inputs) -> None:
-    with pytest.raises(InvalidEvidence, match=r"labels\.csv: all images are images of the data set"):
+    with pytest.raises(InvalidEvidence, match=r"labels\.csv: all images are images of the data set, .* 'a.jpg'"):
         gather("products", replace(products, cooccurrence=products.labels))
 
 
