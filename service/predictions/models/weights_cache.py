@@ -1,7 +1,8 @@
 """Deletes downloaded weights: the caches of the Hugging Face Hub and of torch, which have no limit of their own."""
 
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import structlog
 import torch
 from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
+RUNNING_SECONDS = 3600.0  # an incomplete file that was written this recently is being downloaded
 _log = structlog.get_logger()
 
 
@@ -19,12 +21,16 @@ class _Download:
 
     name: str
     size: int  # bytes
-    used_at: float  # last access, in seconds since the epoch; most file systems update it once a day, and some never
+    used_at: float  # last access or change, in seconds since the epoch; most file systems update the access rarely
+    is_running: bool  # whether a worker is downloading it, perhaps another one that shares the cache
     delete: Callable[[], object]
 
 
 def delete_old_weights(max_bytes: int) -> None:
-    """Delete the least recently used weights until the others have at most `max_bytes`. Errors are logged."""
+    """Delete the least recently used weights until the others have at most `max_bytes`. Errors are logged.
+
+    Running downloads count, but are not deleted.
+    """
     try:
         downloads = sorted([*_models_of_hub(), *_single_files()], key=lambda download: download.used_at)
     except (OSError, ValueError) as error:  # ValueError: the path of the cache is a file
@@ -34,6 +40,8 @@ def delete_old_weights(max_bytes: int) -> None:
     for download in downloads:
         if total <= max_bytes:
             return
+        if download.is_running:
+            continue
         try:
             download.delete()
         except OSError as error:  # such as a file that another worker deleted
@@ -52,7 +60,9 @@ def _models_of_hub() -> Iterator[_Download]:
         if repository.repo_type == "model":
             # `delete_revisions` finds a revision by its commit, which a copy of a repository can also have.
             delete = partial(shutil.rmtree, repository.repo_path)
-            yield _Download(repository.repo_id, repository.size_on_disk, repository.last_accessed, delete)
+            used_at = max(repository.last_accessed, repository.last_modified)
+            is_running = _are_running(repository.repo_path.glob("blobs/*.incomplete"))
+            yield _Download(repository.repo_id, repository.size_on_disk, used_at, is_running, delete)
 
 
 def _single_files() -> Iterator[_Download]:
@@ -61,4 +71,10 @@ def _single_files() -> Iterator[_Download]:
     for file in [*Path(torch.hub.get_dir(), "checkpoints").glob("*"), *incomplete]:
         if file.is_file():
             status = file.stat()
-            yield _Download(file.name, status.st_size, status.st_atime, partial(file.unlink, missing_ok=True))
+            used_at = max(status.st_atime, status.st_mtime)
+            is_running = file.suffix in (".incomplete", ".partial") and _are_running([file])
+            yield _Download(file.name, status.st_size, used_at, is_running, partial(file.unlink, missing_ok=True))
+
+
+def _are_running(files: Iterable[Path]) -> bool:
+    return any(time.time() - file.stat().st_mtime < RUNNING_SECONDS for file in files)

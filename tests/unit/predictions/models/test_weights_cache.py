@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from unit.predictions.models.test_hf_hub import CONFIG, connect
 
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.torch_predictor import TorchPredictor
-from service.predictions.models.weights_cache import delete_old_weights
+from service.predictions.models.weights_cache import RUNNING_SECONDS, delete_old_weights
 
 REPOSITORIES = ("org/first", "org/second", "org/third")
 
@@ -90,12 +91,48 @@ def test_other_files_of_the_caches_do_not_stop_the_deletion(cache: Path) -> None
     interrupted = cache / "models--org--second" / "blobs" / "abc.incomplete"
     interrupted.parent.mkdir(parents=True)
     interrupted.write_bytes(bytes(5000))
+    os.utime(interrupted, (time.time(), time.time() - 2 * RUNNING_SECONDS))
 
     delete_old_weights(1)
 
     assert not interrupted.exists()
     assert "org/first" not in repositories(cache)
     assert (cache / "datasets--org--data").exists()
+
+
+@pytest.mark.parametrize("is_first_file", [True, False])
+def test_running_downloads_of_other_workers_are_not_deleted(cache: Path, is_first_file: bool) -> None:
+    started = time.time() - 20 * 60
+    predictor(cache).load("hf-hub:org/first")
+    if not is_first_file:
+        predictor(cache).load("hf-hub:org/second")
+        set_access(cache / "models--org--second", started)
+    running = [
+        cache / "models--org--second" / "blobs" / "abc.0123.incomplete",
+        cache.parent / "torch" / "checkpoints" / "resnet.pth.0123.partial",
+    ]
+    for file in running:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(5000))
+        os.utime(file, (started, time.time()))
+
+    delete_old_weights(1)
+
+    assert all(file.exists() for file in running)
+    assert len([*(cache / "models--org--second" / "blobs").iterdir()]) == (1 if is_first_file else 3)
+    assert not (cache / "models--org--first").exists()
+
+
+def test_weights_that_were_downloaded_after_the_last_access_are_recent(cache: Path) -> None:
+    for name, access, change in (("org/first", 1000.0, 4000.0), ("org/second", 2000.0, 3000.0)):
+        predictor(cache).load(f"hf-hub:{name}")
+        for file in (cache / f"models--{name.replace('/', '--')}" / "blobs").iterdir():
+            os.utime(file, (access, change))
+    size = sum(file.stat().st_size for file in (cache / "models--org--first" / "blobs").iterdir())
+
+    delete_old_weights(size)
+
+    assert repositories(cache) == ["org/first"]
 
 
 def test_without_downloads_nothing_is_deleted(cache: Path) -> None:
