@@ -48,14 +48,13 @@ def is_dataset_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def check_inputs(dataset: str, inputs: Inputs, is_custom: bool, has_class_folders: bool = False) -> None:
+def check_inputs(dataset: str, inputs: Inputs, is_custom: bool) -> None:
     """Check the combination of inputs.
 
     Args:
         dataset: Name of the data set.
         inputs: The inputs.
         is_custom: Whether the data set is custom, so that its labels are not built in.
-        has_class_folders: Whether the labels of the data set can come from the folder of its images.
 
     Raises:
         InvalidEvidence: The name is invalid, or an input has no effect on the data set.
@@ -82,15 +81,25 @@ def check_inputs(dataset: str, inputs: Inputs, is_custom: bool, has_class_folder
             f"--min-cooccurrence is {inputs.min_cooccurrence}. Expected at least 1 image.",
             field="min_cooccurrence",
         )
-    if not inputs.encoder:
-        for name in ("train_images",) if has_class_folders else ("images", "train_images"):
-            if getattr(inputs, name) is not None:
-                option = f"--{name.replace('_', '-')}"
-                raise InvalidEvidence(
-                    f"{option} has no effect without an encoder. Add --encoder MODULE:CLASS, or leave {option} out.",
-                    field=name,
-                )
     _check_classes(dataset, inputs)
+
+
+def check_image_folders(inputs: Inputs, has_class_folders: bool) -> None:
+    """Raise InvalidEvidence if a folder of images has no effect.
+
+    Args:
+        inputs: The inputs.
+        has_class_folders: Whether the labels of the data set come from the folder of its images.
+    """
+    if inputs.encoder:
+        return
+    for name in ("train_images",) if has_class_folders else ("images", "train_images"):
+        if getattr(inputs, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise InvalidEvidence(
+                f"{option} has no effect without an encoder. Add --encoder MODULE:CLASS, or leave {option} out.",
+                field=name,
+            )
 
 
 def _check_classes(dataset: str, inputs: Inputs) -> None:

@@ -14,7 +14,14 @@ from service.domain import IMAGENET_1K, LabelSpace, Mask
 from service.evidence import labels
 from service.evidence.annotation import Annotation, read_annotation
 from service.evidence.artefacts import Artefacts, read_artefacts, read_grouping
-from service.evidence.build_inputs import OWN_LICENSE, Inputs, check_inputs, check_no_imagenet_files, file_source
+from service.evidence.build_inputs import (
+    OWN_LICENSE,
+    Inputs,
+    check_image_folders,
+    check_inputs,
+    check_no_imagenet_files,
+    file_source,
+)
 from service.evidence.built_in import BUILT_IN, check_classes, find_built_in, read_images
 from service.evidence.class_files import read_classes, read_groups, read_superclasses
 from service.evidence.clip_inputs import compute_clip_inputs
@@ -49,10 +56,11 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
             f"Unknown data set {dataset!r:.80}. Expected one of {known}, or --labels FILE for a custom data set.",
             field="dataset",
         )
-    check_inputs(
-        dataset, inputs, is_custom=recipe is None or built_in is not None, has_class_folders=built_in is not None
-    )
+    check_inputs(dataset, inputs, is_custom=recipe is None or built_in is not None)
     artefacts = _artefacts(dataset, inputs)
+    check_image_folders(
+        inputs, has_class_folders=built_in is not None and inputs.labels is None and artefacts.samples is None
+    )
     annotation = read_annotation(inputs.annotations) if inputs.annotations else None
     label_space, class_sources = _label_space(dataset, built_in, inputs, artefacts)
     images = (recipe or _custom)(_RecipeInputs(inputs, artefacts, annotation, label_space))

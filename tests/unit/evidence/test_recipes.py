@@ -133,6 +133,18 @@ def test_images_without_an_encoder_are_refused(own: Inputs, tmp_path: Path, opti
     assert error.value.violations[0].field == option
 
 
+def test_images_of_a_built_in_data_set_with_other_labels_are_refused_without_an_encoder(tmp_path: Path) -> None:
+    folder = made_folder(tmp_path / "images")
+    labels = save(tmp_path / "labels.csv", "file_name,labels\na.jpg,150\n")
+    artefacts = write_artefacts(tmp_path / "artefacts", "imagenet-a", A_SAMPLES)
+
+    for inputs in (Inputs(labels=labels), Inputs(artefacts=artefacts)):
+        assert len(gather("imagenet-a", inputs).labels.names)
+        with pytest.raises(InvalidEvidence, match=r"--images has no effect without an encoder") as error:
+            gather("imagenet-a", replace(inputs, images=folder))
+        assert error.value.violations[0].field == "images"
+
+
 @pytest.mark.parametrize("option", ["images", "train_images"])
 def test_folders_of_images_are_checked_before_images_are_embedded(own: Inputs, tmp_path: Path, option: str) -> None:
     name = tmp_path / "train" / wordnet_id(2)
