@@ -8,8 +8,15 @@ if TYPE_CHECKING:
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow starts no other program for these
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")  # lower case
+DECODING = "2"  # of deep images; after a change of their RGB values, cached results are computed again
 DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits per channel
+_8_BIT_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".webp")  # of formats without deep images
 _16_BIT_FORMATS = ("PNG", "PPM")  # Pillow opens their images of 16 bits in the mode I, in some versions
+
+
+def decoding_suffix(name: str) -> str:
+    """Return the suffix of the cache keys of an image by its name; empty if its format has no deep images."""
+    return "" if name.lower().endswith(_8_BIT_EXTENSIONS) else f":decoding-{DECODING}"
 
 
 def to_rgb(image: "Image.Image") -> "Image.Image":

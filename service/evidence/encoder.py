@@ -21,6 +21,7 @@ from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
 from service.evidence.inputs import EncoderInfo
+from service.image_formats import decoding_suffix
 from service.storage import write_array
 
 CHUNK = 512  # images or texts per file of the cache
@@ -261,14 +262,14 @@ def validate_embeddings(raw: object, count: int, dimensions: int, kind: str) -> 
 
 
 def _identities(kind: str, names: Sequence[str]) -> list[str]:
-    """Return the names. Add size and modification time to names of files, so that changed files are embedded again."""
+    """Return the names. Add the states of files, so that files that changed or decode otherwise are embedded again."""
     if kind == "texts":
         return list(names)
     identities = []
     for name in names:
         path = Path(name)
         stat = path.stat() if path.is_absolute() and path.is_file() else None
-        identities.append(name if stat is None else f"{name} {stat.st_size} {stat.st_mtime_ns}")
+        identities.append(name if stat is None else f"{name} {stat.st_size} {stat.st_mtime_ns}{decoding_suffix(name)}")
     return identities
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 from errata.errors import ErrataError
 
+from service.image_formats import decoding_suffix
 from service.predictions.image_files import ImageLocation
 from service.predictions.image_sources import ImageListing
 from service.predictions.pictures.cache import PictureCache
@@ -22,7 +23,7 @@ PICTURE = PictureRequest(2048, quality=92, is_thumbnail=False)
 MAX_BYTES = 1 << 25  # size limit of a file
 MAX_FAILED = 10_000  # maximum number of unreadable pictures that are remembered
 SLOW_SECONDS = 600.0  # delay before an image that took too long is decoded again
-FORMAT = "2"  # format of the pictures; after a change, all pictures are made again
+FORMAT = "1"  # format of the pictures; after a change, all pictures are made again
 _log = structlog.get_logger()
 
 
@@ -109,7 +110,7 @@ class Thumbnails:
         """Return the location of an image, and its version; None if it is missing."""
         try:
             location = self._sources[dataset].find(name)
-            return None if location is None else (location, location.version())
+            return None if location is None else (location, location.version() + decoding_suffix(name))
         except (KeyError, ErrataError, OSError):
             return None  # no images, or images that cannot be listed now, or deleted since they were listed
 

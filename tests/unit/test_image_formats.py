@@ -1,6 +1,7 @@
 """Images of every mode become RGB, with the same values for models, encoders, and pages."""
 
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from PIL import Image
 from unit.predictions.pictures.pictures import decode, encode
 
-from service.image_formats import EXTENSIONS, FORMATS, to_rgb
+from service import image_formats
+from service.image_formats import DEEP_MODES, EXTENSIONS, FORMATS, decoding_suffix, to_rgb
 from service.predictions.models.images import ImageFolder, UnreadableImage
 from service.predictions.pictures.decoder import make_jpeg
 from service.predictions.pictures.messages import PictureRequest
@@ -20,6 +22,24 @@ def test_every_extension_belongs_to_a_format() -> None:
     Image.init()
 
     assert {Image.registered_extensions()[extension] for extension in EXTENSIONS} == set(FORMATS)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_a_new_decoding_changes_the_keys_of_formats_with_deep_images(
+    monkeypatch: pytest.MonkeyPatch, extension: str
+) -> None:
+    format = Image.registered_extensions()[extension]
+    modes = set()
+    for mode in DEEP_MODES:
+        with suppress(OSError, KeyError, ValueError):
+            modes.add(Image.open(io.BytesIO(encode(Image.new(mode, (4, 4)), format))).mode)
+    names = [f"a{extension}", f"a{extension.upper()}"]
+    before = [decoding_suffix(name) for name in names]
+    monkeypatch.setattr(image_formats, "DECODING", "3")
+
+    are_changed = [decoding_suffix(name) != suffix for name, suffix in zip(names, before, strict=True)]
+
+    assert are_changed == [bool(modes & {*DEEP_MODES})] * 2
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])

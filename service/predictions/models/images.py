@@ -6,7 +6,7 @@ from io import BytesIO
 from errata.errors import ImagesMissing
 from PIL import Image, UnidentifiedImageError
 
-from service.image_formats import FORMATS, to_rgb
+from service.image_formats import FORMATS, decoding_suffix, to_rgb
 from service.predictions.image_files import MAX_BYTES, MAX_PIXELS
 from service.predictions.image_sources import ImageListing
 
@@ -24,7 +24,7 @@ class ImageFolder(ImageListing):
         """Return a text that identifies an image and its current state; empty if the image is missing."""
         with suppress(ImagesMissing, OSError):
             if (location := self.find(name)) is not None:
-                return location.version()
+                return location.version() + decoding_suffix(name)
         return ""
 
     def open(self, name: str) -> Image.Image:

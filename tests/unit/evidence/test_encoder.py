@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from unit.evidence.encoders import Counting, Other, SameAnswers
 from unit.evidence.official import wordnet_id, write_artefacts
 
+from service import image_formats
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.encoder import (
     CHUNK,
@@ -209,6 +210,22 @@ def test_changed_file_is_embedded_again(tmp_path: Path) -> None:
 
     assert paths not in again.calls
     assert paths in changed.calls
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_images_that_decode_otherwise_are_embedded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    paths = [str(tmp_path / other) for other in ("first.jpg", name)]
+    for path in paths:
+        Path(path).write_bytes(b"one")
+    cached(Counting(), tmp_path / "cache").images(paths)
+    monkeypatch.setattr(image_formats, "DECODING", "3")
+    again = Counting()
+
+    cached(again, tmp_path / "cache").images(paths)
+
+    assert (paths in again.calls) == (name == "a.png")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from errata.errors import TooBusy
 from PIL import Image
 from unit.predictions.pictures.pictures import decode, encode
 
+from service import image_formats
 from service.predictions import thumbnails as module
 from service.predictions.image_sources import LIST_SECONDS
 from service.predictions.pictures.cache import PictureCache
@@ -187,6 +188,20 @@ def test_a_changed_file_has_another_version_and_another_picture(make: Make, fold
 
     assert thumbnails.version("own", "a.JPEG") != before[0] != ""
     assert decode(thumbnails.thumbnail("own", "a.JPEG")).size == (128, 256)
+
+
+@pytest.mark.parametrize("name", ["a.JPEG", "b.png"])
+def test_an_image_that_decodes_otherwise_has_another_version_and_another_picture(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    thumbnails = make(folder)
+    version, picture = thumbnails.version("own", name), thumbnails.thumbnail("own", name)
+    assert thumbnails.find_cached("own", name) == picture
+    monkeypatch.setattr(image_formats, "DECODING", "3")
+
+    is_same = name == "a.JPEG"
+    assert (thumbnails.version("own", name) == version) == is_same
+    assert thumbnails.find_cached("own", name) == (picture if is_same else None)
 
 
 def test_a_deleted_file_has_no_picture(make: Make, folder: Path) -> None:
