@@ -28,13 +28,7 @@ class AsyncCalls:
 
     async def _all(self, method: Callable[..., Awaitable[Any]], request: Any, field: str) -> builtins.list[Any]:
         """Return the items of all pages of a list."""
-        items: builtins.list[Any] = []
-        while True:
-            page = await self._call(method, request)
-            items.extend(getattr(page, field))
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return items
+        return [item async for item in self._each(method, request, field)]
 
     async def _each(self, method: Callable[..., Awaitable[Any]], request: Any, field: str) -> AsyncIterator[Any]:
         """Yield the items of all pages of a list."""

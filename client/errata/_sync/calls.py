@@ -29,13 +29,7 @@ class Calls:
 
     def _all(self, method: Callable[..., Any], request: Any, field: str) -> builtins.list[Any]:
         """Return the items of all pages of a list."""
-        items: builtins.list[Any] = []
-        while True:
-            page = self._call(method, request)
-            items.extend(getattr(page, field))
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return items
+        return list(self._each(method, request, field))
 
     def _each(self, method: Callable[..., Any], request: Any, field: str) -> Iterator[Any]:
         """Yield the items of all pages of a list."""
