@@ -44,15 +44,15 @@ class WriteBackQueues:
         """
         jobs = self._ports.stores.jobs
         outcomes: Counter[WriteBackResult] = Counter()
-        while items := jobs.due_outbox_items(LEASE_SECONDS, limit=1):
-            queue = self._find_queue(items[0])
+        while item := jobs.next_outbox_item(LEASE_SECONDS):
+            queue = self._find_queue(item)
             if queue is None:
-                outcomes[write_back(self._ports, self._writers, items[0])] += 1
+                outcomes[write_back(self._ports, self._writers, item)] += 1
                 continue
             try:
-                queue.put_nowait((items[0], time.monotonic()))
+                queue.put_nowait((item, time.monotonic()))
             except Full:
-                jobs.postpone_outbox_item(items[0], POLL_SECONDS, failed=False)
+                jobs.postpone_outbox_item(item, POLL_SECONDS, failed=False)
         return outcomes
 
     def process(self, registry: str, timeout: float) -> WriteBackResult | None:

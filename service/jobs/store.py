@@ -257,25 +257,19 @@ class JobStore(JobReader):
         return job
 
     @atomic
-    def due_outbox_items(self, tx: JobTransaction, lease: float, limit: int = 100) -> Sequence[OutboxItem]:
-        """Lease due outbox items whose analyses have ended.
+    def next_outbox_item(self, tx: JobTransaction, lease: float) -> OutboxItem | None:
+        """Lease the next due outbox item whose analysis has ended, for `lease` seconds; return None if none is due.
 
         An analysis that a registry requested enters the outbox in the step that accepts it. An item is due
         again when its lease ends, unless it was deleted before.
-
-        Args:
-            lease: Duration of the lease, in seconds.
-            limit: Maximum number of items.
         """
-        due = texts(tx.read("ZRANGEBYSCORE", f"{PREFIX}owed", "-inf", format_time(tx.now)))
-        if not due:
-            return []
-        open_analyses = set(texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1, check=False)))
-        ended = [analysis_id for analysis_id in due if analysis_id not in open_analyses]
-        items = [item for analysis_id in ended[:limit] if (item := tx.outbox_item(analysis_id)) is not None]
-        for item in items:
-            tx.update_outbox_item(item, tx.now + lease)
-        return items
+        if due := texts(tx.read("ZRANGEBYSCORE", f"{PREFIX}owed", "-inf", format_time(tx.now))):
+            open_analyses = set(texts(tx.read("ZRANGE", f"{PREFIX}open:analyses", 0, -1, check=False)))
+            for analysis_id in due:
+                if analysis_id not in open_analyses and (item := tx.outbox_item(analysis_id)):
+                    tx.update_outbox_item(item, tx.now + lease)
+                    return item
+        return None
 
     @atomic
     def postpone_outbox_item(self, tx: JobTransaction, item: OutboxItem, delay: float, *, failed: bool) -> None:

@@ -104,6 +104,11 @@ def versions(backend: Backend) -> list[str]:
     return [analysis.request.labels["version"] for analysis in list_created(backend)]
 
 
+def lease_due_analyses(backend: Backend) -> list[str]:
+    """Lease all due outbox items, and return the ids of their analyses."""
+    return [item.analysis for _ in range(4) if (item := backend.store.next_outbox_item(1e9))]
+
+
 def finish(backend: Backend) -> None:
     """Predict and judge all open jobs."""
     for job_id, shards in backend.sent:
@@ -135,7 +140,7 @@ def test_an_event_is_queued_even_if_its_analysis_ends_and_is_deleted_at_once(bac
         assert backend.store.change_shard(
             transitions.fail, job_id, 0, token, Failure("MODEL_NOT_FOUND", "the version was deleted")
         )
-        for item in backend.store.due_outbox_items(60.0):
+        while item := backend.store.next_outbox_item(60.0):
             write_back(ports, {"prod": registry}, item)
 
     registry = FakeRegistry([CREATED])
@@ -230,7 +235,7 @@ def test_a_queued_analysis_names_its_registry_and_is_in_the_outbox(backend: Back
     assert (analysis.request.gate_policy, analysis.request.gate_baseline) == (PLAIN, "")
     assert analysis.request.labels == {"registry": "prod", "model": "net", "version": "3"}
     finish(backend)
-    assert [item.analysis for item in backend.store.due_outbox_items(9)] == [analysis.id]
+    assert lease_due_analyses(backend) == [analysis.id]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +317,7 @@ def test_two_rules_with_different_policies_make_two_analyses(backend: Backend) -
 
     assert sorted(analysis.request.gate_policy for analysis in list_created(backend)) == sorted([PLAIN, OTHER])
     finish(backend)
-    assert len(backend.store.due_outbox_items(9)) == 2
+    assert len(lease_due_analyses(backend)) == 2
 
 
 def test_two_equivalent_rules_make_one_analysis(backend: Backend) -> None:
@@ -350,30 +355,30 @@ def test_a_request_to_analyze_again_is_queued_once_per_delivery(backend: Backend
 def test_a_version_predicted_before_is_finished_immediately_and_in_the_outbox(backend: Backend) -> None:
     handle_event(backend.ports, FakeRegistry([CREATED], id="one"), created("1"))
     finish(backend)
-    backend.store.due_outbox_items(1e9)
+    lease_due_analyses(backend)
 
     assert handle_event(backend.ports, FakeRegistry([CREATED], id="two"), created("1")) is EventResult.QUEUED
 
     _, second = list_created(backend)
     assert (second.state, second.owner, second.cached) == (State.SUCCEEDED, "registry:two", True)
-    assert [item.analysis for item in backend.store.due_outbox_items(9)] == [second.id]
+    assert lease_due_analyses(backend) == [second.id]
 
 
 def test_a_delivery_can_be_repeated_after_the_archive_was_unavailable(backend: Backend) -> None:
     handle_event(backend.ports, FakeRegistry([CREATED], id="one"), created("1"))
     finish(backend)
-    backend.store.due_outbox_items(1e9)
+    lease_due_analyses(backend)
     backend.archive.errors = [Unavailable("the disk is full")]
     second = FakeRegistry([CREATED], id="two")
     with pytest.raises(Unavailable, match="the disk is full"):
         handle_event(backend.ports, second, created("1"))
-    assert backend.store.due_outbox_items(9) == []
+    assert lease_due_analyses(backend) == []
 
     assert handle_event(backend.ports, second, created("1")) is EventResult.QUEUED
     assert handle_event(backend.ports, second, created("1")) is EventResult.REPEATED
 
     _, analysis = list_created(backend)
-    assert [item.analysis for item in backend.store.due_outbox_items(9)] == [analysis.id]
+    assert lease_due_analyses(backend) == [analysis.id]
 
 
 # baselines
