@@ -1,23 +1,37 @@
-"""An archive in memory with an index in a temporary file, which is deleted with the index."""
+"""An archive with an index, both in temporary folders in memory, which are deleted with their objects."""
 
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from service.archive.archive import FileArchive
+from service.archive.files import FolderFiles
 from service.archive.index import SqliteIndex
 from service.archive.indexed import IndexedArchive
-from service.archive.memory import InMemoryArchive
 from service.domain import Analysis
 
 MEMORY = Path("/dev/shm")
+Owner = TypeVar("Owner")
+
+
+def _in_temporary_folder(make: Callable[[Path], Owner]) -> Owner:
+    folder = tempfile.mkdtemp(prefix="errata-", dir=MEMORY if MEMORY.is_dir() else None)
+    owner = make(Path(folder))
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return owner
+
+
+def temporary_files() -> FolderFiles:
+    """Return an empty folder for an archive."""
+    return _in_temporary_folder(FolderFiles)
 
 
 def temporary_index() -> SqliteIndex:
     """Return an empty index that belongs to an archive and is complete."""
-    folder = tempfile.mkdtemp(prefix="errata-index-", dir=MEMORY if MEMORY.is_dir() else None)
-    index = SqliteIndex(Path(folder) / "index.sqlite")
-    weakref.finalize(index, shutil.rmtree, folder, ignore_errors=True)
+    index = _in_temporary_folder(lambda folder: SqliteIndex(folder / "index.sqlite"))
     index.bind("0" * 32)
     index.mark(is_complete=True)
     return index
@@ -27,7 +41,7 @@ class InMemoryIndexedArchive(IndexedArchive):
     """An archive in memory with an index."""
 
     def __init__(self) -> None:
-        super().__init__(InMemoryArchive(), temporary_index())
+        super().__init__(FileArchive(temporary_files()), temporary_index())
 
     def list(self) -> list[Analysis]:
         """Return all analyses that the archive has, also those that are not in the index."""

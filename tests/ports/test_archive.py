@@ -16,17 +16,13 @@ from errata.errors import DamagedRecord
 from service.archive.archive import FileArchive
 from service.archive.document import parse_document
 from service.archive.files import open_files
-from service.archive.memory import InMemoryArchive
-from service.archive.port import Archive
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 
 HOSTILE_IDS = ["", ".", "..", "../secret", "/etc/passwd", "a/b", "a\\b", "a.b", "A" * 65, "a\x00", "a\n", "ä", "%2e%2e"]
 
 
-@pytest.fixture(params=["folder", "memory", "s3"])
-def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
-    if request.param == "memory":
-        return InMemoryArchive()
+@pytest.fixture(params=["folder", "s3"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> FileArchive:
     if request.param == "folder":
         return FileArchive(open_files(str(tmp_path / "archive")))
     return FileArchive(open_files(f"{request.getfixturevalue('bucket')}/{tmp_path.name}"))
@@ -42,14 +38,14 @@ def predictions(first: int = 0, size: int = 5, probability: bool = True) -> Pred
     return Predictions(np.arange(first, first + size, dtype=np.int16), chances)
 
 
-def test_an_archived_analysis_is_returned(archive: Archive) -> None:
+def test_an_archived_analysis_is_returned(archive: FileArchive) -> None:
     archive.put(analysis("one"), predictions())
 
     assert archive.get("one") == analysis("one")
 
 
 @pytest.mark.parametrize("probability", [True, False])
-def test_predictions_are_read_as_they_were_written(archive: Archive, probability: bool) -> None:
+def test_predictions_are_read_as_they_were_written(archive: FileArchive, probability: bool) -> None:
     put = Predictions(
         np.array([-1, 0, 999], dtype=np.int16), np.array([0, 0.5, 1], np.float16) if probability else None
     )
@@ -70,7 +66,7 @@ def test_predictions_are_read_as_they_were_written(archive: Archive, probability
 
 @pytest.mark.parametrize("probability", [True, False])
 @pytest.mark.parametrize("top1_restricted", [True, False])
-def test_restricted_predictions_are_stored(archive: Archive, probability: bool, top1_restricted: bool) -> None:
+def test_restricted_predictions_are_stored(archive: FileArchive, probability: bool, top1_restricted: bool) -> None:
     best = np.array([6, 11, 13, 999, 6], dtype=np.int16) if top1_restricted else None
     archive.put(analysis("one"), replace(predictions(probability=probability), top1_restricted=best))
 
@@ -86,7 +82,7 @@ def test_restricted_predictions_are_stored(archive: Archive, probability: bool, 
         assert actual.top1_restricted.tolist() == best.tolist()
 
 
-def test_a_second_put_replaces_the_analysis(archive: Archive) -> None:
+def test_a_second_put_replaces_the_analysis(archive: FileArchive) -> None:
     archive.put(analysis("one", "old"), predictions(0))
     archive.put(analysis("one", "new"), predictions(100, probability=False))
 
@@ -100,7 +96,7 @@ def test_a_second_put_replaces_the_analysis(archive: Archive) -> None:
     assert archive.ids() == {"one"}
 
 
-def test_the_ids_are_those_of_all_analyses(archive: Archive) -> None:
+def test_the_ids_are_those_of_all_analyses(archive: FileArchive) -> None:
     assert archive.ids() == set()
     for id in ("one", "two", "three"):
         archive.put(analysis(id), predictions())
@@ -111,20 +107,20 @@ def test_the_ids_are_those_of_all_analyses(archive: Archive) -> None:
 @pytest.mark.slow
 def test_the_ids_are_the_same_object_until_something_changes(tmp_path: Path) -> None:
     """A caller that polls can detect without a comparison that nothing has changed."""
-    for archive in (InMemoryArchive(), FileArchive(open_files(str(tmp_path / "archive")))):
-        archive.put(analysis("one"), predictions())
-        time.sleep(1.1)  # a change within one tick of the file system's clock is not visible
+    archive = FileArchive(open_files(str(tmp_path / "archive")))
+    archive.put(analysis("one"), predictions())
+    time.sleep(1.1)  # a change within one tick of the file system's clock is not visible
 
-        archive.ids()
-        before = archive.ids()
-        assert archive.ids() is before
+    archive.ids()
+    before = archive.ids()
+    assert archive.ids() is before
 
-        archive.put(analysis("two"), predictions())
-        assert archive.ids() is not before
-        assert len(archive.ids()) == 2
+    archive.put(analysis("two"), predictions())
+    assert archive.ids() is not before
+    assert len(archive.ids()) == 2
 
 
-def test_records_have_the_documents_of_existing_analyses(archive: Archive) -> None:
+def test_records_have_the_documents_of_existing_analyses(archive: FileArchive) -> None:
     for id in ("one", "two", "three"):
         archive.put(analysis(id), predictions())
 
@@ -134,7 +130,7 @@ def test_records_have_the_documents_of_existing_analyses(archive: Archive) -> No
     assert parse_document(json.loads(records["one"].document)) == analysis("one")
 
 
-def test_a_deleted_analysis_is_gone_and_the_others_stay(archive: Archive) -> None:
+def test_a_deleted_analysis_is_gone_and_the_others_stay(archive: FileArchive) -> None:
     archive.put(analysis("one"), predictions())
     archive.put(analysis("two"), predictions())
 
@@ -147,12 +143,12 @@ def test_a_deleted_analysis_is_gone_and_the_others_stay(archive: Archive) -> Non
     assert archive.get("one") == analysis("one", "again")
 
 
-def test_an_unknown_analysis_is_none(archive: Archive) -> None:
+def test_an_unknown_analysis_is_none(archive: FileArchive) -> None:
     assert (archive.get("none"), archive.predictions("none"), archive.delete("none")) == (None, None, False)
 
 
 @pytest.mark.parametrize("id", HOSTILE_IDS)
-def test_hostile_ids_find_nothing_and_delete_nothing(archive: Archive, tmp_path: Path, id: str) -> None:
+def test_hostile_ids_find_nothing_and_delete_nothing(archive: FileArchive, tmp_path: Path, id: str) -> None:
     archive.put(analysis("one"), predictions())
     outside = [tmp_path / "secret.json", tmp_path / "secret.predictions.npz"]
     for file in outside:
@@ -164,7 +160,7 @@ def test_hostile_ids_find_nothing_and_delete_nothing(archive: Archive, tmp_path:
 
 
 @pytest.mark.slow
-def test_many_threads_can_put_read_and_delete(archive: Archive) -> None:
+def test_many_threads_can_put_read_and_delete(archive: FileArchive) -> None:
     def work(number: int) -> None:
         archive.put(analysis(f"keep{number}"), predictions(number))
         archive.put(analysis(f"drop{number}"), predictions(number))
@@ -182,7 +178,7 @@ def test_many_threads_can_put_read_and_delete(archive: Archive) -> None:
         assert numbers.top1[0] == number
 
 
-def test_a_stored_analysis_does_not_change_with_the_callers_arrays(archive: Archive) -> None:
+def test_a_stored_analysis_does_not_change_with_the_callers_arrays(archive: FileArchive) -> None:
     given = analysis("one")
     archive.put(given, predictions())
 
@@ -190,7 +186,7 @@ def test_a_stored_analysis_does_not_change_with_the_callers_arrays(archive: Arch
     assert archive.get("one") == given
 
 
-def test_the_id_of_the_archive_never_changes_and_is_not_listed(archive: Archive) -> None:
+def test_the_id_of_the_archive_never_changes_and_is_not_listed(archive: FileArchive) -> None:
     archive.put(analysis("one"), predictions())
 
     archive_id = archive.id()
@@ -229,7 +225,7 @@ def test_a_damaged_id_is_reported_and_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "archive-id").read_bytes() == b"\xff what is this"
 
 
-def test_the_size_grows_with_each_analysis(archive: Archive) -> None:
+def test_the_size_grows_with_each_analysis(archive: FileArchive) -> None:
     assert archive.size() == 0
     archive.put(analysis("one"), predictions(size=1000))
     one = archive.size()

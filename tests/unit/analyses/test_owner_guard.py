@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from analyses_strategy import make_analysis
 from errata.errors import AlreadyExists
+from indexed_archive import temporary_files
 
 from service.analyses.owner_guard import GuardedArchive, acting_for
 from service.analyses.ports import Ports
 from service.analyses.submit import build_job_spec, submit
 from service.analyses.upload import JUDGING_SECONDS
-from service.archive.memory import InMemoryArchive
+from service.archive.archive import FileArchive
 from service.caller import restricted_to, visible_owner
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 
@@ -21,17 +22,17 @@ OWNERS = ["alice", "bob", "registry:prod", ""]
 
 
 @pytest.fixture
-def archive() -> InMemoryArchive:
-    stored = InMemoryArchive()
+def archive() -> FileArchive:
+    stored = FileArchive(temporary_files())
     for number, owner in enumerate(OWNERS):
         created = datetime(2026, 1, 1, tzinfo=UTC)
-        analysis = Analysis(f"a{number}", AnalysisRequest("demo"), State.SUCCEEDED, "e" * 64, created, owner=owner)
+        analysis = Analysis(f"a{number}", AnalysisRequest("demo"), State.FAILED, "e" * 64, created, owner=owner)
         stored.put(analysis, Predictions(np.zeros(3, dtype=np.int16)))
     return stored
 
 
 @pytest.mark.parametrize("number", range(len(OWNERS)))
-def test_only_the_analyses_of_the_owner_exist(archive: InMemoryArchive, number: int) -> None:
+def test_only_the_analyses_of_the_owner_exist(archive: FileArchive, number: int) -> None:
     guarded = GuardedArchive(archive)
     name, others = f"a{number}", {f"a{other}" for other in range(len(OWNERS))} - {f"a{number}"}
 
@@ -48,12 +49,12 @@ def test_only_the_analyses_of_the_owner_exist(archive: InMemoryArchive, number: 
     assert guarded.ids() == archive.ids() == others
 
 
-def test_a_task_of_the_service_sees_all_analyses(archive: InMemoryArchive) -> None:
+def test_a_task_of_the_service_sees_all_analyses(archive: FileArchive) -> None:
     assert visible_owner() is None
     assert GuardedArchive(archive).ids() == archive.ids()
 
 
-def test_a_registry_sees_its_own_analyses_if_owners_are_isolated(archive: InMemoryArchive) -> None:
+def test_a_registry_sees_its_own_analyses_if_owners_are_isolated(archive: FileArchive) -> None:
     guarded = GuardedArchive(archive)
 
     with acting_for(guarded, "registry:prod"):

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from analyses_strategy import make_summary
 from errata.errors import AnalysisNotFound
 
 from service.analyses import queries
 from service.analyses.judge import judge_job
 from service.analyses.lifecycle import cancel, delete
-from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, Predictions, State
+from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, Predictions, Progress, State
 
 from .conftest import Backend
 from .test_judge import predict_job
@@ -19,7 +20,10 @@ from .test_judge import predict_job
 def rolled_back(backend: Backend) -> tuple[Backend, str, Analysis]:
     """Return a backend whose store has a predicted job of an analysis that is archived with other predictions."""
     job, (open_analysis,) = predict_job(backend)
-    finished = replace(open_analysis, state=State.SUCCEEDED, warnings=("of the first run",))
+    summary, warnings = make_summary(0.5, 7), ("of the first run",)
+    finished = replace(
+        open_analysis, state=State.SUCCEEDED, progress=Progress(20, 20), summary=summary, warnings=warnings
+    )
     backend.archive.put(finished, Predictions(np.full(20, 3, dtype=np.int16)))
     return backend, job, finished
 

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from analyses_strategy import make_analysis
 from errata.errors import Unavailable
-from indexed_archive import temporary_index
+from indexed_archive import temporary_files, temporary_index
 
 from service.archive.archive import FileArchive
 from service.archive.document import encode_document
@@ -17,7 +17,6 @@ from service.archive.files import FolderFiles
 from service.archive.index import SqliteIndex, comparison
 from service.archive.index.comparison import BATCH, Comparison
 from service.archive.indexed import MAX_CACHED, IndexedArchive
-from service.archive.memory import InMemoryArchive
 from service.archive.port import Record
 from service.domain import NEWEST_FIRST, AnalysisFilter, Predictions
 
@@ -25,11 +24,11 @@ ALL = AnalysisFilter()
 PREDICTIONS = Predictions(np.zeros(5, dtype=np.int16))
 
 
-class ObservedArchive(InMemoryArchive):
+class ObservedArchive(FileArchive):
     """An archive that counts reads, has damaged documents, and can be unavailable."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(temporary_files())
         self.reads: list[list[str]] = []
         self.damaged: set[str] = set()
         self.is_available = True
@@ -177,7 +176,10 @@ def test_a_deleted_analysis_that_could_not_be_removed_is_removed_by_the_next_com
     assert setup.listed() == {"a00000"}
 
 
-def test_a_damaged_document_is_read_again_only_after_a_change_and_hides_nothing() -> None:
+def test_a_damaged_document_is_read_again_only_after_a_change_and_hides_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.archive.files.SETTLED_NS", 0)
     setup = Setup(2 * BATCH)
     setup.archive.damaged = {"a00003", "a00150"}
     setup.compare()
@@ -387,7 +389,7 @@ def test_an_analysis_that_is_deleted_while_it_is_read_does_not_come_back() -> No
     read = setup.archive.records
 
     def read_before_the_deletion(analysis_ids: Collection[str]) -> Iterator[Record]:
-        records = [*InMemoryArchive.records(setup.archive, analysis_ids)]
+        records = [*FileArchive.records(setup.archive, analysis_ids)]
         read(analysis_ids)
         return iter(records)
 
@@ -441,7 +443,7 @@ def test_an_index_that_lost_its_content_is_built_again() -> None:
 def test_writes_and_deletions_change_the_index_and_are_announced() -> None:
     announced: list[str] = []
     index = temporary_index()
-    archive = IndexedArchive(InMemoryArchive(), index, announced.append)
+    archive = IndexedArchive(FileArchive(temporary_files()), index, announced.append)
 
     archive.put(make_analysis("a1"), PREDICTIONS)
     archive.put(make_analysis("a2"), PREDICTIONS)

@@ -5,18 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from analyses_strategy import make_analysis
-from indexed_archive import temporary_index
+from indexed_archive import temporary_files, temporary_index
 
+from service.archive.archive import FileArchive
 from service.archive.indexed import IndexedArchive
-from service.archive.memory import InMemoryArchive
 from service.domain import Analysis, Predictions
 
 
-class SlowArchive(InMemoryArchive):
+class SlowArchive(FileArchive):
     """An archive in which other threads act while an analysis is read."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(temporary_files())
         self.actions: list[Callable[[], object]] = []
         self.put(make_analysis("a1"), Predictions(np.zeros(3, dtype=np.int16)))
 

@@ -8,9 +8,9 @@ import pytest
 import structlog
 from analyses_strategy import make_analysis
 from errata.errors import InvalidSetting, Unavailable
+from indexed_archive import temporary_files
 
-from service.archive.archive import open_archive
-from service.archive.memory import InMemoryArchive
+from service.archive.archive import FileArchive, open_archive
 from service.bootstrap.archive_identity import ArchiveIdentity
 from service.domain import Predictions
 from service.jobs.memory import InMemoryJobStore
@@ -24,7 +24,7 @@ def store() -> InMemoryJobStore:
 
 
 def test_processes_with_one_archive_share_a_store(store: InMemoryJobStore) -> None:
-    archive = InMemoryArchive()
+    archive = FileArchive(temporary_files())
     for _ in range(2):
         identity = ArchiveIdentity(archive, store, "/archive")
         identity.check()
@@ -33,7 +33,7 @@ def test_processes_with_one_archive_share_a_store(store: InMemoryJobStore) -> No
 
 
 def test_another_archive_is_rejected_with_both_ids_and_the_remedy(store: InMemoryJobStore) -> None:
-    first, second = InMemoryArchive(), InMemoryArchive()
+    first, second = FileArchive(temporary_files()), FileArchive(temporary_files())
     ArchiveIdentity(first, store, "/first").check()
     identity = ArchiveIdentity(second, store, "/second")
 
@@ -48,13 +48,13 @@ def test_another_archive_is_rejected_with_both_ids_and_the_remedy(store: InMemor
 
 
 def test_the_first_judging_compares_the_ids(store: InMemoryJobStore) -> None:
-    ArchiveIdentity(InMemoryArchive(), store, "/first").check()
+    ArchiveIdentity(FileArchive(temporary_files()), store, "/first").check()
 
-    assert not ArchiveIdentity(InMemoryArchive(), store, "/second").allows_judging()
+    assert not ArchiveIdentity(FileArchive(temporary_files()), store, "/second").allows_judging()
 
 
 def test_a_replaced_store_is_logged_once_and_recovers() -> None:
-    archive = InMemoryArchive()
+    archive = FileArchive(temporary_files())
     stores = [InMemoryJobStore(lambda: 0.0) for _ in range(2)]
     stores[1].bind_archive("0" * 32)
     identity = ArchiveIdentity(archive, stores[0], "/archive")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import structlog
 from errata.errors import Unavailable
@@ -220,7 +221,8 @@ def test_results_are_collected_again_only_when_the_index_changes(
 
     request = AnalysisRequest("demo", labels={"model": "net", "version": "1"})
     archive.put(
-        Analysis("a1", request, State.FAILED, "e", datetime(2026, 1, 1, tzinfo=UTC)), Predictions(top1=cast(Any, None))
+        Analysis("a1", request, State.FAILED, "e", datetime(2026, 1, 1, tzinfo=UTC)),
+        Predictions(np.zeros(3, dtype=np.int16)),
     )
     for _ in range(3):
         collector()
