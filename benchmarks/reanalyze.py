@@ -19,7 +19,7 @@ from service.archive.archive import open_archive
 from service.archive.index import SqliteIndex
 from service.archive.indexed import IndexedArchive
 from service.bootstrap.wiring import make_ports
-from service.domain import Analysis, AnalysisRequest, Predictions, Review, State
+from service.domain import Analysis, AnalysisFilter, AnalysisRequest, Predictions, Review, State
 from service.evidence.bundle import Bundle
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import InMemoryJobStore
@@ -59,7 +59,7 @@ def measure() -> Iterator[Result]:
         corrected.judge(corrected.evidence.targets)  # reads the verdict table, as the uploads did for their bundle
         first = _time(lambda: [*reanalyze_all(ports, DATASET, corrected.digest, "")])
         again = _time(lambda: [*reanalyze_all(ports, DATASET, corrected.digest, "")])
-        count = len(ports.stores.archive.ids())
+        count = ports.stores.index.count(AnalysisFilter())
         problem = "" if count == 2 * ANALYSES else f"{count} analyses instead of {2 * ANALYSES}"
         yield CASE.measured(first, reference, problem=problem)
         yield AGAIN.measured(again, first, problem=problem)
@@ -75,7 +75,7 @@ def _make_ports(folder: Path) -> Ports:
     settings = read_settings({}, data_dir=folder / "data", archive=str(folder / "archive"))
     index = SqliteIndex(folder / "index.sqlite")
     archive = IndexedArchive(open_archive(settings.archive_location), index)
-    index.bind(archive.id())
+    index.bind(archive.stored.id())
     index.mark(is_complete=True)
     store = InMemoryJobStore(time.time)
     return make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))

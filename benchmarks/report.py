@@ -93,7 +93,7 @@ def _make_ports(folder: Path) -> Ports:
     store = InMemoryJobStore(lambda: 0.0)
     index = SqliteIndex(folder / "index.sqlite")
     archive = IndexedArchive(open_archive(settings.archive_location), index)
-    index.bind(archive.id())
+    index.bind(archive.stored.id())
     return make_ports(settings, store, archive, Engine(local_broker, store), Metrics(CollectorRegistry()))
 
 

@@ -45,4 +45,4 @@ class InMemoryIndexedArchive(IndexedArchive):
 
     def list(self) -> list[Analysis]:
         """Return all analyses that the archive has, also those that are not in the index."""
-        return [record.analysis for record in self.records(sorted(self.ids()))]
+        return [record.analysis for record in self.stored.records(sorted(self.stored.ids()))]

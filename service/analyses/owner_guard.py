@@ -5,7 +5,7 @@ Tasks of the service itself, such as judging, have no caller and see all analyse
 are shared by all owners.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -73,26 +73,9 @@ class GuardedArchive:
         """Return the predictions of a visible analysis."""
         return self._archive.predictions(analysis_id) if self._exists(analysis_id) else None
 
-    def ids(self) -> Set[str]:
-        """Return the ids of all visible analyses."""
-        ids = self._archive.ids()
-        return ids if visible_owner() is None else frozenset(filter(self._exists, ids))
-
-    def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
-        """Yield the records of some visible analyses."""
-        return (record for record in self._archive.records(analysis_ids) if is_visible(record.analysis.owner))
-
     def delete(self, analysis_id: str) -> bool:
         """Delete a visible analysis."""
         return self._exists(analysis_id) and self._archive.delete(analysis_id)
-
-    def id(self) -> str:
-        """Return the id of the archive."""
-        return self._archive.id()
-
-    def find_id(self) -> str:
-        """Return the id of the archive; empty if it has none yet."""
-        return self._archive.find_id()
 
     def size(self) -> int:
         """Return the size of the whole archive in bytes."""
@@ -160,18 +143,6 @@ class GuardedIndex:
     def newest_versions(self) -> Sequence[ModelVersion]:
         """Return the newest versions of all models; nothing for a caller that does not see all analyses."""
         return self._index.newest_versions() if visible_owner() is None else []
-
-    def ids(self) -> Set[str]:
-        """Return the ids of all analyses; nothing for a caller that does not see all of them."""
-        return self._index.ids() if visible_owner() is None else frozenset()
-
-    def add(self, records: Sequence[Record]) -> None:
-        """Add analyses."""
-        self._index.add(records)
-
-    def remove(self, analysis_ids: Collection[str]) -> None:
-        """Remove analyses."""
-        self._index.remove(analysis_ids)
 
 
 class GuardedJobStore(JobStore):

@@ -2,12 +2,14 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Set
+from collections.abc import Callable, Collection, Set
 
 import structlog
 from errata.errors import Unavailable
 
-from service.archive.port import AnalysisIndex, Archive, Record
+from service.archive.archive import FileArchive
+from service.archive.index import SqliteIndex
+from service.archive.port import Record
 from service.domain import Analysis, AuditEvent, Predictions
 
 MAX_CACHED = 256  # number of cached analyses, of about 20 kB each
@@ -18,15 +20,15 @@ class IndexedArchive:
     """An archive with an index, and with a cache of the most recently used analyses.
 
     Args:
-        archive: The archive.
+        stored: The archive, without a cache.
         index: Its index.
         announce: Called with the id of an analysis that this process has written or deleted.
     """
 
     def __init__(
-        self, archive: Archive, index: AnalysisIndex, announce: Callable[[str], None] = lambda _: None
+        self, stored: FileArchive, index: SqliteIndex, announce: Callable[[str], None] = lambda _: None
     ) -> None:
-        self._archive = archive
+        self.stored = stored
         self.index = index
         self._announce = announce
         self._lock = threading.Lock()
@@ -35,7 +37,7 @@ class IndexedArchive:
 
     def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
         """Store an analysis with the event about it, and return its record."""
-        record = self._archive.put(analysis, predictions, creation)
+        record = self.stored.put(analysis, predictions, creation)
         with self._lock:
             self._remember(analysis)
         self.index.add([record])
@@ -49,7 +51,7 @@ class IndexedArchive:
                 self._cache.move_to_end(analysis_id)
                 return self._cache[analysis_id]
             num_drops = self._num_drops
-        analysis = self._archive.get(analysis_id)
+        analysis = self.stored.get(analysis_id)
         if analysis is not None:
             with self._lock:
                 if num_drops == self._num_drops:
@@ -63,19 +65,11 @@ class IndexedArchive:
 
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return the predictions of an analysis."""
-        return self._archive.predictions(analysis_id)
-
-    def ids(self) -> Set[str]:
-        """Return the ids of all analyses, from the archive."""
-        return self._archive.ids()
-
-    def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
-        """Yield the records of the given analyses, from the archive."""
-        return self._archive.records(analysis_ids)
+        return self.stored.predictions(analysis_id)
 
     def delete(self, analysis_id: str) -> bool:
         """Delete an analysis."""
-        is_deleted = self._archive.delete(analysis_id)
+        is_deleted = self.stored.delete(analysis_id)
         self.forget([analysis_id])
         self._announce(analysis_id)
         return is_deleted
@@ -91,22 +85,14 @@ class IndexedArchive:
     def refresh(self, analysis_id: str) -> None:
         """Update the cache and the index after another process has written or deleted an analysis."""
         self._drop([analysis_id])
-        if records := [*self._archive.records([analysis_id])]:
+        if records := [*self.stored.records([analysis_id])]:
             self.index.add(records)
         else:
             self.forget([analysis_id])
 
-    def id(self) -> str:
-        """Return the id of the archive."""
-        return self._archive.id()
-
-    def find_id(self) -> str:
-        """Return the id of the archive; empty if it has none yet."""
-        return self._archive.find_id()
-
     def size(self) -> int:
         """Return the size of the archive in bytes."""
-        return self._archive.size()
+        return self.stored.size()
 
     def _remember(self, analysis: Analysis) -> None:
         self._cache[analysis.id] = analysis

@@ -1,6 +1,6 @@
-"""The interfaces of the archive of finished analyses and of its index."""
+"""The interfaces of the archive of finished analyses and of its index, for use cases."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,24 +49,8 @@ class Archive(Protocol):
         """Return the predictions of an analysis in the order of the data set; None if they do not exist."""
         ...
 
-    def ids(self) -> Set[str]:
-        """Return the ids of all analyses, including damaged ones; the same object as before if nothing has changed."""
-        ...
-
-    def records(self, analysis_ids: Collection[str]) -> Iterator[Record]:
-        """Yield the records of the given analyses; skip those that do not exist or cannot be read."""
-        ...
-
     def delete(self, analysis_id: str) -> bool:
         """Delete an analysis and its predictions; return whether it existed."""
-        ...
-
-    def id(self) -> str:
-        """Return the random id of the archive, which never changes; create it if the archive has none."""
-        ...
-
-    def find_id(self) -> str:
-        """Return the id of the archive; empty if it has none yet. Unlike `id`, this does not create one."""
         ...
 
     def size(self) -> int:
@@ -123,16 +107,4 @@ class AnalysisIndex(Protocol):
 
     def newest_versions(self) -> Sequence[ModelVersion]:
         """Return the newest successful analysis for each named model, version, and data set; newest first."""
-        ...
-
-    def ids(self) -> Set[str]:
-        """Return the ids of all analyses in the index."""
-        ...
-
-    def add(self, records: Sequence[Record]) -> None:
-        """Add analyses, or replace those with the same ids."""
-        ...
-
-    def remove(self, analysis_ids: Collection[str]) -> None:
-        """Remove analyses."""
         ...

@@ -5,7 +5,7 @@ from contextlib import suppress
 import structlog
 from errata.errors import InvalidSetting, Unavailable
 
-from service.archive.port import Archive
+from service.archive.archive import FileArchive
 from service.jobs.store import JobStore
 
 CHECK_SECONDS = 5.0  # interval between two checks of the id
@@ -15,7 +15,7 @@ _log = structlog.get_logger()
 class ArchiveIdentity:
     """Compares the id of the archive with the id of the archive that the job store is bound to."""
 
-    def __init__(self, archive: Archive, store: JobStore, place: str) -> None:
+    def __init__(self, archive: FileArchive, store: JobStore, place: str) -> None:
         self._archive = archive
         self._store = store
         self._place = place  # path or URL of the archive, for the error message

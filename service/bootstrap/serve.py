@@ -66,7 +66,7 @@ async def _run_service(settings: Settings, stopped: asyncio.Event, on_ready: Cal
     check_datasets(ports.stores.evidence, registries)
     store_collector = StoreCollector(store, metrics, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
-    identity = ArchiveIdentity(indexing.archive, store, settings.archive_location)
+    identity = ArchiveIdentity(indexing.archive.stored, store, settings.archive_location)
     background = ExitStack()  # stops all but the servers and the engine, in reverse order
     background.callback(indexing.stop)
     indexing.start()

@@ -28,7 +28,6 @@ from service.archive.files import open_files
 from service.archive.index import SqliteIndex, conditions
 from service.archive.index.comparison import Comparison
 from service.archive.indexed import IndexedArchive
-from service.archive.port import AnalysisIndex
 from service.domain import (
     ALL,
     NEWEST_FIRST,
@@ -50,11 +49,11 @@ TIMES = st.none() | st.integers(0, 5).map(lambda minutes: START + timedelta(minu
 
 
 @pytest.fixture
-def index() -> AnalysisIndex:
+def index() -> SqliteIndex:
     return temporary_index()
 
 
-def filled(analyses: Sequence[Analysis]) -> AnalysisIndex:
+def filled(analyses: Sequence[Analysis]) -> SqliteIndex:
     index = temporary_index()
     index.add([make_record(analysis) for analysis in analyses])
     return index
@@ -93,7 +92,7 @@ def search(analyses: Sequence[Analysis], analysis_filter: AnalysisFilter, order:
 
 
 def read_pages(
-    index: AnalysisIndex, analysis_filter: AnalysisFilter, order: Order, size: int
+    index: SqliteIndex, analysis_filter: AnalysisFilter, order: Order, size: int
 ) -> tuple[list[Analysis], list[Cursor]]:
     """Return all analyses page by page, and the positions at which the pages end."""
     analyses: list[Analysis] = []
@@ -166,7 +165,7 @@ def test_results_have_the_numbers_of_the_summaries(analyses: list[Analysis], gro
     assert list(results) == [StoredResult.of(analysis, group) for analysis in plausible]
 
 
-def test_a_version_has_its_newest_successful_analysis(index: AnalysisIndex) -> None:
+def test_a_version_has_its_newest_successful_analysis(index: SqliteIndex) -> None:
     def named(analysis_id: str, name: str, version: str, minutes: int = 0, **changes: object) -> Analysis:
         labels = {"model": name, "version": version}
         return make_analysis(analysis_id, minutes, request=AnalysisRequest("demo", "timm:x", labels=labels), **changes)
@@ -217,7 +216,7 @@ def test_an_index_is_built_from_an_archive(request: pytest.FixtureRequest, tmp_p
     index.close()
 
 
-def test_an_added_analysis_is_found_at_once_and_so_is_its_replacement(index: AnalysisIndex) -> None:
+def test_an_added_analysis_is_found_at_once_and_so_is_its_replacement(index: SqliteIndex) -> None:
     index.add([make_record(make_analysis("a1", owner="alice")), make_record(make_analysis("a2", owner="bob"))])
     assert index.contained(["a1", "a3"]) == {"a1"}
     assert index.find(AnalysisFilter(owner="carol"), NEWEST_FIRST, None, 9) == []
@@ -233,7 +232,7 @@ def test_an_added_analysis_is_found_at_once_and_so_is_its_replacement(index: Ana
     assert index.ids() == {"a1", "a2"}
 
 
-def test_the_version_grows_with_each_change(index: AnalysisIndex) -> None:
+def test_the_version_grows_with_each_change(index: SqliteIndex) -> None:
     versions = [index.version]
     index.add([make_record(make_analysis("a1"))])
     versions.append(index.version)
@@ -245,7 +244,7 @@ def test_the_version_grows_with_each_change(index: AnalysisIndex) -> None:
     assert versions == sorted(set(versions))
 
 
-def test_a_listed_analysis_has_all_its_values(index: AnalysisIndex) -> None:
+def test_a_listed_analysis_has_all_its_values(index: SqliteIndex) -> None:
     analysis = replace(
         make_analysis("a1"), warnings=("one", "two"), owner="me", summary=make_summary(1 / 3, 12), cached=True
     )

@@ -61,12 +61,12 @@ class Comparison:
 
     def _compare(self) -> None:
         self._is_valid = True
-        self._archive_id = self._archive_id or self._archive.find_id()
+        self._archive_id = self._archive_id or self._archive.stored.find_id()
         self._index.bind(self._archive_id)
         # Before the archive is listed: an analysis that is added between is not deleted.
         indexed, cached = self._index.ids(), self._archive.cached_ids()
         self._index.forget_removed()
-        ids = self._archive.ids()
+        ids = self._archive.stored.ids()
         if deleted := (indexed | cached) - ids:
             self._check_archive(ids)
             self._archive.forget(sorted(deleted))
@@ -82,7 +82,7 @@ class Comparison:
     def _check_archive(self, ids: Set[str]) -> None:
         """Raise Unavailable if the archive is missing or another one, for example because its volume was unmounted."""
         if self._archive_id:
-            is_missing = self._archive.find_id() != self._archive_id
+            is_missing = self._archive.stored.find_id() != self._archive_id
         else:  # archives of `errata serve --local`; the index no longer has the analyses that this process deleted
             is_missing = bool(self._last_ids) and not ids
         if is_missing:
@@ -101,7 +101,7 @@ class Comparison:
         remaining, num_left = iter(missing), len(missing)
         while not self._stopped.is_set() and (batch := [*islice(remaining, BATCH)]):
             self._on_pending(num_left)
-            records = [*self._archive.records(batch)]
+            records = [*self._archive.stored.records(batch)]
             self._index.add_missing(records)
             self._unreadable = (self._unreadable | set(batch)) - {record.analysis.id for record in records}
             num_left -= len(batch)

@@ -182,7 +182,7 @@ def test_a_request_id_is_found_in_the_archive(backend: Backend) -> None:
     assert queries.find_by_request_id(backend.ports.stores, "r1") == analysis
     assert queries.find_by_request_id(backend.ports.stores, "r2") is None
 
-    backend.archive._archive.delete("a1")  # by another process, of which this one does not know yet
+    backend.archive.stored.delete("a1")  # by another process, of which this one does not know yet
     backend.archive._cache.clear()
     assert queries.find_by_request_id(backend.ports.stores, "r1") is None
 
@@ -203,7 +203,7 @@ def test_expired_analyses_are_deleted_and_their_request_ids_released(backend: Ba
 
     assert delete_expired(backend.ports.stores, timedelta(days=5)) == 250
 
-    assert backend.archive.ids() == backend.archive.index.ids() == {"b1", "b2"}
+    assert backend.archive.stored.ids() == backend.archive.index.ids() == {"b1", "b2"}
 
 
 def test_an_expired_analysis_stays_until_its_event_can_be_stored(backend: Backend, tmp_path: Path) -> None:
@@ -215,11 +215,11 @@ def test_an_expired_analysis_stays_until_its_event_can_be_stored(backend: Backen
     folder.write_text("a file in the place of the folder: no event can be written")
 
     assert delete_expired(stores, timedelta(days=5)) == 0
-    assert backend.archive.ids() == backend.archive.index.ids() == {"a1", "a2"}
+    assert backend.archive.stored.ids() == backend.archive.index.ids() == {"a1", "a2"}
 
     folder.unlink()
     assert delete_expired(stores, timedelta(days=5)) == 2
-    assert backend.archive.ids() == set()
+    assert backend.archive.stored.ids() == set()
     assert {(event.analysis, event.actor, event.action) for event in events.all()} == {
         ("a1", RETENTION, AuditAction.DELETE),
         ("a2", RETENTION, AuditAction.DELETE),
@@ -246,10 +246,10 @@ def test_expired_analyses_after_one_that_cannot_be_deleted_are_deleted(
         else:
             patch.setattr(backend.archive, "delete", lambda name: (fail(name), delete(name))[1])
         assert delete_expired(stores, timedelta(days=5)) == 2
-    assert backend.archive.ids() == {"a0", "a2"}
+    assert backend.archive.stored.ids() == {"a0", "a2"}
     warnings = [entry["analysis"] for entry in logged if entry["event"] == "expired analysis not deleted"]
     assert warnings == ["a0", "a2"]
     assert {"event": "expired analyses deleted", "log_level": "info", "count": 2, "failed": 2} in logged
 
     assert delete_expired(stores, timedelta(days=5)) == 2
-    assert backend.archive.ids() == set()
+    assert backend.archive.stored.ids() == set()
