@@ -1,7 +1,6 @@
 """Housekeeping: deletion of orphaned files and expired analyses, at start and every hour."""
 
 from datetime import timedelta
-from threading import Event, Thread
 
 import structlog
 
@@ -13,6 +12,7 @@ from service.archive.orphaned_files import remove_orphaned_files
 from service.bootstrap.background import wait_for_index
 from service.bootstrap.build import embedding_cache
 from service.bootstrap.wiring import picture_cache
+from service.periodic_task import PeriodicTask
 from service.settings import Settings
 from service.storage import remove_scratch, remove_temporary_folders
 
@@ -21,36 +21,25 @@ ARCHIVE_FOLDERS = ("", "/evidence", "/audit", f"/{EVENTS}", "/reviews")
 _log = structlog.get_logger()
 
 
-class Housekeeping:
+class Housekeeping(PeriodicTask):
     """Deletes files that killed processes left behind, and analyses older than the retention time."""
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
+        super().__init__("housekeeping", self._delete, HOUSEKEEPING_SECONDS)
         self._stores = stores
         self._settings = settings
         self._retention = timedelta(days=settings.retention_days)
-        self._stopped = Event()
 
-    def start(self) -> None:
-        """Start the thread, which runs at once and then every hour."""
-        Thread(target=self._run, name="housekeeping", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop the thread."""
-        self._stopped.set()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                remove_all_orphaned_files(self._settings)
-            except Exception:
-                _log.exception("removal of orphaned files failed")
-            try:
-                if self._retention and wait_for_index(self._stores.index, self._stopped):
-                    delete_expired(self._stores, self._retention)
-            except Exception:
-                _log.exception("deletion of expired analyses failed")
-            if self._stopped.wait(HOUSEKEEPING_SECONDS):
-                return
+    def _delete(self) -> None:
+        try:
+            remove_all_orphaned_files(self._settings)
+        except Exception:
+            _log.exception("removal of orphaned files failed")
+        try:
+            if self._retention and wait_for_index(self._stores.index, self._stopped):
+                delete_expired(self._stores, self._retention)
+        except Exception:
+            _log.exception("deletion of expired analyses failed")
 
 
 def remove_all_orphaned_files(settings: Settings) -> int:
