@@ -1,5 +1,6 @@
 """The details of one image for its review: labels, suggested classes, the model's prediction, and earlier reviews."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,12 @@ class ReviewDetails:
     active: Sequence[Review]
     decision: Decision
     position: QueuePosition
+
+    @property
+    def labels_digest(self) -> str:
+        """Return the digest of the labels of the image, and of the classes that the statements of a form refer to."""
+        labels = sorted(index for index, _ in self.labels)
+        return hashlib.sha256(f"{self.bundle.classes_digest} {labels}".encode()).hexdigest()
 
 
 def find_details(stores: Stores, dataset: str, analysis_id: str, image: str) -> ReviewDetails:

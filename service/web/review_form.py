@@ -28,10 +28,10 @@ class ReviewForm:
     is_selection: bool = False  # whether the reviewer selected the images; otherwise, they come from the queue
     next: tuple[str, ...] = ()  # the further images of a selection
     reviewer: str = ""  # without a token
-    evidence: str = ""  # digest of the bundle whose labels the page shows
+    labels: str = ""  # digest of the labels that the page shows
     choices: Mapping[int, bool] = field(default_factory=dict)  # whether a class is in the image
     added: tuple[str, ...] = ()  # further classes: IDs or names
-    search: str = ""  # text to search for in the classes
+    search: str = ""  # text to search for in the classes; a form with it is shown again, and not stored
     problematic: bool | None = None
     reason: str = ""
     comment: str = ""
@@ -109,13 +109,14 @@ def parse_form(fields: "ImmutableMultiDict[str, str]") -> ReviewForm:
         next=_next(fields),
         following=_exact_text(fields, "following"),
         reviewer=_text(fields, "reviewer"),
-        evidence=_text(fields, "evidence"),
+        labels=_text(fields, "labels"),
         choices=_choices(fields),
         added=tuple(text.strip() for text in fields.getlist("added") if text.strip()),
         problematic=CHOICES.get(fields.get("problematic", "")),
         reason=_text(fields, "reason"),
         comment=fields.get("comment", "").replace("\r\n", "\n").strip(),
         undoes=_text(fields, "undoes"),
+        search=_text(fields, "search"),
     )
     request_id = _text(fields, "request_id")
     return replace(form, request_id=request_id) if request_id else form

@@ -2,7 +2,7 @@
 
 /review                         the queue: dataset, analysis, reviewer, page; image=… (repeated) reviews these images
 /review/{dataset}/{image}       one image: analysis, reviewer, next=…, selection, search
-POST /reviews                   creates or undoes a review, and goes on to the next image
+POST /reviews                   creates or undoes a review, and goes on to the next image; search: finds classes
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -89,8 +89,10 @@ class ReviewPages:
             return self._undo(form)
         details = find_details(self._ports.stores, form.dataset, form.analysis, form.image)
         check_choices(form, details.bundle.label_space)
-        if form.evidence != details.bundle.digest:
+        if form.labels != details.labels_digest:
             return self._respond(request, form, STALE, 409)
+        if form.search:
+            return self._respond(request, form)
         try:
             self._store(form.to_request(details.bundle, CALLER.get().name))
         except InvalidRequest as error:

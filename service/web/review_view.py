@@ -43,6 +43,7 @@ class Option:
 
     index: int
     class_id: str
+    name: str
     names: str
 
 
@@ -86,18 +87,19 @@ class ReviewPageView:
     suggested: tuple[Choice, ...]
     others: tuple[Choice, ...]  # classes that reviewers or a search named
     options: tuple[Option, ...]  # empty: too many classes
-    nothing_found: bool  # whether a search found no class
+    found: str  # which classes a search found; empty: no search
     conflicts: tuple[str, ...]
     decision: tuple[str, ...]
     reviews: tuple[ReviewRow, ...]  # newest first
     last: LastReview | None
     queue_url: str
+    url: str  # of this page
     skip_url: str
     following: str  # the next image of the queue
     image_url: str  # of the page of the image
     problem: str  # why the form was refused; empty: it was not
     request_id: str
-    evidence: str
+    labels_digest: str
     keys: Sequence[tuple[str, str]] = messages.KEYS
     empty: Choice = Choice("", "", "", (), False, "yes")  # the row of a class that the script adds
     reasons: Sequence[str] = messages.REASONS
@@ -199,12 +201,13 @@ class ReviewPageBuilder:
             suggested=self._suggested(),
             others=self._others(matching),
             options=class_options(details.bundle),
-            nothing_found=bool(form.search) and not matching,
+            found=messages.found_text(form.search, [self._names[index] for index in matching]) if form.search else "",
             conflicts=tuple(self._conflicts()),
             decision=tuple(self._decision()),
             reviews=tuple(self._reviews()),
             last=None if last is None else self._last(last),
             queue_url=queue_page_url(form),
+            url=review_url(form.dataset, form.image, analysis=form.analysis),
             skip_url=next_url(form, details.position.next),
             following=details.position.next,
             image_url=""
@@ -212,7 +215,7 @@ class ReviewPageBuilder:
             else image_url(form.dataset, form.image, analysis=prediction.analysis.id),
             problem=problem,
             request_id=form.request_id,
-            evidence=details.bundle.digest,
+            labels_digest=details.labels_digest,
         )
 
     @cached_property
@@ -316,7 +319,7 @@ def class_options(bundle: Bundle) -> tuple[Option, ...]:
         return ()
     rows = zip(space.ids, space.names, space.synonyms, strict=True)
     return tuple(
-        Option(index, class_id, ", ".join(shorten(text) for text in dict.fromkeys((name, *synonyms))))
+        Option(index, class_id, name, ", ".join(shorten(text) for text in dict.fromkeys((name, *synonyms))))
         for index, (class_id, name, synonyms) in enumerate(rows)
     )
 

@@ -104,6 +104,43 @@ def test_a_review_of_an_image_that_is_no_longer_evaluated_can_be_undone(start: S
         assert undo_form(browser.get("/review/street/b.jpg?reviewer=ann")) == ""
 
 
+def test_a_search_of_classes_without_scripts_keeps_the_statements(
+    running: Running, client: Client, demo: Bundle
+) -> None:
+    image, label = demo.judged_names[2], int(demo.evidence.targets[2])
+    browser = FormClient(running)
+    fields = review_fields(browser.get(f"/review/demo/{quote(image)}"))
+    statements = [(f"class-{label}", "no"), ("comment", "my comment"), ("reviewer", "ann")]
+
+    found = send(browser, [*fields, *statements, ("search", "goldfish")])
+    saved = send(browser, [*review_fields(found), *statements, ("search", "")])
+
+    assert found.status == 200 and "Classes that contain “goldfish”: goldfish." in found.text
+    assert f'name="class-{label}" value="no" checked' in found.text
+    assert ">my comment</textarea>" in found.text and 'value="ann"' in found.text
+    assert 'name="class-1" value="yes"' in found.text
+    assert saved.status == 303
+    (review,) = client.list_reviews("demo", image)
+    assert review.comment == "my comment"
+
+
+def test_a_form_is_refused_only_if_the_labels_of_its_image_changed(start: Start, tmp_path: Path) -> None:
+    with street_service(start, tmp_path) as running:
+        client, browser = running.client, FormClient(running)
+        forms = {
+            image: [*review_fields(browser.get(f"/review/street/{image}")), ("reviewer", "ann"), ("comment", "x")]
+            for image in ("a.jpg", "b.jpg")
+        }
+        labels = client.upload_labels(io.BytesIO(b"file_name,labels\na.jpg,cat;owl\nb.jpg,dog\nc.jpg,owl\n"), "street")
+        client.set_default_evidence("street", labels.digest)
+
+        answers = {image: send(browser, fields) for image, fields in forms.items()}
+
+        assert {image: answer.status for image, answer in answers.items()} == {"a.jpg": 409, "b.jpg": 303}
+        assert "The labels of this image have changed since you opened the page." in answers["a.jpg"].text
+        assert [review.file_name for review in client.list_reviews("street")] == ["b.jpg"]
+
+
 @pytest.fixture
 def queue(client: Client, demo: Bundle) -> list[str]:
     """Three images on which two reviewers disagree, in the order of the queue."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from errata.tokens import Scope, line_of, new_token
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from running_service import Running, start_service
 
 from service.bootstrap.build import Inputs, build_evidence
@@ -26,7 +26,8 @@ URL = "/review/street/{}"
 def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("street")
     quoted = HOSTILE.replace('"', '""')
-    (folder / "classes.csv").write_text("name\n" + "".join(f'"{name}"\n' for name in (*CLASSES[:4], quoted)))
+    rows = [f'id-{name[:4]},"{name}"' for name in (*CLASSES[:4], quoted)]
+    (folder / "classes.csv").write_text("\n".join(["id,name", *rows]) + "\n")
     file = HOSTILE_FILE.replace('"', '""')
     rows = [f'"{name if name != HOSTILE_FILE else file}",{label}' for name, label in IMAGES.items()]
     (folder / "labels.csv").write_text("file_name,labels\n" + "\n".join(rows) + "\n")
@@ -141,6 +142,36 @@ def test_a_review_by_keyboard_needs_no_pointer(chromium: Browser, service: str) 
         assert view.messages == []
 
 
+@pytest.mark.parametrize("text", ["id-bird", "ID-Bird", "bird", "Bird"])
+def test_enter_adds_a_class_by_its_id_or_name(chromium: Browser, service: str, text: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        page.keyboard.press("/")
+        page.keyboard.type(text)
+        page.keyboard.press("Enter")
+        assert row(page, "bird").get_by_label("add").is_checked()  # type: ignore[attr-defined]
+        assert page.get_by_label("add a class by its ID or name").input_value() == ""
+        assert page.inner_text("h1") == "a.jpg", "the review is not saved"
+        assert view.messages == []
+
+
+def test_enter_searches_for_a_class_that_the_text_does_not_identify(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        field = page.get_by_label("add a class by its ID or name")
+        field.fill("unicorn")
+        field.press("Enter")
+        page.get_by_text("No class contains “unicorn”.").wait_for()
+        assert field.input_value() == "unicorn"
+        field.fill("ir")
+        field.press("Enter")
+        page.get_by_text("Classes that contain “ir”: bird.").wait_for()
+        assert row(page, "bird").get_by_label("no statement").is_checked()  # type: ignore[attr-defined]
+        expect(field).to_have_value("")
+        assert page.inner_text("h1") == "a.jpg", "the review is not saved"
+        assert view.messages == []
+
+
 def test_single_keys_can_be_turned_off(chromium: Browser, service: str) -> None:
     with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
         page = view.page
@@ -187,7 +218,7 @@ def test_a_page_with_labels_that_have_changed_is_not_stored(chromium: Browser, s
     with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
         page = view.page
         choose(page, "cat", "confirm")
-        page.evaluate("document.querySelector('[name=evidence]').value = 'f'.repeat(64)")
+        page.evaluate("document.querySelector('[name=labels]').value = 'f'.repeat(64)")
         save(page)
         assert "have changed" in page.get_by_role("alert").inner_text()
         assert row(page, "cat").get_by_label("confirm").is_checked()  # type: ignore[attr-defined]

@@ -21,7 +21,6 @@ REVIEW_TEXTS = (
     "Is the image problematic?",
     "Keyboard",
     "Labels",
-    "No class contains “{text}”.",
     "No image is available.",
     "No images to review.",
     "No reviews.",
@@ -83,6 +82,11 @@ def agreement_text(num_agreeing: int, num_models: int, confidence: float | None)
 def conflict_text(subject: str, yes: Sequence[str], no: Sequence[str]) -> str:
     """Describe the conflicting statements of reviewers about a class or about the image."""
     return f"{subject}: yes by {list_names(yes)}, no by {list_names(no)}."
+
+
+def found_text(text: str, names: Sequence[str]) -> str:
+    """Return which classes a search for a text found."""
+    return f"Classes that contain “{text}”: {list_names(names)}." if names else f"No class contains “{text}”."
 
 
 def decision_texts(present: Sequence[str], absent: Sequence[str], problematic: bool | None, reason: str) -> list[str]:

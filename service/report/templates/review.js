@@ -21,8 +21,14 @@
   };
 
   const input = form.elements.added;
+  const findOption = (text) => {
+    const options = [...document.querySelectorAll("#classes option")];
+    const matching = (key) => options.filter((item) => key(item).toLowerCase() === text.toLowerCase());
+    const exact = options.find((item) => item.value === text);
+    return exact ?? [matching((item) => item.value), matching((item) => item.dataset.name)].find((items) => items.length === 1)?.[0];
+  };
   const addRow = () => {
-    const option = [...document.querySelectorAll("#classes option")].find((item) => item.value === input.value.trim());
+    const option = findOption(input.value.trim());
     if (!option) return false;
     const name = `class-${option.dataset.index}`;
     let row = rows().find((item) => radios(item)[0].name === name);
@@ -42,16 +48,19 @@
   input.addEventListener("input", (event) => {
     if (event.inputType === "insertReplacementText" || !event.inputType) addRow(); // an option of the list was selected
   });
-  input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && addRow()) event.preventDefault();
+  input.addEventListener("keydown", async (event) => {
+    const text = input.value.trim();
+    if (event.key !== "Enter" || !text) return;
+    event.preventDefault();
+    if (!addRow() && (await findClasses(text))) input.value = "";
   });
   form.addEventListener("submit", () => addRow());
 
   // A search adds the classes that it finds to the form, whose statements are not saved yet.
-  const search = document.querySelector("form[data-class-search]");
-  search.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const url = `?${new URLSearchParams(new FormData(search))}`;
+  const findClasses = async (text) => {
+    const url = new URL(form.getAttribute("data-url"), location); // form.dataset is the field with this name;
+    url.searchParams.set("search", text);
+    const status = document.querySelector("[data-found]");
     try {
       const response = await fetch(url);
       if (!response.ok) throw new Error(response.statusText);
@@ -62,12 +71,21 @@
         return name.startsWith("class-") && !names.has(name);
       });
       form.querySelector("[data-others]").append(...added.map((row) => document.importNode(row, true)));
-      document.querySelector("[data-found]").textContent = page.querySelector("[data-found]").textContent;
+      status.textContent = page.querySelector("[data-found]").textContent;
       number();
-      added[0]?.scrollIntoView({ block: "nearest" });
+      status.scrollIntoView({ block: "nearest" });
+      return added.length > 0;
     } catch (error) {
-      search.submit(); // shows the page of the error
+      status.textContent = error.message;
+      return false;
     }
+  };
+  const search = document.querySelector("[name=search]");
+  search?.removeAttribute("form"); // the form saves, the script searches
+  search?.addEventListener("keydown", (event) => event.key === "Enter" && findClasses(search.value));
+  document.querySelector("[data-search]")?.addEventListener("click", (event) => {
+    event.preventDefault();
+    findClasses(search.value);
   });
 
   const follow = (selector) => document.querySelector(selector)?.click();

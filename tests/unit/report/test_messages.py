@@ -36,7 +36,7 @@ from service.domain import (
     Summary,
     UndecidedReason,
 )
-from service.report.messages import comparison, error_types, gate, pages
+from service.report.messages import comparison, error_types, gate, pages, review
 from service.report.messages.error_types import (
     breakdown_description,
     calibration_summary,
@@ -568,8 +568,8 @@ def test_class_numbering_problem_of_another_label_space_names_it() -> None:
     assert "WordNet" not in message
 
 
-def test_a_page_text_can_have_a_field_called_text() -> None:
-    assert pages.translate("No class contains “{text}”.", text="[a-") == "No class contains “[a-”."
+def test_a_search_that_finds_no_class_quotes_its_text() -> None:
+    assert review.found_text("[a-", []) == "No class contains “[a-”."
 
 
 @pytest.mark.parametrize(("samples", "errors", "is_warned"), [(100, 0, True), (100, 1, False), (99, 0, False)])
