@@ -31,6 +31,8 @@ def compare_images(a: JudgedAnalysis, b: JudgedAnalysis, query: ChangeQuery, max
         selected = selected & (pair.targets == index)
     if query.superclass:
         selected = selected & superclass_mask(a.bundle, query.superclass, "superclass")[pair.targets]
+    if query.change:
+        selected = selected & change_mask(query.change, pair.types_a, pair.types_b)
     selections = []
     for change in [query.change] if query.change else [BROKEN, FIXED]:
         mask = selected & change_mask(change, pair.types_a, pair.types_b)

@@ -198,6 +198,6 @@ class ImageChanges:
     """The images of a comparison that a query selects."""
 
     query: ChangeQuery
-    transitions: NDArray[np.int64]  # (T, T) of the selected classes; row: type in A; column: type in B
+    transitions: NDArray[np.int64]  # (T, T); row: type in A; column: type in B
     selections: tuple[SelectedImages, ...]  # broken and fixed images, or those with the queried change
     classes: tuple[str, ...]  # IDs of all classes with fixed or broken images, in the order of the label space

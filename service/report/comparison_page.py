@@ -90,7 +90,6 @@ class ComparisonPage:
     classes: tuple[Option, ...]
     superclasses: tuple[Option, ...]
     is_filtered: bool
-    has_class_filter: bool  # whether the transitions are those of some classes only
     reset_url: str
     swap_url: str
     grids: tuple[ChangeGrid, ...]
@@ -111,7 +110,6 @@ def comparison_page(comparison: Comparison, source: PageSource, names: Sequence[
             query.superclass,
         ),
         is_filtered=query != ChangeQuery(),
-        has_class_filter=bool(query.class_id or query.superclass),
         reset_url=links.page(ChangeQuery()),
         swap_url=links.swapped(),
         grids=tuple(_grid(selection, names, links, query) for selection in changes.selections),

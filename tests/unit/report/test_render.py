@@ -289,7 +289,6 @@ def comparison_on_site() -> ComparisonView:
         classes=(Option("n01440764", "tench", False),),
         superclasses=(Option("fish", "fish", False),),
         is_filtered=True,
-        has_class_filter=False,
         reset_url="/compare?a=a1&b=b2",
         swap_url="/compare?a=b2&b=a1",
         grids=(
