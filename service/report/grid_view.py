@@ -68,6 +68,7 @@ class FacetView:
 class ActiveFilter:
     """A condition of the query, and the URL of the grid without this condition."""
 
+    parameter: str  # of the URL
     text: str
     url: str
 
@@ -229,6 +230,7 @@ def _active_filters(data: GridData) -> tuple[ActiveFilter, ...]:
     }
     return tuple(
         ActiveFilter(
+            parameter,
             f"{TITLES[parameter]}: {text}",
             data.urls.grid(**{field: getattr(default, field)} | ({"change": ""} if field == "baseline" else {})),
         )

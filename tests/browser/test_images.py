@@ -73,6 +73,30 @@ def test_htmx_swaps_the_grid_and_the_history_restores_it(chromium: Browser, site
         assert view.messages == []
 
 
+@pytest.mark.parametrize(
+    ("query", "pressed", "focused"),
+    [
+        ("?type=model_failure&group=organism", "#filter-type", "images [role=status]"),
+        ("?type=model_failure&group=organism", "#no-filters", "images [role=status]"),
+        ("?sort=class", "#show", "show"),
+        ("", "#next-page", "next-page"),
+        ("", "#last-page", "images [role=status]"),
+        ("?page=3", "#first-page", "images [role=status]"),
+    ],
+)
+def test_the_focus_stays_in_the_grid(chromium: Browser, site: Site, query: str, pressed: str, focused: str) -> None:
+    with open_grid(chromium, site, query) as view:
+        page = view.page
+        if pressed == "#show":
+            page.select_option("select[name=sort]", "confidence")
+        before = page.url
+        page.locator(pressed).focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda url: url != before)
+        expect(page.locator(f"#{focused}")).to_be_focused()
+        assert view.messages == []
+
+
 def test_the_last_of_two_quick_clicks_counts(chromium: Browser, site: Site) -> None:
     with open_grid(chromium, site) as view:
         page = view.page

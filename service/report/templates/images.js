@@ -3,6 +3,10 @@
 for (const name of ["htmx:responseError", "htmx:sendError"]) {
   document.addEventListener(name, (event) => location.assign(event.detail.pathInfo.finalRequestPath));
 }
+// htmx keeps the focus on the element with the same ID. If the new grid lacks it, the number of images gets the focus.
+document.addEventListener("htmx:afterSettle", () => {
+  if (document.activeElement === document.body) document.querySelector("#images [role=status]")?.focus({ preventScroll: true });
+});
 // The page of an image: arrow keys follow the links to the previous and to the next image.
 (() => {
   const pager = document.querySelector("[data-arrow-keys]");

@@ -424,7 +424,10 @@ def images() -> GridView:
         title="net",
         images=(shown, replace(shown, thumbnail="", probability="")),
         facets=(FacetView("class", "class", (item, other), 12, (("sort", "class"),)),),
-        filters=(ActiveFilter("class: tench", "/analyses/a1/images"), ActiveFilter("group: other", "/")),
+        filters=(
+            ActiveFilter("class", "class: tench", "/analyses/a1/images"),
+            ActiveFilter("group", "group: other", "/"),
+        ),
         reset="/analyses/a1/images",
         total=200,
         first=61,
