@@ -308,8 +308,9 @@ class Authorizer:
         return Caller(
             token.name,
             token.name if is_restricted else None,
-            (default.requests if quota.requests is None else quota.requests) or 0,
-            (default.open if quota.open is None else quota.open) or 0,
+            can_write=Scope.WRITE in INCLUDED_SCOPES[token.scope],
+            max_requests=(default.requests if quota.requests is None else quota.requests) or 0,
+            max_open=(default.open if quota.open is None else quota.open) or 0,
         )
 
 

@@ -12,6 +12,7 @@ class Caller:
 
     name: str = ""  # of the token
     visible_owner: str | None = None  # the only owner whose analyses the caller can see; None: all owners
+    can_write: bool = True  # whether the caller may create and delete analyses
     max_requests: int = 0  # per minute; 0: no limit
     max_open: int = 0  # open analyses; 0: no limit
 

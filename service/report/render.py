@@ -18,6 +18,7 @@ from errata.messages import SEVERITY_NAMES, format_count
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from service.caller import CALLER
 from service.domain import ERROR_TYPES, TOP1_ERROR_TYPES
 from service.report.charts import type_color
 from service.report.comparison_view import ComparisonView
@@ -72,7 +73,8 @@ def content_security_policy(site: bool) -> str:
 def render(template: str, site: bool, **values: Any) -> str:
     """Render a template; `site`: whether the page is served and links to other pages."""
     page = _environment().get_template(template)
-    return page.render(site=site, policy=Markup(content_security_policy(site)), **values)  # noqa: S704 - own text
+    can_write = CALLER.get().can_write
+    return page.render(site=site, can_write=can_write, policy=Markup(content_security_policy(site)), **values)  # noqa: S704 - own text
 
 
 def render_report(view: ReportView, analysis: str = "", site: bool = False) -> str:

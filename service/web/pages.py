@@ -37,7 +37,7 @@ from service.analyses.error_map import ErrorMaps
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest, published_models_of
 from service.analyses.verdicts import find_bundle
-from service.caller import visible_owner
+from service.caller import CALLER
 from service.domain import ALL, NEWEST_FIRST, Analysis, Axis, ChangeQuery, Observer, State
 from service.report.class_names import display_names
 from service.report.error_map_view import MapData, error_map_view
@@ -267,7 +267,8 @@ class Pages:
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""
-        html = self._cache.get((visible_owner() or "", *key), render_page)  # each owner sees different analyses
+        caller = CALLER.get()  # each owner sees different analyses, and who may not write sees fewer links
+        html = self._cache.get((caller.visible_owner or "", str(caller.can_write), *key), render_page)
         tag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'
         if request.headers.get("If-None-Match") == tag:
             return Response(status_code=304, headers=HEADERS | {"ETag": tag})

@@ -226,6 +226,21 @@ def test_the_list_has_filters_for_model_label_and_owner(start: Start, tmp_path: 
         assert "owner: ann" in _text(service, f"/{model.name}", tokens["bob"])
 
 
+def test_only_callers_who_may_write_get_links_to_upload_and_delete(
+    start: Start, tmp_path: Path, demo_csv: bytes
+) -> None:
+    tokens = {scope: new_token() for scope in (Scope.WRITE, Scope.REVIEW, Scope.READ)}
+    (tmp_path / "tokens").write_text("\n".join(line_of(scope.value, scope, token) for scope, token in tokens.items()))
+    with start(tokens=tmp_path / "tokens") as service:
+        analysis = Client(service.addresses.grpc, token=tokens[Scope.WRITE]).upload(io.BytesIO(demo_csv), "demo").name
+        links = {'href="/upload"', f'href="/{analysis}/delete"'}
+
+        for path in ("/", f"/{analysis}"):
+            for scope in (Scope.WRITE, Scope.REVIEW, Scope.READ, Scope.WRITE):  # the report is cached
+                page = _text(service, path, tokens[scope])
+                assert {link for link in links if link in page} == (links if scope is Scope.WRITE else set())
+
+
 def _text(running: Running, path: str, token: str) -> str:
     host, port = running.addresses.http.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
