@@ -32,6 +32,7 @@ from service.domain import (
 from service.report import charts
 from service.report.change_view import GroupChangeTables, change_tables
 from service.report.comparison_page import ComparisonPage, PageSource, comparison_page, transition
+from service.report.direction import isolate
 from service.report.elements import Chart, Property, css_class, make_chart
 from service.report.messages.comparison import (
     INTERVALS_TITLE,
@@ -177,12 +178,13 @@ def comparison_view(
         The content of the page or of the file.
     """
     overall = comparison.groups[ALL]
+    title_a, title_b = isolate(comparison.title_a), isolate(comparison.title_b)
     transitions = source.changes.transitions if source else overall.transitions
     labels_accuracy = labels_accuracy_name(comparison.dataset, comparison.num_rejected_targets)
     intervals = _intervals(overall, comparison.abstained, labels_accuracy)
     return ComparisonView(
-        title=f"{comparison.title_a} → {comparison.title_b}",
-        summary=f"{comparison.title_b}, compared with {comparison.title_a}: {comparison_summary(overall)}.",
+        title=f"{title_a} → {title_b}",
+        summary=f"{title_b}, compared with {title_a}: {comparison_summary(overall)}.",
         sides=(
             Side("A", comparison.id_a, comparison.title_a, analysis_summary(comparison.title_a, summary_a)),
             Side("B", comparison.id_b, comparison.title_b, analysis_summary(comparison.title_b, summary_b)),

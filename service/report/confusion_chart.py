@@ -7,6 +7,7 @@ from typing import Any
 from errata.messages import format_count
 
 from service.report.charts import Spec, draw, link_area
+from service.report.direction import isolate
 from service.report.named_marks import name_mark
 
 _STEP = 30  # pixels of a cell
@@ -45,7 +46,9 @@ def confusion_map(names: Sequence[str], cells: Sequence[ConfusionCell], caption:
             "predicted": cell.predicted,
             "opacity": round(low + (high - low) * (cell.count / most) ** 0.5, 3),
             "text": format_count(cell.count),
-            "mark": name_mark(f"{cell.target} → {cell.predicted}: {format_count(cell.count)}", cell.url),
+            "mark": name_mark(
+                f"{isolate(cell.target)} → {isolate(cell.predicted)}: {format_count(cell.count)}", cell.url
+            ),
         }
         for cell in cells
     ]

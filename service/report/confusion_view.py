@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from service.domain import Confusion
 from service.report.confusion_chart import ConfusionCell, confusion_map
+from service.report.direction import isolate
 from service.report.elements import Chart, make_chart
 from service.report.image_links import ImageLinks
 from service.report.messages.error_types import counts_description
@@ -46,7 +47,7 @@ def confusion_row(
         names[confusion.predicted],
         format_count(confusion.count),
         counts_description([(error_type.title, count) for error_type, count in confusion.types.items()]),
-        ", ".join(examples),
+        ", ".join(map(isolate, examples)),
         links.images(class_id=confusion.target, predicted_id=confusion.predicted, errors_only=True),
     )
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from service.domain import ErrorType, class_name_of
 from service.domain.images import ImageQuery, ImageRow
+from service.report.direction import isolate
 from service.report.elements import css_class
 from service.report.image_urls import ImageUrls
 
@@ -83,8 +84,8 @@ def error_map_view(data: MapData) -> ErrorMapView:
 
 
 def _text(row: ImageRow, names: Sequence[str]) -> str:
-    predicted = class_name_of(names, row.predicted)
-    return f"{row.file_name}: {row.error_type.title}, {names[row.effective_target]} → {predicted}"
+    target, predicted = isolate(names[row.effective_target]), isolate(class_name_of(names, row.predicted))
+    return f"{isolate(row.file_name)}: {row.error_type.title}, {target} → {predicted}"
 
 
 def _scale(positions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from service.caller import CALLER
 from service.domain import ERROR_TYPES, TOP1_ERROR_TYPES
 from service.report.charts import type_color
 from service.report.comparison_view import ComparisonView
+from service.report.direction import isolate_element
 from service.report.elements import css_class
 from service.report.error_table import to_plain
 from service.report.image_links import link_attributes
@@ -48,6 +49,7 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = format_count
     environment.filters["nobreak"] = _keep_units
+    environment.filters["isolate"] = isolate_element
     environment.filters["link_attributes"] = link_attributes
     style, script = Markup(style_sheet()), Markup(_script())  # noqa: S704 - files of this package
     environment.globals.update(translate=translate, style=style, script=script, htmx=HTMX)

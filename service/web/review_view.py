@@ -12,6 +12,7 @@ from service.analyses.review_queue import QueueItem, ReviewQueue
 from service.domain import Review, undone_ids
 from service.evidence.bundle import Bundle
 from service.report.class_names import display_names, shorten
+from service.report.direction import isolate
 from service.report.elements import css_class
 from service.report.messages import review as messages
 from service.report.urls import image_url, picture_url, queue_url, review_url, thumbnail_url
@@ -233,7 +234,7 @@ class ReviewPageBuilder:
     def _prediction_text(self) -> str:
         prediction = self._details.prediction
         assert prediction is not None, "This is a bug: there is no prediction"
-        name = self._names[prediction.class_index]
+        name = isolate(self._names[prediction.class_index])
         return name if prediction.probability is None else f"{name} ({format_percentage(prediction.probability)})"
 
     def _reason_text(self, item: QueueItem) -> str:
@@ -241,7 +242,7 @@ class ReviewPageBuilder:
         if item.predicted is None:
             return text
         votes = messages.agreement_text(item.num_agreeing, item.num_models, None)
-        return f"{text}: {self._names[item.predicted]} ({votes})"
+        return f"{text}: {isolate(self._names[item.predicted])} ({votes})"
 
     def _choice(self, index: int, *notes: str, is_label: bool = False) -> Choice:
         value = {True: "yes", False: "no", None: ""}[self._form.choices.get(index)]

@@ -29,6 +29,7 @@ from service.domain import (
     Trend,
     TrendPoint,
 )
+from service.report.direction import isolate
 from service.report.messages.coverage import partial_models_note
 
 CUSTOM_SUPERCLASSES_NOTE = (
@@ -260,4 +261,5 @@ def point_text(point: TrendPoint, metric: Metric) -> str:
 
 def model_title(point: TrendPoint) -> str:
     """Return the title of a model, with the number of its analyses if there are several."""
-    return point.title if point.num_analyses == 1 else f"{point.title} ({format_count(point.num_analyses)} analyses)"
+    title = isolate(point.title)
+    return title if point.num_analyses == 1 else f"{title} ({format_count(point.num_analyses)} analyses)"

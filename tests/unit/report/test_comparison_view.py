@@ -35,6 +35,7 @@ from service.report.messages.comparison import comparison_summary
 from service.report.messages.formatting import describe_change, describe_p_value
 from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
 
+HEBREW, ARABIC = "חתול", "قط"
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", ";;", "{", "}")
 TENCH, GOLDFISH = 0, 1
 test_result = comparison_messages.test_result
@@ -481,3 +482,10 @@ def test_a_comparison_of_other_images_states_the_coverage_of_both() -> None:
     assert "Coverage of A: 980 of 1,000 images (98.0 %)." in partial.coverage
     assert "Coverage of B: 50 of 50 images of a subset (100.0 %)" in partial.coverage
     assert view(comparison(coverages=(Coverage(1000, 1000), None))).coverage == ""
+
+
+def test_right_to_left_titles_do_not_reverse_the_arrow() -> None:
+    result = view(comparison(title_a=HEBREW, title_b=ARABIC))
+
+    assert result.title == f"\u2068{HEBREW}\u2069 → \u2068{ARABIC}\u2069"
+    assert [side.title for side in result.sides] == [HEBREW, ARABIC]

@@ -811,6 +811,22 @@ def test_percentages_do_not_break_across_lines() -> None:
         assert not re.findall(r"\d %", "".join(Page(PAGES[name](same)).texts)), name
 
 
+def test_right_to_left_names_are_isolated_from_arrows_and_numbers() -> None:
+    target, predicted = "חתול", "قط"
+    page = image()
+    row = replace(page.row, target=target, predicted=predicted)
+    grid = images()
+    shown = replace(grid.images[0], target=target, predicted=predicted)
+    report = view(errors=(row,))
+
+    arrow = f"<bdi>{target}</bdi> → <strong><bdi>{predicted}</bdi></strong>"
+    assert arrow in render("image.html", site=True, view=replace(page, row=row))
+    assert arrow in render_report(report)
+    assert f"<strong><bdi>{predicted}</bdi></strong> 87.5" in render(
+        "images.html", site=True, view=replace(grid, images=(shown,))
+    )
+
+
 def test_upload_page_keeps_the_fields_and_shows_the_problems() -> None:
     page = Page(PAGES["upload"](same))
 
