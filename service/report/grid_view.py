@@ -95,6 +95,7 @@ class GridView:
     last_page: str
     hidden: tuple[tuple[str, str], ...]  # parameters that the form keeps
     options: tuple["SelectView", ...]  # of the form
+    problem: str | None = None  # why a filter was refused; None: none was
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class GridData:
     thumbnail_url: Callable[[str], str]  # of an image; empty: not available
     has_probability: bool
     baseline: str = ""  # title of the baseline
+    problem: str | None = None  # why a filter was refused; None: none was
 
 
 def grid_view(data: GridData) -> GridView:
@@ -150,6 +152,7 @@ def grid_view(data: GridData) -> GridView:
         last_page="" if is_last else urls.grid(page=data.num_pages),
         hidden=_hidden(data, *(option.name for option in options)),
         options=options,
+        problem=data.problem,
     )
 
 

@@ -1,7 +1,7 @@
 """The content of the pages of the list and of an unfinished analysis, as records for the templates."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from urllib.parse import urlencode
 
@@ -75,6 +75,7 @@ class ListView:
     previous: str  # query of the previous page; empty: this is the first
     next: str
     is_incomplete: bool  # whether archived analyses can be missing
+    problem: str | None = None  # why the filters were refused; None: they were not
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,12 @@ def list_view(
         next=position.next,
         is_incomplete=page.is_incomplete,
     )
+
+
+def refused_list_view(problem: str, datasets: Sequence[str], selection: Mapping[str, str]) -> ListView:
+    """Return the page with the filters as they were sent, and why they were refused."""
+    view = list_view(AnalysisPage((), None, False), Position(0, 0, "", ""), datasets, selection)
+    return replace(view, problem=problem)
 
 
 def list_query(selection: Mapping[str, str], **changes: str) -> str:

@@ -8,8 +8,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from urllib.parse import urlencode
 
-from errata.errors import AnalysisNotFound, NotFound
+from errata.errors import AnalysisNotFound, InvalidRequest, NotFound
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -30,7 +31,7 @@ from service.report.render import render
 from service.report.static_files import STATIC_FILES, read_static_file
 from service.report.urls import data_url, image_url, picture_url, thumbnail_url
 from service.web.analysis_list import parameter
-from service.web.image_query import PARAMETERS, check_parameters, parse_query
+from service.web.image_query import PARAMETERS, TEXT_FILTERS, check_parameters, parse_query
 from service.web.responses import HEADERS, html_page, path_id
 
 
@@ -53,10 +54,18 @@ class ImagePages:
             "/static/{name}": self._static_file,
         }
 
-    def _grid(self, request: Request) -> Response:
+    def _grid(self, request: Request, problem: str = "") -> Response:
         check_parameters(request, PARAMETERS)
-        analysis, label_space, query = self._parse(request, path_id(request, "id"))
-        page = list_images(self._ports.stores, query)
+        try:
+            analysis, label_space, query = self._parse(request, path_id(request, "id"))
+            page = list_images(self._ports.stores, query)
+        except InvalidRequest as error:
+            refused = {violation.field for violation in error.violations}.intersection(TEXT_FILTERS)
+            if not refused:
+                raise
+            others = [(name, text) for name, text in request.query_params.multi_items() if name not in refused]
+            without = Request({**request.scope, "query_string": urlencode(others).encode()})
+            return self._grid(without, f"{problem} {error.message}".strip())
         query = replace(query, page=page.page)
         dataset = analysis.request.dataset
         baseline = queries.get(self._ports.stores, query.baseline).title if query.baseline else ""
@@ -73,8 +82,9 @@ class ImagePages:
             thumbnail_url=self._thumbnail_source(dataset),
             has_probability=page.judged.predictions.probability is not None,
             baseline=baseline,
+            problem=problem or None,
         )
-        return html_page(render("images.html", site=True, view=grid_view(data)))
+        return html_page(render("images.html", site=True, view=grid_view(data)), 400 if problem else 200)
 
     def _image(self, request: Request) -> Response:
         dataset, name = str(request.path_params["dataset"]), str(request.path_params["image"])

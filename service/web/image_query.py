@@ -17,6 +17,7 @@ PARAMETERS = (
     "type", "class", "predicted", "superclass", "group", "min_confidence", "errors", "problematic", "baseline",
     "change", "sort", "page",
 )  # fmt: skip
+TEXT_FILTERS = ("class", "predicted", "superclass")  # a grid without an invalid one is shown, with the error
 MAX_NAME = 1024  # characters of a class or superclass
 MAX_DIGITS = 9  # of a page
 

@@ -41,7 +41,7 @@ from service.caller import CALLER
 from service.domain import ALL, NEWEST_FIRST, Analysis, Axis, ChangeQuery, Observer, State
 from service.report.class_names import display_names
 from service.report.error_map_view import MapData, error_map_view
-from service.report.listing_view import pending_view
+from service.report.listing_view import pending_view, refused_list_view
 from service.report.render import render
 from service.report.urls import comparison_url, thumbnail_url
 from service.telemetry import Metrics
@@ -151,10 +151,12 @@ class Pages:
         return endpoint
 
     def _list(self, request: Request) -> Response:
-        selection = read_selection(request)
-        return html_page(
-            render("analyses.html", site=True, view=AnalysisList(self._ports.stores, selection).view(request))
-        )
+        selection, status = read_selection(request), 200
+        try:
+            view = AnalysisList(self._ports.stores, selection).view(request)
+        except InvalidRequest as error:
+            view, status = refused_list_view(error.message, self._ports.stores.evidence.datasets(), selection), 400
+        return html_page(render("analyses.html", site=True, view=view), status)
 
     def _analysis(self, request: Request) -> Response:
         analysis_id = path_id(request, "id")

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from urllib.parse import quote
@@ -146,6 +147,17 @@ def test_an_invalid_query_has_an_error_page(running: Running, models: Sequence[s
 
     assert answer.status == 400
     assert text in answer.text
+
+
+def test_a_grid_with_an_unknown_class_keeps_its_other_filters(running: Running, models: Sequence[str]) -> None:
+    url = f"/analyses/{models[0]}/images?sort=class"
+    answer = request(running, f"{url}&class=odd&superclass=none")
+
+    assert answer.status == 400
+    (alert,) = re.findall('<p class="note" role="alert">(.*?)</p>', answer.text)
+    assert "Unknown class &#39;odd&#39;." in alert and "Unknown superclass &#39;none&#39;" in alert
+    assert _images(replace(answer, status=200)) == _images(request(running, url)) != []
+    assert '<option value="class" selected>' in answer.text
 
 
 def test_a_baseline_of_another_data_set_is_refused(running: Running, models: Sequence[str], start: Start) -> None:

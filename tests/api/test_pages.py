@@ -117,6 +117,17 @@ def test_errors_have_a_page_with_their_status(running: Running, path: str, statu
     assert text in answer.text
 
 
+def test_a_list_with_an_invalid_filter_keeps_its_fields(running: Running) -> None:
+    answer = request(running, "/?search=pred&model=net&label=%3Cb%3E&state=succeeded")
+
+    assert answer.status == 400
+    assert '<p class="note" role="alert">Invalid label &#39;&lt;b&gt;&#39;. Expected key=value.</p>' in answer.text
+    for name, value in (("search", "pred"), ("model", "net"), ("label", "&lt;b&gt;")):
+        assert f'name="{name}" value="{value}"' in answer.text
+    assert '<option value="succeeded" selected>' in answer.text
+    assert "No analyses match the filters." not in answer.text
+
+
 def test_hostile_paths_are_escaped(running: Running) -> None:
     answer = request(running, "/" + quote("<script>alert(1)</script>"))
 
