@@ -234,7 +234,7 @@ def open_archive(location: str) -> FileArchive:
 
 def open_events(location: str) -> RecordLog[AuditEvent]:
     """Return the events about the analyses of an archive; raise the error of `open_archive`."""
-    return RecordLog(open_files(f"{location.rstrip('/')}/{EVENTS}"), AuditEvent)
+    return RecordLog(open_files(location, EVENTS), AuditEvent)
 
 
 def _document(analysis_id: str) -> str:

@@ -1,12 +1,14 @@
 """The files of an archive: in a local folder, or in an object store through fsspec."""
 
+import asyncio
 import errno
 import os
 import stat
 import time
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +26,7 @@ READERS = 16  # concurrent reads of objects; the round trip makes each read slow
 UNREADABLE = errno.EACCES, errno.EPERM, errno.ELOOP  # errors of a file without permissions, or of a link to itself
 CALL_SECONDS, READ_SECONDS = 30.0, 60.0  # time limits of calls of an object store
 LIST_SECONDS = 600.0  # time limit of a listing, which needs a request for each 1,000 objects
+LIST_PROBE_SECONDS = 10.0  # interval of the probes during a listing: a hanging store must not block it for minutes
 MIN_BYTES_PER_SECOND = 1 << 20  # of a write: its size divided by this extends the time limit
 RETRY_AFTER = 10.0  # seconds, in the error that the files are unavailable
 _log = structlog.get_logger()
@@ -168,15 +171,20 @@ class ObjectFiles:
     Args:
         file_system: The fsspec file system of the store.
         prefix: The path of the files in the store.
+        breaker: The circuit breaker of the store; None: a new one.
     """
 
     may_be_unmounted = False
 
-    def __init__(self, file_system: Any, prefix: str) -> None:
+    def __init__(self, file_system: Any, prefix: str, breaker: CircuitBreaker | None = None) -> None:
         self._files = file_system
         self._prefix = prefix.rstrip("/")
         self._has_timeouts = bool(getattr(file_system, "async_impl", False))
-        self._breaker = CircuitBreaker(self._is_answering)
+        self._breaker = breaker or CircuitBreaker(self._is_answering)
+
+    def folder(self, name: str) -> "ObjectFiles":
+        """Return the files in a folder. They share the circuit breaker."""
+        return ObjectFiles(self._files, f"{self._prefix}/{name}", self._breaker)
 
     def read(self, name: str) -> bytes | None:
         """Return the content of an object."""
@@ -227,12 +235,22 @@ class ObjectFiles:
     def sizes(self) -> Mapping[str, int]:
         """Return the sizes of all objects."""
         self._files.invalidate_cache()  # other processes write too
-        entries = []
+        entries: Collection[Mapping[str, Any]] = ()
         with suppress(FileNotFoundError), self._translate_errors("read", FileNotFoundError):
-            entries = self._files.ls(self._prefix, detail=True, **self._limit(LIST_SECONDS))
+            entries = self._list()
         return {
             entry["name"].rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in entries if entry["type"] == "file"
         }
+
+    def _list(self) -> Collection[Mapping[str, Any]]:
+        """Return the entries directly under the prefix. Raise TimeoutError if the store stops answering meanwhile."""
+        if not self._has_timeouts:
+            return list(self._files.ls(self._prefix, detail=True))
+        from fsspec.asyn import sync
+
+        listing = partial(self._files._ls, self._prefix, detail=True)
+        probe = partial(self._files._exists, self._prefix)
+        return list(sync(self._files.loop, _watch, listing, probe, timeout=LIST_SECONDS))
 
     def _limit(self, seconds: float) -> Mapping[str, float]:
         """Return the argument for the time limit of a call, if the file system supports it."""
@@ -261,11 +279,32 @@ class ObjectFiles:
             raise _unavailable(operation, error, "the object store does not answer" if is_silent else "") from error
 
 
-def open_files(location: str) -> Files:
-    """Return the files at a folder or URL; raise InvalidSetting if the URL's scheme is not supported."""
+def open_files(location: str, folder: str = "") -> Files:
+    """Return the files at a folder or URL, or those in one of its folders.
+
+    Raises:
+        InvalidSetting: The URL's scheme is not supported.
+    """
     if not is_remote(location):
-        return FolderFiles(Path(location.removeprefix("file://")))
+        return FolderFiles(Path(location.removeprefix("file://")) / folder)
+    files = _open_objects(location.rstrip("/"))
+    return files.folder(folder) if folder else files
+
+
+@cache  # one circuit breaker for all folders of an archive: if one call times out, calls for the others fail too
+def _open_objects(location: str) -> ObjectFiles:
     return ObjectFiles(*open_file_system(location, "ERRATA_ARCHIVE"))
+
+
+async def _watch(listing: Callable[[], Awaitable[Any]], probe: Callable[[], Awaitable[object]]) -> Any:
+    """Return the result of a listing. Raise TimeoutError as soon as a probe, which can raise errors, takes too long."""
+    task = asyncio.ensure_future(listing())
+    try:
+        while not (await asyncio.wait({task}, timeout=LIST_PROBE_SECONDS))[0]:
+            await asyncio.wait_for(asyncio.gather(probe(), return_exceptions=True), CALL_SECONDS)
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _unavailable(operation: str, error: Exception, reason: str = "") -> Unavailable:

@@ -19,8 +19,8 @@ class ArchivePublications:
     """Published evidence in the archive at a folder or URL. Thread-safe."""
 
     def __init__(self, location: str, refresh_seconds: float = REFRESH_SECONDS) -> None:
-        self._files = open_files(f"{location.rstrip('/')}/evidence")
-        self._audit = RecordLog(open_files(f"{location.rstrip('/')}/audit"), AuditEvent)
+        self._files = open_files(location, "evidence")
+        self._audit = RecordLog(open_files(location, "audit"), AuditEvent)
         self._refresh_seconds = refresh_seconds
         self._lock = threading.Lock()
         self._events: Sequence[AuditEvent] | None = None

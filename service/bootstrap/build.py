@@ -81,7 +81,7 @@ def build_from_reviews(base: Path, reviews: Path | None, min_reviews: int, outpu
     if reviews is not None:
         used = read_reviews(reviews, bundle)
     else:
-        log = RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review)
+        log = RecordLog(open_files(settings.archive_location, "reviews"), Review)
         used = [review for review in log.all() if review.dataset == bundle.dataset]
     write_bundle(apply_reviews(bundle, used, min_reviews), output)
     return open_bundle(output)

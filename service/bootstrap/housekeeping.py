@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.storage import remove_scratch, remove_temporary_folders
 
 HOUSEKEEPING_SECONDS = 3600.0
-ARCHIVE_FOLDERS = ("", "/evidence", "/audit", f"/{EVENTS}", "/reviews")
+ARCHIVE_FOLDERS = ("", "evidence", "audit", EVENTS, "reviews")
 _log = structlog.get_logger()
 
 
@@ -48,8 +48,7 @@ def remove_all_orphaned_files(settings: Settings) -> int:
     Returns:
         The number of removed files and folders.
     """
-    archive = settings.archive_location.rstrip("/")
-    removed = sum(remove_orphaned_files(open_files(f"{archive}{folder}")) for folder in ARCHIVE_FOLDERS)
+    removed = sum(remove_orphaned_files(open_files(settings.archive_location, folder)) for folder in ARCHIVE_FOLDERS)
     removed += remove_temporary_folders()
     folders = (settings.data_dir / "evidence", embedding_cache(settings), picture_cache(settings))
     removed += sum(map(remove_scratch, folders))

@@ -66,7 +66,7 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             GuardedArchive(archive) if is_isolated else archive,
             GuardedIndex(archive.index) if is_isolated else archive.index,
             lambda: datetime.now(UTC),
-            RecordLog(open_files(f"{settings.archive_location.rstrip('/')}/reviews"), Review, review_keys),
+            RecordLog(open_files(settings.archive_location, "reviews"), Review, review_keys),
             attributes,
             events=open_events(settings.archive_location),
         ),

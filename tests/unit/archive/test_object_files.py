@@ -10,13 +10,14 @@ from errata.errors import Unavailable
 from fsspec.asyn import AsyncFileSystem
 
 from service.archive import files
-from service.archive.files import ObjectFiles
+from service.archive.files import ObjectFiles, open_files
 
 
 class SlowFileSystem(AsyncFileSystem):
     """A store with the object `a`, which hangs on request."""
 
     cachable = False
+    is_listing_slow = False  # whether a listing needs several probes
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,6 +45,10 @@ class SlowFileSystem(AsyncFileSystem):
 
     async def _ls(self, path: str, detail: bool = True, **_: Any) -> list[dict[str, Any]]:
         await self._answer()
+        if self.is_listing_slow:
+            calls = self.calls
+            while self.calls < calls + 3:
+                await asyncio.sleep(0.01)
         return [{"name": f"{path}/a", "size": 7, "type": "file"}]
 
 
@@ -81,6 +86,45 @@ def test_a_store_that_hangs_blocks_no_further_calls(
     while not _is_readable(objects):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_listing_fails_when_the_store_stops_answering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "CALL_SECONDS", 0.6)
+    monkeypatch.setattr(files, "LIST_PROBE_SECONDS", 0.01)
+    store = SlowFileSystem()
+    objects = ObjectFiles(store, "/archive")
+    store.hangs = True
+
+    with pytest.raises(Unavailable, match="the object store does not answer"):
+        objects.names()
+    assert store.calls >= 2  # the listing and its probe
+    store.hangs = False
+
+
+def test_a_slow_listing_of_a_store_that_answers_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LIST_PROBE_SECONDS", 0.01)
+    store = SlowFileSystem()
+    store.is_listing_slow = True
+
+    assert ObjectFiles(store, "/archive").names() == {"a"}
+    assert store.calls >= 4
+
+
+def test_all_folders_of_an_archive_share_one_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "CALL_SECONDS", 0.6)
+    store = SlowFileSystem()
+    monkeypatch.setattr(files, "open_file_system", lambda *_: (store, "/archive"))
+    archive, reviews, audit = (open_files("slow://shared", folder) for folder in ("", "reviews", "audit"))
+    store.hangs = True
+
+    with pytest.raises(Unavailable, match="the object store does not answer"):
+        reviews.write({"a": b"content"})
+    probed = store.calls + 1
+    for objects in (archive, reviews, audit):
+        with pytest.raises(Unavailable, match="the object store does not answer"):
+            objects.names()
+    assert store.calls <= probed
+    store.hangs = False
 
 
 @pytest.mark.parametrize(
