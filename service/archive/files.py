@@ -172,19 +172,25 @@ class ObjectFiles:
         file_system: The fsspec file system of the store.
         prefix: The path of the files in the store.
         breaker: The circuit breaker of the store; None: a new one.
+        is_flat: Whether the files have no folders.
     """
 
     may_be_unmounted = False
 
-    def __init__(self, file_system: Any, prefix: str, breaker: CircuitBreaker | None = None) -> None:
+    def __init__(
+        self, file_system: Any, prefix: str, breaker: CircuitBreaker | None = None, *, is_flat: bool = False
+    ) -> None:
         self._files = file_system
         self._prefix = prefix.rstrip("/")
         self._has_timeouts = bool(getattr(file_system, "async_impl", False))
         self._breaker = breaker or CircuitBreaker(self._is_answering)
+        # s3fs lists the parent of a path without objects: an empty folder would cost a listing of the whole archive.
+        # Its `find` does not. The `find` of fsspec, which other file systems inherit, ignores errors.
+        self._uses_find = is_flat and "s3" in file_system.protocol
 
     def folder(self, name: str) -> "ObjectFiles":
-        """Return the files in a folder. They share the circuit breaker."""
-        return ObjectFiles(self._files, f"{self._prefix}/{name}", self._breaker)
+        """Return the files in a folder that has no folders. They share the circuit breaker."""
+        return ObjectFiles(self._files, f"{self._prefix}/{name}", self._breaker, is_flat=True)
 
     def read(self, name: str) -> bytes | None:
         """Return the content of an object."""
@@ -248,9 +254,14 @@ class ObjectFiles:
             return list(self._files.ls(self._prefix, detail=True))
         from fsspec.asyn import sync
 
-        listing = partial(self._files._ls, self._prefix, detail=True)
-        probe = partial(self._files._exists, self._prefix)
-        return list(sync(self._files.loop, _watch, listing, probe, timeout=LIST_SECONDS))
+        list_entries = self._files._find if self._uses_find else self._files._ls
+        listing = partial(list_entries, self._prefix, detail=True)
+        entries = sync(
+            self._files.loop, _watch, listing, partial(self._files._exists, self._prefix), timeout=LIST_SECONDS
+        )
+        if self._uses_find:  # also has the entries of subfolders
+            return [entry for name, entry in entries.items() if "/" not in name.removeprefix(f"{self._prefix}/")]
+        return list(entries)
 
     def _limit(self, seconds: float) -> Mapping[str, float]:
         """Return the argument for the time limit of a call, if the file system supports it."""
@@ -280,7 +291,7 @@ class ObjectFiles:
 
 
 def open_files(location: str, folder: str = "") -> Files:
-    """Return the files at a folder or URL, or those in one of its folders.
+    """Return the files at a folder or URL, or those in one of its folders, which has no folders.
 
     Raises:
         InvalidSetting: The URL's scheme is not supported.

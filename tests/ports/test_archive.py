@@ -8,9 +8,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
+import s3fs
 from errata.errors import DamagedRecord
 
 from service.archive.archive import FileArchive
@@ -235,3 +237,26 @@ def test_the_size_grows_with_each_analysis(archive: FileArchive) -> None:
     archive.delete("one")
     archive.delete("two")
     assert archive.size() == 0
+
+
+def test_a_listing_of_a_folder_lists_only_this_folder(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """s3fs lists the parent of a path without objects, here of an empty folder beside thousands of analyses."""
+    location = f"{bucket}/{tmp_path.name}"
+    open_files(location).write({"a.json": b"content"})
+    listed = []
+    call = s3fs.S3FileSystem._call_s3
+
+    async def record(self: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
+        if "Prefix" in kwargs:
+            listed.append(kwargs["Prefix"])
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", record)
+    assert open_files(location, "reviews").sizes() == {}
+    assert set(listed) == {f"{tmp_path.name}/reviews/"}
+
+    open_files(location, "reviews").write({"b.json": b"review", "old/c.json": b"copy"})
+    assert open_files(location, "reviews").sizes() == {"b.json": 6}
+    assert open_files(location).sizes() == {"a.json": 7}
