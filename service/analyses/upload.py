@@ -26,6 +26,7 @@ from service.analyses.coverage import coverage_warnings, describe_subset, read_s
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.owner_guard import is_hidden
 from service.analyses.ports import Ports, Stores
+from service.archive.port import OutcomeUnknown
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, Stage, State
 from service.evidence.bundle import Bundle
 from service.jobs.store import Outcome
@@ -189,7 +190,7 @@ def check_capacity(ports: Ports) -> None:
 
 
 def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions, delivery: str = "") -> None:
-    """Archive an analysis that needed no job; cancel its reservation if that fails."""
+    """Archive an analysis that needed no job; cancel its reservation if it was not stored."""
     creation = creation_of(ports.stores, analysis)
     with released_after_error(ports, analysis, delivery), ports.observer.stage(Stage.ARCHIVE):
         ports.stores.archive.put(analysis, predictions, creation)
@@ -199,9 +200,15 @@ def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions,
 
 @contextmanager
 def released_after_error(ports: Ports, analysis: Analysis, delivery: str = "") -> Iterator[None]:
-    """Cancel the reservation of an analysis if the block fails, so that the caller can send the request again."""
+    """Cancel the reservation of an analysis if the block fails, so that the caller can send the request again.
+
+    If the analysis may have been stored, keep the reservation: a repeated request finds the analysis, or waits until
+    the reservation expires.
+    """
     try:
         yield
+    except OutcomeUnknown:
+        raise
     except Exception:
         ports.stores.jobs.cancel_reservation(analysis.request.request_id, analysis.id, delivery)
         raise

@@ -12,7 +12,7 @@ import re
 import threading
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Set
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from service.archive.answer_arrays import from_arrays, to_arrays
 from service.archive.document import encode_document, from_document
-from service.archive.files import RETRY_AFTER, Files, open_files
-from service.archive.port import Record
+from service.archive.files import RETRY_AFTER, Files, PartlyWritten, open_files
+from service.archive.port import OutcomeUnknown, Record
 from service.archive.record_log import RecordLog
 from service.domain import Analysis, AuditEvent, Predictions
 from service.domain.schema_version import checked_predictions
@@ -61,6 +61,7 @@ class FileArchive:
             The record.
 
         Raises:
+            OutcomeUnknown: The archive became unavailable, and the analysis may have been stored.
             Unavailable: The archive cannot be written, or another one is in its place.
             DamagedRecord: The file of the id is damaged.
         """
@@ -72,15 +73,16 @@ class FileArchive:
             events = {f"{EVENTS}/{name}": event for name, event in self._events.encode(creation).items()}
         try:
             self._files.write(written | events)
-        except Unavailable:
-            stored = self._files.read(_document(analysis.id))
+        except Unavailable as error:
+            with _outcome_unknown(analysis) if isinstance(error, PartlyWritten) else nullcontext():
+                stored = self._files.read(_document(analysis.id))
             if stored != document:
                 if self._decode(analysis.id, stored) is None:  # predictions without a document are never read
                     with suppress(Unavailable):
                         self._files.delete(_predictions(analysis.id))
                 raise
             if events:  # an object store has written the document, but perhaps not the event
-                self._write_events(events, analysis.id)
+                self._write_events(events, analysis)
         with self._lock:
             self._damaged.discard(analysis.id)
         return Record(analysis, document)
@@ -94,13 +96,13 @@ class FileArchive:
                 retry_after=RETRY_AFTER,
             )
 
-    def _write_events(self, events: Mapping[str, bytes], analysis_id: str) -> None:
+    def _write_events(self, events: Mapping[str, bytes], analysis: Analysis) -> None:
         """Write the event about a stored analysis; if this fails, delete the analysis and raise Unavailable."""
         try:
             self._files.write(events)
         except Unavailable:
-            with suppress(Unavailable):
-                self.delete(analysis_id)
+            with _outcome_unknown(analysis):
+                self.delete(analysis.id)
             raise
 
     def get(self, analysis_id: str) -> Analysis | None:
@@ -225,6 +227,23 @@ def _encode_predictions(predictions: Predictions) -> bytes:
         arrays |= to_arrays(predictions.answers)
     np.savez(content, allow_pickle=False, **arrays)
     return content.getvalue()
+
+
+@contextmanager
+def _outcome_unknown(analysis: Analysis) -> Iterator[None]:
+    """Raise OutcomeUnknown if the archive is unavailable."""
+    try:
+        yield
+    except Unavailable as error:
+        remedy = (
+            "Send the request again with the same request ID"
+            if analysis.request.request_id
+            else "List the analyses before you send the request again"
+        )
+        raise OutcomeUnknown(
+            f"The archive became unavailable, and analysis {analysis.id} may have been stored. {remedy}.",
+            retry_after=RETRY_AFTER,
+        ) from error
 
 
 def open_archive(location: str) -> FileArchive:

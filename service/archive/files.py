@@ -32,6 +32,10 @@ RETRY_AFTER = 10.0  # seconds, in the error that the files are unavailable
 _log = structlog.get_logger()
 
 
+class PartlyWritten(Unavailable):
+    """A write of several files failed after the first one: the others may have been written too."""
+
+
 class Files(Protocol):
     """Files by name. Every method raises Unavailable if the files cannot be reached.
 
@@ -49,7 +53,11 @@ class Files(Protocol):
         ...
 
     def write(self, contents: Mapping[str, bytes]) -> None:
-        """Write files by name, in order and each atomically. A reader that finds a file also finds those before it."""
+        """Write files by name, in order and each atomically. A reader that finds a file also finds those before it.
+
+        Raises:
+            PartlyWritten: The files cannot be reached, and some may have been written.
+        """
         ...
 
     def create(self, name: str, content: bytes) -> None:
@@ -207,10 +215,15 @@ class ObjectFiles:
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Write objects in order; each is atomic."""
-        for name, content in contents.items():
-            with self._translate_errors("written"):
-                limit = self._limit(CALL_SECONDS + len(content) / MIN_BYTES_PER_SECOND)
-                self._files.pipe_file(f"{self._prefix}/{name}", content, **limit)
+        for number, (name, content) in enumerate(contents.items()):
+            try:
+                with self._translate_errors("written"):
+                    limit = self._limit(CALL_SECONDS + len(content) / MIN_BYTES_PER_SECOND)
+                    self._files.pipe_file(f"{self._prefix}/{name}", content, **limit)
+            except Unavailable as error:
+                if number:
+                    raise PartlyWritten(error.message, retry_after=error.retry_after) from error
+                raise
 
     def create(self, name: str, content: bytes) -> None:
         """Write an object unless it exists. This is atomic only if fsspec supports a conditional put, as for S3."""

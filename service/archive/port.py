@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
+from errata.errors import Unavailable
+
 from service.domain import (
     NEWEST_FIRST,
     Analysis,
@@ -25,6 +27,10 @@ class Record:
     document: bytes  # JSON as stored, perhaps with fields that this version does not know
 
 
+class OutcomeUnknown(Unavailable):
+    """The archive became unavailable during a write: the analysis may have been stored."""
+
+
 class Archive(Protocol):
     """Stores finished analyses with their predictions. Thread-safe."""
 
@@ -37,6 +43,7 @@ class Archive(Protocol):
             creation: The audit event about the analysis, which is stored with it; None if it is stored already.
 
         Raises:
+            OutcomeUnknown: The archive became unavailable, and the analysis may have been stored.
             Unavailable: The archive cannot be written.
         """
         ...

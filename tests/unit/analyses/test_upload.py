@@ -4,7 +4,7 @@ import io
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import structlog
@@ -15,6 +15,7 @@ from service.analyses.lifecycle import delete
 from service.analyses.request import new_id
 from service.analyses.retention import delete_expired
 from service.analyses.upload import JUDGING_SECONDS, find_repeated_or_reserve, upload
+from service.archive.port import OutcomeUnknown
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import Analysis, AnalysisRequest, Summary
 from service.evidence.bundle import Bundle
@@ -70,6 +71,37 @@ def test_an_upload_that_fails_before_it_is_archived_can_be_sent_again(
         with pytest.raises(Unavailable, match="could not be read"):
             send(backend, rows)
 
+    assert send(backend, rows).request.request_id == "r"
+
+
+def test_an_upload_that_may_have_been_archived_is_not_judged_again(
+    backend: Backend, rows: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = backend.archive.put
+
+    def store_and_fail(*args: Any) -> NoReturn:
+        put(*args)
+        raise OutcomeUnknown("The analysis may have been stored.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend.archive, "put", store_and_fail)
+        with pytest.raises(OutcomeUnknown):
+            send(backend, rows)
+    (stored,) = backend.archive.stored.ids()
+    backend.archive.index.remove([stored])  # which the refused request did not change
+
+    assert send(backend, rows).id == stored
+    assert backend.archive.stored.ids() == {stored}
+
+
+def test_the_id_of_an_upload_that_was_not_archived_is_released_after_a_time(backend: Backend, rows: list[str]) -> None:
+    backend.archive.errors = [OutcomeUnknown("The analysis may have been stored.")]
+    with pytest.raises(OutcomeUnknown):
+        send(backend, rows)
+    with pytest.raises(Unavailable, match="in progress"):
+        send(backend, rows)
+
+    backend.now += JUDGING_SECONDS
     assert send(backend, rows).request.request_id == "r"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -21,7 +21,8 @@ from strategies import ANALYSES
 
 from service.archive.archive import EVENTS, FileArchive, open_archive
 from service.archive.document import from_document, to_document
-from service.archive.files import Files, FolderFiles, ObjectFiles
+from service.archive.files import Files, FolderFiles, ObjectFiles, PartlyWritten
+from service.archive.port import OutcomeUnknown
 from service.archive.record_log import RecordLog
 from service.domain import (
     ALL,
@@ -395,7 +396,11 @@ class LostReplies(ObjectFiles):
             return super().write(contents)
         self.num_failures -= 1
         super().write(dict([*contents.items()][: self.num_written]))
-        raise Unavailable("The connection was closed.")
+        raise (PartlyWritten if self.num_written else Unavailable)("The connection was closed.")
+
+
+def unavailable(_: str) -> NoReturn:
+    raise Unavailable("The object store does not answer.")
 
 
 @pytest.fixture
@@ -446,6 +451,44 @@ def test_an_event_is_written_again_after_a_lost_reply(lost_replies: LostReplies)
     with pytest.raises(Unavailable):
         archive.put(analysis("two"), predictions(), replace(CREATION, id="1" * 32))
     assert archive.ids() == {"one"}
+
+
+@pytest.mark.parametrize(
+    ("request_id", "remedy"), [("r", "again with the same request ID"), ("", "List the analyses before")]
+)
+def test_the_outcome_of_a_write_is_unknown_if_the_document_cannot_be_read(
+    lost_replies: LostReplies, monkeypatch: pytest.MonkeyPatch, request_id: str, remedy: str
+) -> None:
+    lost_replies.num_written, lost_replies.num_failures = 2, 1
+    archive = FileArchive(lost_replies)
+    written = analysis(request=replace(analysis().request, request_id=request_id))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lost_replies, "read", unavailable)
+        with pytest.raises(OutcomeUnknown, match=remedy) as error:
+            archive.put(written, predictions())
+    assert error.value.retry_after is not None
+    assert archive.get("one") == written
+
+
+def test_a_document_that_was_not_sent_is_not_stored(lost_replies: LostReplies, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost_replies, "read", unavailable)
+
+    with pytest.raises(Unavailable) as error:
+        FileArchive(lost_replies).put(analysis(), predictions())
+    assert not isinstance(error.value, OutcomeUnknown)
+
+
+def test_the_outcome_of_a_write_is_unknown_if_the_analysis_without_event_cannot_be_deleted(
+    lost_replies: LostReplies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost_replies.num_written, lost_replies.num_failures = 2, 2
+    monkeypatch.setattr(lost_replies, "delete", unavailable)
+    archive = FileArchive(lost_replies, event_log(lost_replies))
+
+    with pytest.raises(OutcomeUnknown, match="may have been stored"):
+        archive.put(analysis(), predictions(), CREATION)
+    assert archive.get("one") is not None
 
 
 @pytest.mark.parametrize("num_written", [0, 1])

@@ -10,7 +10,7 @@ from errata.errors import Unavailable
 from fsspec.asyn import AsyncFileSystem
 
 from service.archive import files
-from service.archive.files import ObjectFiles, open_files
+from service.archive.files import ObjectFiles, PartlyWritten, open_files
 
 
 class SlowFileSystem(AsyncFileSystem):
@@ -141,6 +141,21 @@ def test_a_write_that_the_store_refuses_is_an_error(monkeypatch: pytest.MonkeyPa
     for name in ("write", "create"):
         with pytest.raises(Unavailable, match="The archive could not be written"):
             CALLS[name](ObjectFiles(store, "/archive"))
+
+
+@pytest.mark.parametrize(("refused", "is_partly_written"), [("/archive/a", False), ("/archive/b", True)])
+def test_a_failed_write_tells_whether_files_may_have_been_written(
+    monkeypatch: pytest.MonkeyPatch, refused: str, is_partly_written: bool
+) -> None:
+    async def write(_: object, path: str, *__: object, **___: object) -> None:
+        if path == refused:
+            raise ConnectionError("closed")
+
+    monkeypatch.setattr(SlowFileSystem, "_pipe_file", write)
+    with pytest.raises(Unavailable) as error:
+        ObjectFiles(SlowFileSystem(), "/archive").write({"a": b"1", "b": b"2"})
+    assert isinstance(error.value, PartlyWritten) is is_partly_written
+    assert error.value.retry_after is not None
 
 
 def _is_readable(objects: ObjectFiles) -> bool:
