@@ -59,7 +59,8 @@ class RecordLog(Generic[T]):
         self._keys = keys
         self._lock = threading.Lock()
         self._listed: frozenset[str] = frozenset()  # names of all files when the log was last read
-        self._read: frozenset[str] = frozenset()  # names of the files that were read; unreadable ones are logged once
+        self._read: frozenset[str] = frozenset()  # names of the files that were read
+        self._unreadable: set[str] = set()  # names of unreadable files, so that each is logged once
         self._sorted: list[T] = []
         self._by_key: dict[Hashable, list[T]] = {}
         self._all: Sequence[T] = ()
@@ -183,7 +184,9 @@ class RecordLog(Generic[T]):
                 raise ValueError(f"the record has the ID {record.id!r:.80}")
             check_time(record.time)
         except (NewerRecord, ValueError, TypeError) as error:
-            _log.error("record unreadable", kind=self._kind, name=name, error=repr(error)[:500])
+            if name not in self._unreadable:
+                self._unreadable.add(name)
+                _log.error("record unreadable", kind=self._kind, name=name, error=repr(error)[:500])
             return None
         return record
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import structlog
 from errata.errors import Unavailable
 
 from service.analyses import audit
@@ -234,13 +235,16 @@ def test_only_a_required_event_fails_its_call(tmp_path: Path) -> None:
         record_change(full, AuditAction.DELETE, analysis(), required=True)
 
 
-def test_events_of_an_unreadable_file_are_skipped(stores: Stores, tmp_path: Path) -> None:
+def test_events_of_an_unreadable_file_are_skipped_and_logged_once(stores: Stores, tmp_path: Path) -> None:
     record_change(stores, AuditAction.CREATE, analysis("a1"))
     folder = tmp_path / "audit-analyses"
     (folder / f"{'f' * 32}.json").write_text("{")
     (folder / "notes.txt").write_text("x")
 
-    assert [event.analysis for event in events(stores)] == ["a1"]
+    with structlog.testing.capture_logs() as entries:
+        for _ in range(3):
+            assert [event.analysis for event in events(stores)] == ["a1"]
+    assert [entry["name"] for entry in entries] == [f"{'f' * 32}.json"]
 
 
 def test_ids_begin_with_the_time(stores: Stores) -> None:
