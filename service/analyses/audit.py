@@ -17,10 +17,20 @@ from errata.errors import Unavailable
 
 from service.analyses.ports import Stores
 from service.caller import CALLER
-from service.domain import REGISTRY_OWNER, UNAUTHENTICATED, Analysis, AuditAction, AuditEvent, GateDecision, GateResult
+from service.domain import (
+    REGISTRY_OWNER,
+    UNAUTHENTICATED,
+    Analysis,
+    AuditAction,
+    AuditEvent,
+    GateDecision,
+    GateResult,
+    Review,
+)
 from service.domain.listing import microseconds
 
 MAX_SCANNED = 10_000  # events that one page reads at most
+SUFFIX_DIGITS = 20  # hexadecimal digits of an ID after the time
 LAST_ID = "g"  # comes after all IDs
 Position = tuple[datetime, str]  # time and ID of an event
 _log = structlog.get_logger()
@@ -86,11 +96,11 @@ def creation_of(stores: Stores, analysis: Analysis, model: str = "") -> AuditEve
     return _analysis_event(stores, AuditAction.CREATE, analysis, {"model": model}, actor)
 
 
-def record_review(stores: Stores, dataset: str, evidence: str, image: str, review_id: str) -> None:
-    """Add an event about a review that the caller wrote."""
-    details = {"image": image, "review": review_id}
-    event = AuditEvent("", stores.clock(), _actor(), AuditAction.REVIEW, dataset, evidence, details)
-    _append(stores, _with_id(event))
+def record_review(stores: Stores, review: Review) -> None:
+    """Add an event about a review that the caller wrote. A second call for the review adds no second event."""
+    details = {"image": review.image, "review": review.id}
+    event = AuditEvent("", review.time, _actor(), AuditAction.REVIEW, review.dataset, review.evidence, details)
+    _append(stores, _with_id(event, review.id[-SUFFIX_DIGITS:]))
 
 
 def record_gate(stores: Stores, analysis: Analysis, policy: str, result: GateResult) -> None:
@@ -163,10 +173,13 @@ def _analysis_event(
     return _with_id(event)
 
 
-def _with_id(event: AuditEvent) -> AuditEvent:
-    """Return a new event with an ID, and with the time that the ID begins with, which has only milliseconds."""
+def _with_id(event: AuditEvent, suffix: str = "") -> AuditEvent:
+    """Return a new event with an ID, and with the time that the ID begins with, which has only milliseconds.
+
+    The ID ends with the suffix; without a suffix, it ends with random digits.
+    """
     time = event.time.replace(microsecond=event.time.microsecond // 1000 * 1000)
-    return replace(event, id=_id_prefix(time) + secrets.token_hex(10), time=time)
+    return replace(event, id=_id_prefix(time) + (suffix or secrets.token_hex(SUFFIX_DIGITS // 2)), time=time)
 
 
 def _append(stores: Stores, event: AuditEvent, *, required: bool = False) -> None:

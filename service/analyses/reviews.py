@@ -61,6 +61,13 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
         AlreadyExists: The reviewer used the request ID for another review.
         Unavailable: The archive cannot be read or written.
     """
+    review = _find_or_store(stores, request, caller)
+    record_review(stores, review)  # also of a repeated request: the first one may have failed before its event
+    return review
+
+
+def _find_or_store(stores: Stores, request: ReviewRequest, caller: str) -> Review:
+    """Return the stored review of a new or repeated request."""
     check_texts(request)
     reviewer = _check_reviewer(request.reviewer, caller)
     earlier = stores.reviews.find((request.dataset, request.image))
@@ -86,10 +93,7 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
     own = [other.time for other in earlier if other.voter == review.voter]
     review = replace(review, time=max([review.time, *(time + timedelta(microseconds=1) for time in own[-1:])]))
     stored = stores.reviews.create(review)
-    if stored == review:
-        record_review(stores, review.dataset, review.evidence, review.image, review.id)
-        return stored
-    return stored if stored.undoes else _check_repeated(stores, request, draft, stored)
+    return stored if stored == review or stored.undoes else _check_repeated(stores, request, draft, stored)
 
 
 def list_reviews(stores: Stores, dataset: str, image: str = "", reviewer: str = "") -> Sequence[Review]:

@@ -2,8 +2,10 @@
 
 import io
 import json
+import uuid
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from errata.errors import (
@@ -14,7 +16,9 @@ from errata.errors import (
     ImageNotFound,
     InvalidRequest,
     ReviewNotFound,
+    Unavailable,
 )
+from fsspec.implementations.memory import MemoryFileSystem
 
 from service.analyses.evidence_versions import set_default, upload_labels
 from service.analyses.ports import Stores
@@ -28,7 +32,9 @@ from service.analyses.reviews import (
     find_review,
     list_reviews,
 )
-from service.domain import Review, active_reviews, undone_ids
+from service.archive.files import ObjectFiles
+from service.archive.record_log import RecordLog
+from service.domain import AuditEvent, Review, active_reviews, undone_ids
 from service.evidence.bundle import Bundle
 from service.evidence.repository import EvidenceRepository
 
@@ -205,6 +211,30 @@ def test_a_request_id_makes_a_review_idempotent(stores: Stores, demo: Bundle, im
         create_review(stores, replace(request, comment="y"), "alice")
     assert create_review(stores, request, "bob").id != review.id
     assert len(list_reviews(stores, "demo")) == 2
+
+
+def test_a_repeated_request_adds_the_event_that_the_first_one_lacks(
+    stores: Stores, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = RecordLog(ObjectFiles(MemoryFileSystem(), f"/{uuid.uuid4().hex}"), AuditEvent)
+    stores = replace(stores, events=events)
+    create = stores.reviews.create
+
+    def store_and_fail(review: Review) -> NoReturn:
+        create(review)
+        raise Unavailable("The archive could not be read.")
+
+    request = ReviewRequest("demo", image, comment="x", request_id="r1")
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.reviews, "create", store_and_fail)
+        with pytest.raises(Unavailable):
+            create_review(stores, request, "alice")
+    assert events.all() == ()
+
+    for _ in range(2):
+        review = create_review(stores, request, "alice")
+    undos = {create_review(stores, ReviewRequest("demo", image, undoes=review.id), "alice").id for _ in range(2)}
+    assert [event.details["review"] for event in events.all()] == [review.id, *undos]
 
 
 def test_a_request_id_of_another_image_is_refused(stores: Stores, demo: Bundle, street: Bundle, tmp_path: Path) -> None:
