@@ -14,6 +14,7 @@ from errata.errors import DamagedRecord, EvidenceDamaged, ImagesMissing, NewerRe
 from service import tracing
 from service.analyses import queries
 from service.analyses.ports import Ports, Stores
+from service.archive.port import OutcomeUnknown
 from service.domain import (
     NO_PREDICTION,
     NO_TYPE,
@@ -178,8 +179,9 @@ def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
 def _retry_later(ports: Ports, job_id: str, fencing_token: int, error: Unavailable) -> None:
     """Raise RetryLater; after MAX_ATTEMPTS, end the job as failed."""
     _wait_for_store(ports.stores)  # without the store, the message cannot be queued again
-    with suppress(Unavailable):
-        ports.stores.jobs.change_job(transitions.start_archiving, job_id, fencing_token, 0.0)
+    if not isinstance(error, OutcomeUnknown):  # else the result may become visible
+        with suppress(Unavailable):
+            ports.stores.jobs.change_job(transitions.mark_archiving, job_id, fencing_token, 0.0)
     if fencing_token < MAX_ATTEMPTS:
         raise RetryLater(judging_delay(fencing_token)) from error
     _fail(ports, job_id, fencing_token, error)
@@ -231,6 +233,8 @@ def _archive_results(ports: Ports, job: Job, fencing_token: int) -> list[Analysi
         summary = compute_summary(bundle, predictions)
     jobs, analyses = ports.stores.jobs, []
     for analysis_id in sorted(job.analyses):
+        if jobs.change_job(transitions.mark_archiving, job.id, fencing_token, ARCHIVING_SECONDS) is None:
+            break  # the job has ended, or another process judges it
         snapshot = _undamaged_snapshot(jobs, analysis_id)
         if snapshot is None or snapshot.record.state.is_final:
             continue
@@ -238,8 +242,6 @@ def _archive_results(ports: Ports, job: Job, fencing_token: int) -> list[Analysi
             analyses.append(before)
             continue
         analysis = _finished_analysis(ports, snapshot.record, job, predictions, summary, info, warnings)
-        if jobs.change_job(transitions.start_archiving, job.id, fencing_token, ARCHIVING_SECONDS) is None:
-            break  # the job has ended, or another process judges it
         with ports.observer.stage(Stage.ARCHIVE):
             ports.stores.archive.put(analysis, predictions)
         if _has_ended(jobs, job.id, analysis_id):

@@ -26,7 +26,7 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
 
     Raises:
         AnalysisNotFound: The analysis does not exist.
-        Unavailable: The result of the analysis is being archived, which takes long.
+        Unavailable: The results of the computation of the analysis are being archived, which takes long.
     """
     stores = ports.stores
     if (archived := _find_archived(stores, analysis_id)) is not None:
@@ -34,7 +34,10 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
     deadline = time.monotonic() + ARCHIVING_WAIT_SECONDS
     while (is_canceled := stores.jobs.cancel(analysis_id, "Canceled by the user.")) is None:
         if time.monotonic() > deadline:
-            raise Unavailable(f"The result of analysis {analysis_id} is being archived. Try again.", retry_after=1.0)
+            raise Unavailable(
+                f"The results of the computation of analysis {analysis_id} are being archived. Try again.",
+                retry_after=1.0,
+            )
         time.sleep(POLL_SECONDS)
     if is_canceled:
         _log.info("analysis cancelled", analysis=analysis_id)

@@ -432,11 +432,11 @@ def mark_judging_lost(job: JobStatus, now: float, heartbeat: float) -> JobStatus
     return replace(job, judging_sent=now)
 
 
-def start_archiving(job: JobStatus, now: float, fencing_token: int, seconds: float) -> JobStatus | None:
-    """Prevent the cancellation of the analyses of a job for a limited time; None if the fencing token is not current.
+def mark_archiving(job: JobStatus, now: float, fencing_token: int, seconds: float) -> JobStatus | None:
+    """Prevent the cancellation of the analyses of a job for a limited time, or no longer if it is 0.
 
-    Otherwise, callers could see a result that is deleted afterwards, since its analysis was canceled. The message for
-    the judging does not count as lost meanwhile.
+    Return None if the fencing token is not current. Without this mark, callers could see a result that is deleted
+    afterwards, since its analysis was canceled. The message for the judging does not count as lost meanwhile.
     """
     is_current = not job.state.is_final and job.judging_token == fencing_token
     return replace(job, archiving_until=now + seconds, judging_sent=now + seconds) if is_current else None

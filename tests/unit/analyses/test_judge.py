@@ -15,6 +15,7 @@ from service.analyses import submit as submitting
 from service.analyses.judge import MAX_ATTEMPTS, digest_predictions, judge_job, notify_job_failed
 from service.analyses.queries import get
 from service.analyses.submit import submit
+from service.archive.port import OutcomeUnknown
 from service.domain import NO_PREDICTION, Analysis, AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.jobs import transitions
 from service.jobs.transitions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Job, ShardResult
@@ -258,7 +259,7 @@ def test_an_analysis_cannot_be_cancelled_while_it_is_archived(
 
     def cancel_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
         for open_analysis in {first.id: [first, second], second.id: [second]}[analysis.id]:
-            with pytest.raises(Unavailable, match="is being archived"):
+            with pytest.raises(Unavailable, match="are being archived"):
                 lifecycle.cancel(backend.ports, open_analysis.id)
         put(analysis, predictions)
 
@@ -302,6 +303,40 @@ def test_an_analysis_can_be_cancelled_while_its_job_waits_for_the_archive(backen
     backend.archive.put = put  # type: ignore[method-assign]
     judge_job(backend.ports, job)
     assert list(backend.archive.list()) == []
+
+
+def test_an_analysis_cannot_be_cancelled_between_its_check_and_its_write(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "ARCHIVING_WAIT_SECONDS", 0.0)
+    job, analyses = predict_job(backend, count=2)
+    find = backend.archive.get
+
+    def cancel_meanwhile(analysis_id: str) -> Analysis | None:
+        with monkeypatch.context() as patch:
+            patch.setattr(backend.archive, "get", find)
+            with pytest.raises(Unavailable, match="are being archived"):
+                lifecycle.cancel(backend.ports, analysis_id)
+        return find(analysis_id)
+
+    monkeypatch.setattr(backend.archive, "get", cancel_meanwhile)
+    judge_job(backend.ports, job)
+
+    assert [analysis.id for analysis in backend.finished] == [analysis.id for analysis in analyses]
+
+
+def test_an_analysis_that_may_have_been_archived_cannot_be_cancelled(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "ARCHIVING_WAIT_SECONDS", 0.0)
+    job, (analysis,) = predict_job(backend)
+    backend.archive.errors = [OutcomeUnknown("The analysis may have been stored.")]
+
+    with pytest.raises(RetryLater):
+        judge_job(backend.ports, job)
+
+    with pytest.raises(Unavailable, match="are being archived"):
+        lifecycle.cancel(backend.ports, analysis.id)
 
 
 def test_a_judge_stops_before_its_next_write_if_another_one_has_begun(backend: Backend) -> None:

@@ -98,7 +98,7 @@ def test_a_shard_that_the_worker_cannot_run_is_postponed() -> None:
 
 def start_archiving(job: JobStatus) -> JobStatus:
     """Return a job whose judge begins to write a result."""
-    archiving = transitions.start_archiving(job, NOW, job.judging_token, 30.0)
+    archiving = transitions.mark_archiving(job, NOW, job.judging_token, 30.0)
     assert archiving is not None
     return archiving
 
