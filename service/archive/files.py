@@ -325,7 +325,11 @@ async def _watch(listing: Callable[[], Awaitable[Any]], probe: Callable[[], Awai
     task = asyncio.ensure_future(listing())
     try:
         while not (await asyncio.wait({task}, timeout=LIST_PROBE_SECONDS))[0]:
-            await asyncio.wait_for(asyncio.gather(probe(), return_exceptions=True), CALL_SECONDS)
+            probing = asyncio.gather(probe(), return_exceptions=True)
+            done, _ = await asyncio.wait({task, probing}, timeout=CALL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            probing.cancel()
+            if not done:
+                raise TimeoutError
         return task.result()
     finally:
         task.cancel()

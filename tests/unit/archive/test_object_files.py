@@ -1,6 +1,7 @@
 """Objects of a store that hangs: calls time out, and then fail immediately until the store answers again."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -110,6 +111,24 @@ def test_a_slow_listing_of_a_store_that_answers_is_complete(monkeypatch: pytest.
     assert store.calls >= 4
 
 
+def test_a_listing_that_ends_before_its_probe_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LIST_PROBE_SECONDS", 0.01)
+    store, ends = SlowFileSystem(), threading.Event()
+
+    async def hang(_: str) -> None:
+        ends.set()
+        await asyncio.sleep(1e6)
+
+    async def list_until_probed(path: str, **_: Any) -> list[dict[str, Any]]:
+        while not ends.is_set():
+            await asyncio.sleep(0.01)
+        return [{"name": f"{path}/a", "size": 7, "type": "file"}]
+
+    store._exists, store._ls = hang, list_until_probed
+
+    assert ObjectFiles(store, "/archive").names() == {"a"}
+
+
 def test_all_folders_of_an_archive_share_one_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "CALL_SECONDS", 0.6)
     store = SlowFileSystem()
@@ -144,7 +163,7 @@ def test_a_write_that_the_store_refuses_is_an_error(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("refused", "is_partly_written"), [("/archive/a", False), ("/archive/b", True)])
-def test_a_failed_write_tells_whether_files_may_have_been_written(
+def test_a_failed_write_after_the_first_file_is_partly_written(
     monkeypatch: pytest.MonkeyPatch, refused: str, is_partly_written: bool
 ) -> None:
     async def write(_: object, path: str, *__: object, **___: object) -> None:
