@@ -92,7 +92,7 @@ class _Reader:
             if before is None:
                 self.new[review.id] = review
                 self._line_of[review.id] = number
-            elif replace(review, is_authenticated=before.is_authenticated) == before:
+            elif _is_same(review, before):
                 self.num_existing += 1
             else:
                 raise InvalidRequest(f"The ID {review.id} belongs to another review. Remove the ID.", field="id")
@@ -163,3 +163,10 @@ def _read_lines(content: Readable) -> Iterator[bytes]:
                 field="chunk",
             )
     yield rest
+
+
+def _is_same(review: Review, before: Review) -> bool:
+    """Return whether a review is the stored one with its ID. Two archives can have an undo with other times."""
+    if review.undoes:
+        before = replace(before, time=review.time, evidence=review.evidence, comment=review.comment)
+    return replace(review, is_authenticated=before.is_authenticated) == before

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 import structlog
-from errata.errors import NewerRecord, TooLarge, Unavailable
+from errata.errors import DamagedRecord, NewerRecord, TooLarge, Unavailable
 from errata.json_input import parse_json
 from pydantic import TypeAdapter
 
@@ -85,13 +85,17 @@ class RecordLog(Generic[T]):
         """Store a record unless a record with its ID exists; return the stored record.
 
         Raises:
+            DamagedRecord: A record with the ID exists, and cannot be read.
             TooLarge: The record has more than MAX_RECORD bytes.
             Unavailable: The archive cannot be read or written.
         """
         name = f"{record.id}.json"
         self._files.create(name, self._encode(record))
-        content = self._files.read(name)
-        return (None if content is None else self._decode(name, content)) or record
+        if (content := self._files.read(name)) is None:  # such as an object that is not visible yet
+            return record
+        if (stored := self._decode(name, content)) is None:
+            raise DamagedRecord(f"The stored {self._kind} {record.id} cannot be read. See the service's log.")
+        return stored
 
     def all(self) -> Sequence[T]:
         """Return all records, oldest first. Without new records, return the same object as before.

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import structlog
-from errata.errors import TooLarge, Unavailable
+from errata.errors import DamagedRecord, TooLarge, Unavailable
 
 from service.analyses.reviews import ReviewRequest, create_review
 from service.archive.files import Files, FolderFiles, open_files
@@ -160,6 +160,14 @@ def test_an_unreadable_record_is_skipped_and_logged_once(location: str, content:
     assert [(event["event"], event["name"]) for event in events] == [("record unreadable", f"{9:032x}.json")]
     assert problem.lower() in events[0]["error"].lower()
     assert len(events[0]["error"]) <= 500
+
+
+def test_a_record_is_not_created_in_the_place_of_an_unreadable_one(location: str) -> None:
+    log = open_log(location)
+    open_files(location).write({f"{9:032x}.json": b""})
+
+    with pytest.raises(DamagedRecord, match=f"The stored Review {9:032x} cannot be read"):
+        log.create(review(9))
 
 
 def test_a_record_of_a_newer_version_with_further_fields_is_read(location: str) -> None:

@@ -213,6 +213,17 @@ def test_an_import_does_not_undo_reviews_of_others(stores: Stores, demo: Bundle)
     assert active_reviews(list_reviews(stores, "demo", image)) == []
 
 
+def test_an_undo_that_was_made_in_two_archives_is_imported_once(stores: Stores, demo: Bundle) -> None:
+    """The ID of an undo follows from the review that it undoes."""
+    image = demo.judged_names[0]
+    stored = create_review(stores, ReviewRequest("demo", image, comment="x"), "ann")
+    undo = create_review(stores, ReviewRequest("demo", image, undoes=stored.id), "ann")
+    later = (undo.time + timedelta(seconds=1)).isoformat()
+    line = valid_line(demo, id=undo.id, undoes=stored.id, comment="MISSING", time=later, reviewer="ann")
+
+    assert import_reviews(stores, "demo", read(json.dumps(line))) == ImportResult(0, 1)
+
+
 def test_an_id_of_another_review_is_refused(reviewed: Stores, demo: Bundle) -> None:
     stored = list_reviews(reviewed, "demo")[0]
     with pytest.raises(InvalidRow, match="belongs to another review"):
