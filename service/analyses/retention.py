@@ -10,6 +10,7 @@ from service.analyses.ports import Stores
 from service.domain import NEWEST_FIRST, RETENTION, AnalysisFilter, AuditAction
 
 BATCH = 100  # analyses per query
+MAX_CONSECUTIVE_FAILURES = 10  # after so many, the archive counts as unavailable
 _log = structlog.get_logger()
 
 
@@ -20,11 +21,11 @@ def delete_expired(stores: Stores, retention: timedelta) -> int:
     event or a deletion fails, the others continue, and a later call deletes the analysis.
 
     Raises:
-        Unavailable: The index cannot be read.
+        Unavailable: The index cannot be read, or the archive is unavailable.
     """
     expired = AnalysisFilter(ended_before=stores.clock() - retention)
     oldest_first = NEWEST_FIRST.reversed
-    num_deleted, num_failed, after = 0, 0, None
+    num_deleted, num_failed, num_consecutive, after = 0, 0, 0, None
     while analyses := stores.index.find(expired, oldest_first, after, BATCH):
         for analysis in analyses:
             details = {"create_time": analysis.create_time.isoformat()}
@@ -34,8 +35,11 @@ def delete_expired(stores: Stores, retention: timedelta) -> int:
             except Exception as error:
                 num_failed += 1
                 _log.warning("expired analysis not deleted", analysis=analysis.id, error=repr(error)[:500])
+                num_consecutive += 1
+                if num_consecutive == MAX_CONSECUTIVE_FAILURES:  # the archive is unavailable
+                    raise
                 continue
-            num_deleted += 1
+            num_deleted, num_consecutive = num_deleted + 1, 0
             try:
                 stores.jobs.release_request_id(analysis.request.request_id, analysis.id)
             except Unavailable as error:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.analyses import queries
-from service.analyses.retention import delete_expired
+from service.analyses.retention import MAX_CONSECUTIVE_FAILURES, delete_expired
 from service.archive.files import FolderFiles
 from service.archive.record_log import RecordLog
 from service.domain import (
@@ -224,6 +224,25 @@ def test_an_expired_analysis_stays_until_its_event_can_be_stored(backend: Backen
         ("a1", RETENTION, AuditAction.DELETE),
         ("a2", RETENTION, AuditAction.DELETE),
     }
+
+
+def test_the_deletion_of_expired_analyses_ends_while_the_archive_is_unavailable(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.now = (START + timedelta(days=10)).timestamp()
+    archive(backend, *(make_analysis(f"a{number:02}", number) for number in range(30)))
+    deleted: list[str] = []
+
+    def fail(analysis_id: str) -> None:
+        deleted.append(analysis_id)
+        if len(deleted) != 5:
+            raise Unavailable("The archive could not be written.")
+
+    monkeypatch.setattr(backend.archive, "delete", fail)
+
+    with pytest.raises(Unavailable):
+        delete_expired(backend.ports.stores, timedelta(days=5))
+    assert deleted == [f"a{number:02}" for number in range(5 + MAX_CONSECUTIVE_FAILURES)]
 
 
 @pytest.mark.parametrize("failing", ["event", "archive"])
