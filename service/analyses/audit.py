@@ -97,7 +97,7 @@ def creation_of(stores: Stores, analysis: Analysis, model: str = "") -> AuditEve
 
 
 def record_review(stores: Stores, review: Review) -> None:
-    """Add an event about a review that the caller wrote. A second call for the review adds no second event."""
+    """Add an event about a review that the caller wrote. A second call for the review stores the same event again."""
     details = {"image": review.image, "review": review.id}
     event = AuditEvent("", review.time, _actor(), AuditAction.REVIEW, review.dataset, review.evidence, details)
     _append(stores, _with_id(event, review.id[-SUFFIX_DIGITS:]))

@@ -61,6 +61,7 @@ def _corrected_real_pairs(images: LabelInputs) -> CooccurrenceInputs:
     of them supports its own error. A version that is problematic has none.
     """
     validation_rows = labels.validation_rows(images.names.tolist())
+    assert (validation_rows >= 0).all(), "this is a bug: ReaL labels are only those of validation images"
     in_dataset = {*validation_rows.tolist()}
     real = labels.real_labels()
     counted = [set() if row in in_dataset else {*real.of(row).tolist()} for row in range(len(real.counts))]

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -68,8 +69,8 @@ def _models_of_hub() -> Iterator[_Download]:
 def _single_files() -> Iterator[_Download]:
     """Yield the checkpoints of torch, and incomplete downloads of the hub, which `scan_cache_dir` does not count."""
     incomplete = Path(constants.HF_HUB_CACHE).glob("models--*/blobs/*.incomplete")
-    for file in [*Path(torch.hub.get_dir(), "checkpoints").glob("*"), *incomplete]:
-        if file.is_file():
+    for file in filter(Path.is_file, [*Path(torch.hub.get_dir(), "checkpoints").glob("*"), *incomplete]):
+        with suppress(FileNotFoundError):  # another worker can move or delete it
             status = file.stat()
             used_at = max(status.st_atime, status.st_mtime)
             is_running = file.suffix in (".incomplete", ".partial") and _are_running([file])
@@ -77,4 +78,9 @@ def _single_files() -> Iterator[_Download]:
 
 
 def _are_running(files: Iterable[Path]) -> bool:
-    return any(time.time() - file.stat().st_mtime < RUNNING_SECONDS for file in files)
+    """Return whether a download of an incomplete file is running; False for files that another worker has moved."""
+    for file in files:
+        with suppress(FileNotFoundError):
+            if time.time() - file.stat().st_mtime < RUNNING_SECONDS:
+                return True
+    return False
