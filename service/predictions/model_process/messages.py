@@ -152,4 +152,9 @@ def _with_subclasses(error_class: type[ErrataError]) -> Iterator[type[ErrataErro
         yield from _with_subclasses(subclass)
 
 
-_ERRORS = {error_class.reason: error_class for base in EXPECTED_ERRORS for error_class in _with_subclasses(base)}
+_ERRORS = {
+    error_class.reason: error_class
+    for base in EXPECTED_ERRORS
+    for error_class in _with_subclasses(base)
+    if error_class.__module__ == ErrataError.__module__  # others share their reason with a base class
+}
