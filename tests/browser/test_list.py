@@ -38,6 +38,7 @@ def url(service: Running, path: str) -> str:
 
 
 def titles(page: Page) -> list[str]:
+    page.wait_for_load_state()  # a click waits only until the next page begins to load
     return page.locator("#list tbody th > a").all_inner_texts()
 
 
