@@ -25,12 +25,13 @@ class Housekeeping(PeriodicTask):
     """Deletes files that killed processes left behind, and analyses older than the retention time."""
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
-        super().__init__("housekeeping", self._delete, HOUSEKEEPING_SECONDS)
+        super().__init__("housekeeping", self._delete_all, HOUSEKEEPING_SECONDS)
         self._stores = stores
         self._settings = settings
         self._retention = timedelta(days=settings.retention_days)
 
-    def _delete(self) -> None:
+    def _delete_all(self) -> None:
+        """Delete the files and the analyses; an error of one does not prevent the other."""
         try:
             remove_all_orphaned_files(self._settings)
         except Exception:
