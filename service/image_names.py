@@ -144,6 +144,8 @@ class NameIndex:
         """
         file = _end_of(_to_visible(path), 1)[0].as_py().decode(errors="surrogateescape")
         stem = re.sub(rf"\s*{EXTENSION}$", "", file).encode(errors="surrogateescape")
+        if len(stem) > self._max_length:  # Arrow limits the size of patterns
+            return pc.match_substring(self._visible_paths, stem)
         pattern = b"(?:^|/)%b(?:%b|[^!-~])*$" % (re.escape(stem), EXTENSION.encode())
         return pc.match_substring_regex(self._visible_paths, pattern)
 
@@ -154,6 +156,10 @@ class NameIndex:
     @cached_property
     def _visible_paths(self) -> pa.Array:
         return _to_visible(self._paths)
+
+    @cached_property
+    def _max_length(self) -> int:
+        return pc.max(pc.binary_length(self._visible_paths)).as_py() or 0
 
     @cached_property
     def _are_ascii(self) -> bool:

@@ -183,6 +183,11 @@ def test_candidates_of_an_ambiguous_name_are_listed() -> None:
     assert index.candidates(b"y/x/a.gif", 5) == [b"a.jpg", b"a.png"]
 
 
+def test_a_name_with_more_characters_than_a_pattern_can_have_has_no_candidates() -> None:
+    index = NameIndex(pa.array([b"a.jpg", b"y/a.jpg"], pa.binary()))
+    assert index.candidates(b"a" * 700_000 + b".jpg", 5) == []
+
+
 def test_only_names_with_special_characters_are_compared_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     normalized = []
 
