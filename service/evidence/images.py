@@ -24,8 +24,9 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) 
     Args:
         folder: Root folder.
         names: Names of the images in the data set: paths or file names.
-        class_paths: The path of each image in a folder per class. It precedes the name, unless this is exactly the path
-            of a file.
+        class_paths: The path of each image in a folder per class. It precedes the name, unless the name is exactly the
+            path of a file. A file with the name that is in no folder of a class precedes a file that has the class path
+            only with another extension.
 
     Raises:
         InvalidEvidence: If the folder or an image does not exist, or if a name is ambiguous: several files match
@@ -37,8 +38,18 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) 
     files = _list_files(root)
     index = NameIndex(_to_array(files))
     by_class_path, by_name = index.find(_to_array(class_paths)), index.find(_to_array(names))
-    is_path = np.isin(names, files)
-    found = np.where(is_path | (by_class_path < 0), by_name, by_class_path)
+    paths, class_folders = {*files}, {os.path.dirname(path) for path in class_paths}
+
+    def prefers_name(name: str, named: int, file: int, class_path: str) -> bool:
+        if name in paths or file < 0:
+            return True
+        has_class_path = os.path.basename(files[file]) == os.path.basename(class_path)
+        return (
+            named >= 0 and not has_class_path and os.path.basename(os.path.dirname(files[named])) not in class_folders
+        )
+
+    rows = zip(names, by_name.tolist(), by_class_path.tolist(), class_paths, strict=True)
+    found = np.where(np.fromiter((prefers_name(*row) for row in rows), dtype=bool), by_name, by_class_path)
     if missing := [names[row] for row in np.flatnonzero(found == UNKNOWN).tolist()]:
         raise InvalidEvidence(
             f"{folder}: {len(missing):,} of {len(names):,} images are missing, such as {missing[0]!r:.80}. "

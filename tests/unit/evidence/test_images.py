@@ -148,6 +148,16 @@ def test_a_file_with_exactly_the_name_precedes_one_in_the_folder_of_the_class(tm
     assert find_images(tmp_path, ["x.jpg"], [f"{A}/x.jpg"]) == [str(tmp_path.resolve() / "x.jpg")]
 
 
+def test_a_file_with_the_name_precedes_one_of_the_class_with_another_extension(tmp_path: Path) -> None:
+    """But not if it is in the folder of another class: then, the images were converted."""
+    touch(tmp_path / "eval" / "1.png", tmp_path / "train" / A / "1.jpg", tmp_path / "train" / B / "2.jpg")
+    touch(tmp_path / "train" / A / "2.png")
+
+    found = find_images(tmp_path, ["1.png", "2.png"], [f"{A}/1.png", f"{B}/2.png"])
+
+    assert found == [str(tmp_path.resolve() / path) for path in ("eval/1.png", f"train/{B}/2.jpg")]
+
+
 def test_missing_folder_is_rejected(tmp_path: Path) -> None:
     touch(tmp_path / "file")
     for path in (tmp_path / "not there", tmp_path / "file"):
