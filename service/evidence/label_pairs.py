@@ -1,5 +1,6 @@
 """Co-occurrence of classes in the labels of a data set, in ReaL labels, or in the labels of other images."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,10 +84,9 @@ def _real_pairs() -> tuple[CooccurrenceInputs, Source]:
 
 def _uncounted_images(dataset: str, annotation: Annotation | None, images: LabelInputs) -> tuple[Mask | None, str]:
     """Return the mask of validation images that do not count for co-occurrence, and a text about those that count."""
-    names = labels.validation_names()
-    judged = _are_images(names, images.names[images.rows])  # an image must not be evidence for its own errors
+    judged = _mask(images.names[images.rows].tolist())  # an image must not be evidence for its own errors
     if annotation is not None:
-        annotated = _are_images(names, np.array([name.encode() for name in annotation.images]))
+        annotated = _mask([name.encode() for name in annotation.images])
     elif dataset in BUILT_IN and not has_validation_images(dataset):
         annotated = labels.annotated_images()
     else:
@@ -94,6 +94,14 @@ def _uncounted_images(dataset: str, annotation: Annotation | None, images: Label
     if (judged & ~annotated).any():
         return judged | annotated, "are neither in the multi-label annotation nor in the data set"
     return annotated, "are not in the multi-label annotation"
+
+
+def _mask(names: Sequence[bytes]) -> Mask:
+    """Return the mask of the validation images with the names, (50000,)."""
+    rows = labels.validation_rows(names)
+    mask = np.zeros(labels.NUM_VALIDATION_IMAGES, dtype=bool)
+    mask[rows[rows >= 0]] = True
+    return mask
 
 
 def _are_images(names: NDArray[np.bytes_], images: NDArray[np.bytes_]) -> Mask:

@@ -284,7 +284,7 @@ def test_annotated_images_do_not_count_for_co_occurrence(inputs: Inputs, label_s
         assert result == oracle.count_pairs(label_sets[name] for name in counted)
 
 
-@pytest.mark.parametrize("form", ["{}.JPEG", "val/n01440764/{}.JPEG", "val\\{}.png", "{}"])
+@pytest.mark.parametrize("form", ["{}.JPEG", "val/n01440764/{}.JPEG", "val\\{}.png", "{}", "{}.cropped.npy"])
 @pytest.mark.parametrize("is_annotated", [False, True])
 def test_validation_images_of_an_own_data_set_do_not_count_for_co_occurrence(
     inputs: Inputs, tmp_path: Path, label_sets: dict[str, set[int]], form: str, is_annotated: bool
