@@ -37,7 +37,7 @@ from service.evidence.bundle import Bundle
 from service.jobs import transitions
 from service.jobs.reader import Snapshot
 from service.jobs.store import JobStore
-from service.jobs.transitions import AnalysisRecord, Job, ShardResult, failure_of, judging_delay
+from service.jobs.transitions import AnalysisRecord, Job, JobStatus, ShardResult, failure_of, judging_delay
 from service.jobs.worker import RetryLater
 from service.rules.table import error_types
 from service.summary.summarize import SampleResults, summarize
@@ -143,19 +143,19 @@ def judge_job(ports: Ports, job_id: str) -> None:
     try:
         job = jobs.job(job_id)
     except Unavailable as error:
-        _retry_later(ports, job_id, claimed.judging_token, error)
-    if job is not None:
+        _retry_later(ports, claimed, error)
+    if job is not None and job.judging_token == claimed.judging_token:  # else another process judges it
         with tracing.span("judging", tracing.Kind.CONSUMER, job.spec.trace, job.trace_attributes):
-            _judge_claimed(ports, job, claimed.judging_token)
+            _judge_claimed(ports, job)
 
 
-def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
-    job_id = job.id
+def _judge_claimed(ports: Ports, job: Job) -> None:
+    job_id, fencing_token, archived = job.id, job.judging_token, list[Analysis]()
     try:
-        analyses = _archive_results(ports, job, fencing_token)
+        _archive_results(ports, job, archived)
         finished = ports.stores.jobs.change_job(transitions.finish_judging, job_id, fencing_token)
     except Unavailable as error:
-        _retry_later(ports, job_id, fencing_token, error)
+        _retry_later(ports, job, error, may_be_archived=bool(archived) or isinstance(error, OutcomeUnknown))
     except PermanentError as error:
         _log.warning("judging failed", job=job_id, request=job.spec.call_id, error=str(error))
         _fail(ports, job_id, fencing_token, error)
@@ -163,7 +163,7 @@ def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
         _log.exception("judging failed", job=job_id, request=job.spec.call_id)
         _fail(ports, job_id, fencing_token, error)
     else:
-        for analysis in analyses if finished else ():
+        for analysis in archived if finished else ():
             _log.info(
                 "analysis judged",
                 analysis=analysis.id,
@@ -176,15 +176,15 @@ def _judge_claimed(ports: Ports, job: Job, fencing_token: int) -> None:
                 ports.stores.jobs.store_result(job.spec.dedupe_key, analysis.id)
 
 
-def _retry_later(ports: Ports, job_id: str, fencing_token: int, error: Unavailable) -> None:
+def _retry_later(ports: Ports, job: JobStatus, error: Unavailable, *, may_be_archived: bool = False) -> None:
     """Raise RetryLater; after MAX_ATTEMPTS, end the job as failed."""
+    attempt = job.judging_token
     _wait_for_store(ports.stores)  # without the store, the message cannot be queued again
-    if not isinstance(error, OutcomeUnknown):  # else the result may become visible
-        with suppress(Unavailable):
-            ports.stores.jobs.change_job(transitions.mark_archiving, job_id, fencing_token, 0.0)
-    if fencing_token < MAX_ATTEMPTS:
-        raise RetryLater(judging_delay(fencing_token)) from error
-    _fail(ports, job_id, fencing_token, error)
+    with suppress(Unavailable):
+        ports.stores.jobs.change_job(transitions.end_archiving, job.id, attempt, may_be_archived)
+    if attempt < MAX_ATTEMPTS:
+        raise RetryLater(judging_delay(attempt)) from error
+    _fail(ports, job.id, attempt, error)
 
 
 def notify_job_failed(jobs: JobStore, observer: Observer, job_id: str) -> None:
@@ -217,8 +217,8 @@ def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> No
         notify_job_failed(ports.stores.jobs, ports.observer, job_id)
 
 
-def _archive_results(ports: Ports, job: Job, fencing_token: int) -> list[Analysis]:
-    """Archive the result of each analysis that waits for a job, and return the analyses.
+def _archive_results(ports: Ports, job: Job, archived: list[Analysis]) -> None:
+    """Archive the result of each analysis that waits for a job, and append each archived analysis to a list.
 
     An archived result is not replaced. It exists if another process judged the job, or if a job store that was restored
     from a backup runs the job again.
@@ -231,24 +231,23 @@ def _archive_results(ports: Ports, job: Job, fencing_token: int) -> list[Analysi
     warnings = _missing_image_warnings(bundle, predictions, ports.limits.max_missing)
     with ports.observer.stage(Stage.JUDGE):
         summary = compute_summary(bundle, predictions)
-    jobs, analyses = ports.stores.jobs, []
+    jobs = ports.stores.jobs
     for analysis_id in sorted(job.analyses):
-        if jobs.change_job(transitions.mark_archiving, job.id, fencing_token, ARCHIVING_SECONDS) is None:
-            break  # the job has ended, or another process judges it
+        if jobs.change_job(transitions.mark_archiving, job.id, job.judging_token, ARCHIVING_SECONDS) is None:
+            return  # the job has ended, or another process judges it
         snapshot = _undamaged_snapshot(jobs, analysis_id)
         if snapshot is None or snapshot.record.state.is_final:
             continue
         if (before := ports.stores.archive.get(analysis_id)) is not None:
-            analyses.append(before)
+            archived.append(before)
             continue
         analysis = _finished_analysis(ports, snapshot.record, job, predictions, summary, info, warnings)
         with ports.observer.stage(Stage.ARCHIVE):
             ports.stores.archive.put(analysis, predictions)
+        archived.append(analysis)
         if _has_ended(jobs, job.id, analysis_id):
             ports.stores.archive.delete(analysis_id)
-        else:
-            analyses.append(analysis)
-    return analyses
+            archived.pop()
 
 
 def _has_ended(jobs: JobStore, job_id: str, analysis_id: str) -> bool:

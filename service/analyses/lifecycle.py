@@ -1,6 +1,5 @@
 """Cancel, retry, and delete analyses."""
 
-import time
 from dataclasses import replace
 
 import structlog
@@ -14,9 +13,11 @@ from service.caller import CALLER
 from service.domain import Analysis, AuditAction, State
 from service.jobs.transitions import AnalysisRecord
 
-ARCHIVING_WAIT_SECONDS = 5.0  # maximum wait of a cancellation for a result that is archived now
-POLL_SECONDS = 0.05  # interval between two checks
 _log = structlog.get_logger()
+
+
+class BeingArchived(Unavailable):
+    """The results of the computation of an analysis are being archived, so the analysis cannot be canceled now."""
 
 
 def cancel(ports: Ports, analysis_id: str) -> Analysis:
@@ -26,19 +27,16 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
 
     Raises:
         AnalysisNotFound: The analysis does not exist.
-        Unavailable: The results of the computation of the analysis are being archived, which takes long.
+        BeingArchived: The results of the computation of the analysis are being archived.
     """
     stores = ports.stores
     if (archived := _find_archived(stores, analysis_id)) is not None:
         return archived
-    deadline = time.monotonic() + ARCHIVING_WAIT_SECONDS
-    while (is_canceled := stores.jobs.cancel(analysis_id, "Canceled by the user.")) is None:
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"The results of the computation of analysis {analysis_id} are being archived. Try again.",
-                retry_after=1.0,
-            )
-        time.sleep(POLL_SECONDS)
+    is_canceled = stores.jobs.cancel(analysis_id, "Canceled by the user.")
+    if is_canceled is None:
+        raise BeingArchived(
+            f"The results of the computation of analysis {analysis_id} are being archived. Try again.", retry_after=1.0
+        )
     if is_canceled:
         _log.info("analysis cancelled", analysis=analysis_id)
         cancelled = queries.get(stores, analysis_id)

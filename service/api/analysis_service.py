@@ -45,6 +45,7 @@ from service.wire.names import check_enum
 MAX_IMAGES = 50_000  # fixed images, and as many broken images, in a comparison
 POLL_SECONDS = 0.05  # interval between two reads of a watched analysis
 MAX_WATCHES, FAST_WATCHES = 256, 16  # above FAST_WATCHES, the interval grows with the number of watches
+CANCEL_SECONDS, CANCEL_POLL_SECONDS = 4.0, 0.2  # maximum wait of a cancellation for a result that is archived now
 HEARTBEAT_SECONDS = 2.0  # interval between two messages about a watched analysis that does not change
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -132,10 +133,16 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             await asyncio.sleep(POLL_SECONDS * max(1.0, self._watches.in_use / FAST_WATCHES))
 
     async def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: Context) -> pb.Analysis:
-        """Cancel an analysis."""
-        return wire.to_analysis(
-            await self._executor.call(lifecycle.cancel, self._ports, wire.analysis_id(request.name))
-        )
+        """Cancel an analysis. While its result is archived, wait for the result, for a limited time."""
+        name = wire.analysis_id(request.name)
+        deadline = asyncio.get_running_loop().time() + CANCEL_SECONDS
+        while True:
+            try:
+                return wire.to_analysis(await self._executor.call(lifecycle.cancel, self._ports, name))
+            except lifecycle.BeingArchived:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(CANCEL_POLL_SECONDS)
 
     async def RetryAnalysis(self, request: pb.RetryAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue a failed analysis again."""

@@ -96,7 +96,7 @@ def cancel(tx: JobTransaction, analysis_id: str, reason: str, *, during_archivin
     tx.check_known(ANALYSES, analysis_id)
     tx.check_known(JOBS, record.job)
     job = _find_job(tx, record.job)
-    if job is not None and job.archiving_until > tx.now and not during_archiving:
+    if job is not None and not job.can_be_canceled(tx.now) and not during_archiving:
         return None
     tx.remove_waiting(record.job, [analysis_id])
     _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))

@@ -69,6 +69,7 @@ STORED_NAMES = {  # stored names of the attributes that the hash stores under an
 CODECS: dict[object, tuple[Callable[[str], Any], Callable[[Any], str]]] = {
     str: (str, str),
     int: (_parse_count, str),
+    bool: (lambda text: text == "1", lambda value: "1" if value else ""),
     float: (_parse_time, format_time),
     float | None: (
         lambda text: _parse_time(text) if text else None,

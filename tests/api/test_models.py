@@ -3,10 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from errata import Client, errors, pb
 
+from service.analyses.lifecycle import BeingArchived
+from service.archive.archive import FileArchive
 from service.evidence.bundle import Bundle
 from service.predictions.fake import hashed_class
 
@@ -139,6 +143,28 @@ def test_canceling_a_finished_analysis_has_no_effect(client: Client) -> None:
     final = wait_for_end(client, client.analyze(MODEL, "demo").name)
 
     assert client.cancel(final.name) == final
+
+
+def test_a_cancellation_waits_for_a_result_that_is_archived(start, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, is_writing, end_write = FileArchive.put, threading.Event(), threading.Event()
+
+    def put_later(archive: FileArchive, *args: Any) -> object:
+        is_writing.set()
+        assert end_write.wait(10)
+        return put(archive, *args)
+
+    monkeypatch.setattr(FileArchive, "put", put_later)
+    refusals = []
+    monkeypatch.setattr(BeingArchived, "__init__", lambda *args, **options: refusals.append(options))
+    with start() as service, ThreadPoolExecutor() as pool:
+        name = service.client.analyze(MODEL, "demo").name
+        assert is_writing.wait(10)
+        cancellation = pool.submit(service.client.cancel, name)
+        assert until(lambda: len(refusals) > 1)
+        end_write.set()
+
+        assert cancellation.result() == wait_for_end(service.client, name)
+        assert cancellation.result().state == pb.Analysis.STATE_SUCCEEDED
 
 
 def test_equal_requests_share_one_computation_and_are_two_analyses(start) -> None:

@@ -1,9 +1,7 @@
 """Judging a job: the results of its analyses, an unavailable archive, and internal errors."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from threading import Semaphore
 from typing import Any
 
 import numpy as np
@@ -249,11 +247,8 @@ def test_shards_of_different_weights_are_never_one_result(backend: Backend) -> N
     assert list(backend.archive.list()) == []
 
 
-def test_an_analysis_cannot_be_cancelled_while_it_is_archived(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_analysis_cannot_be_cancelled_while_it_is_archived(backend: Backend) -> None:
     """Else a caller could see the result of an analysis that is canceled afterwards."""
-    monkeypatch.setattr(lifecycle, "ARCHIVING_WAIT_SECONDS", 0.0)
     job, (first, second) = predict_job(backend, count=2)
     put = backend.archive.put
 
@@ -269,23 +264,6 @@ def test_an_analysis_cannot_be_cancelled_while_it_is_archived(
     for analysis in (first, second):
         assert lifecycle.cancel(backend.ports, analysis.id) == backend.archive.get(analysis.id)
     assert [analysis.id for analysis in backend.finished] == [first.id, second.id]
-
-
-def test_a_cancellation_waits_for_a_result_that_is_archived(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, (analysis,) = predict_job(backend)
-    put, pauses, cancellations = backend.archive.put, Semaphore(0), list[Future[Analysis]]()
-    monkeypatch.setattr(lifecycle.time, "sleep", lambda _: pauses.release())
-    with ThreadPoolExecutor() as pool:
-
-        def cancel_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
-            cancellations.append(pool.submit(lifecycle.cancel, backend.ports, analysis.id))
-            pauses.acquire()
-            put(analysis, predictions)
-
-        backend.archive.put = cancel_meanwhile  # type: ignore[method-assign]
-        judge_job(backend.ports, job)
-
-    assert cancellations[0].result() == backend.archive.get(analysis.id)
 
 
 def test_an_analysis_can_be_cancelled_while_its_job_waits_for_the_archive(backend: Backend) -> None:
@@ -308,7 +286,6 @@ def test_an_analysis_can_be_cancelled_while_its_job_waits_for_the_archive(backen
 def test_an_analysis_cannot_be_cancelled_between_its_check_and_its_write(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "ARCHIVING_WAIT_SECONDS", 0.0)
     job, analyses = predict_job(backend, count=2)
     find = backend.archive.get
 
@@ -325,18 +302,40 @@ def test_an_analysis_cannot_be_cancelled_between_its_check_and_its_write(
     assert [analysis.id for analysis in backend.finished] == [analysis.id for analysis in analyses]
 
 
-def test_an_analysis_that_may_have_been_archived_cannot_be_cancelled(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lifecycle, "ARCHIVING_WAIT_SECONDS", 0.0)
-    job, (analysis,) = predict_job(backend)
-    backend.archive.errors = [OutcomeUnknown("The analysis may have been stored.")]
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_analysis_that_may_have_been_archived_cannot_be_cancelled(backend: Backend, count: int) -> None:
+    """Not after the next attempts either, and not until another analysis of its job is archived."""
+    job, (analysis, *_) = predict_job(backend, count=count)
+    unavailable = Unavailable("The archive is unavailable.")
+    backend.archive.errors = [OutcomeUnknown("The analysis may have been stored."), unavailable, unavailable]
 
+    for _ in range(3):
+        with pytest.raises(RetryLater):
+            judge_job(backend.ports, job)
+        backend.now += 3600
+        with pytest.raises(lifecycle.BeingArchived):
+            lifecycle.cancel(backend.ports, analysis.id)
+
+
+def test_an_archived_analysis_stays_so_while_another_one_waits_for_the_archive(backend: Backend) -> None:
+    job, (first, second) = predict_job(backend, count=2)
+    put, get_archived = backend.archive.put, backend.archive.get
+
+    def put_first(analysis: Analysis, predictions: Predictions) -> None:
+        if analysis.id == second.id:
+            raise Unavailable("The archive is unavailable.")
+        put(analysis, predictions)
+
+    backend.archive.put = put_first  # type: ignore[method-assign]
     with pytest.raises(RetryLater):
         judge_job(backend.ports, job)
+    backend.archive.get = lambda _: None  # type: ignore[method-assign]  # a cancellation that has checked it before
+    with pytest.raises(lifecycle.BeingArchived):
+        lifecycle.cancel(backend.ports, first.id)
 
-    with pytest.raises(Unavailable, match="are being archived"):
-        lifecycle.cancel(backend.ports, analysis.id)
+    backend.archive.get, backend.archive.put = get_archived, put  # type: ignore[method-assign]
+    judge_job(backend.ports, job)
+    assert [lifecycle.cancel(backend.ports, analysis.id).state for analysis in (first, second)] == [State.SUCCEEDED] * 2
 
 
 def test_a_judge_stops_before_its_next_write_if_another_one_has_begun(backend: Backend) -> None:
