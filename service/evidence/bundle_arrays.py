@@ -11,6 +11,7 @@ from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
 from service.evidence.array_file import ArrayFile, DamagedFile, FileState
+from service.evidence.manifest import REMEDY
 
 LOADED_ON_USE = ("verdicts", "text_embeddings", "proposals")  # these arrays stay in memory after their first use
 READ_BY_ROW = ("image_embeddings",)  # (N, d) float32, 100 to 150 MB for ImageNet: never loaded completely
@@ -109,7 +110,7 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
         if not path.is_file() or path.stat().st_size != size:
             actual = path.stat().st_size if path.is_file() else "no file"
             raise InvalidEvidence(
-                f"{path}: the bundle is damaged: expected {size} bytes, got {actual}. Build it again.", field=file_name
+                f"{path}: the bundle is damaged: expected {size} bytes, got {actual}. {REMEDY}", field=file_name
             )
         try:
             file = ArrayFile(path)
@@ -119,7 +120,7 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
                 self._loaded[name] = file.read()
                 file.close()
         except Exception as error:  # numpy's header parser raises errors of tokenize and ast, EOFError, and others
-            raise InvalidEvidence(f"{path}: cannot read the array: {error!r}.", field=file_name) from error
+            raise InvalidEvidence(f"{path}: cannot read the array: {error!r}. {REMEDY}", field=file_name) from error
         self._states[name] = file.state
 
     def _read(self, name: str, read: Callable[[], NDArray[Any]]) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from errata.errors import InvalidEvidence
 from service.domain import DENSE_CLASSES, ERROR_TYPES, IMAGENET_1K, ExpertSeverity, LabelSource, LabelSpace
 from service.evidence.artefacts import NEIGHBORS
 from service.evidence.labels import NUM_VALIDATION_IMAGES
+from service.evidence.manifest import REMEDY
 
 VERDICTS = "verdicts"
 EXPERT_JUDGMENTS = "expert_judgments"
@@ -69,7 +70,7 @@ def check_layout(path: Path, arrays: Mapping[str, Any], label_space: LabelSpace)
     if label_space.name != IMAGENET_1K and "oov" in arrays and PROPOSALS not in arrays:
         raise InvalidEvidence(f"{path}: the array {PROPOSALS} is missing. Build the bundle again.", field="files")
     for name in [name for name in arrays if not arrays[name].shape]:
-        raise InvalidEvidence(f"{path}/{name}.npy: expected an array, got a single value.", field=name)
+        raise InvalidEvidence(f"{path}/{name}.npy: expected an array, got a single value. {REMEDY}", field=name)
     images, judged, num_classes = len(arrays["names"]), len(arrays["rows"]), label_space.num_classes
     dimensions = arrays["image_embeddings"].shape[-1] if "image_embeddings" in arrays else 0
     offsets, pairs = arrays["label_offsets"], len(arrays.get("pair_classes", ()))
@@ -103,9 +104,11 @@ def check_layout(path: Path, arrays: Mapping[str, Any], label_space: LabelSpace)
             continue
         array = arrays[name]
         if array.dtype.kind != "S" if kind == "S" else array.dtype != np.dtype(kind):
-            raise InvalidEvidence(f"{path}/{name}.npy: expected type {kind}, got {array.dtype.str}.", field=name)
+            raise InvalidEvidence(
+                f"{path}/{name}.npy: expected type {kind}, got {array.dtype.str}. {REMEDY}", field=name
+            )
         if array.shape != shape:
-            raise InvalidEvidence(f"{path}/{name}.npy: expected shape {shape}, got {array.shape}.", field=name)
+            raise InvalidEvidence(f"{path}/{name}.npy: expected shape {shape}, got {array.shape}. {REMEDY}", field=name)
     _check_ranges(path, arrays, num_classes)
 
 
@@ -126,7 +129,7 @@ def _check_ranges(path: Path, arrays: Mapping[str, Any], num_classes: int) -> No
         if array is not None and array.size and not 0 <= int(array.min()) <= int(array.max()) < bound:
             raise InvalidEvidence(
                 f"{path}/{name}.npy: expected values from 0 to {bound - 1}, got {int(array.min())} to "
-                f"{int(array.max())}.",
+                f"{int(array.max())}. {REMEDY}",
                 field=name,
             )
     _check_judgments(path, arrays, num_classes)
@@ -134,11 +137,11 @@ def _check_ranges(path: Path, arrays: Mapping[str, Any], num_classes: int) -> No
         try:
             str(arrays.get(name, np.zeros(0, dtype="S1")).data, "utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidEvidence(f"{path}/{name}.npy: expected UTF-8: {error}.", field=name) from error
+            raise InvalidEvidence(f"{path}/{name}.npy: expected UTF-8: {error}. {REMEDY}", field=name) from error
     offsets = arrays["label_offsets"]
     if offsets[0] != 0 or (np.diff(offsets) < 0).any():
         raise InvalidEvidence(
-            f"{path}/label_offsets.npy: expected ascending offsets that start at 0.", field="label_offsets"
+            f"{path}/label_offsets.npy: expected ascending offsets that start at 0. {REMEDY}", field="label_offsets"
         )
 
 

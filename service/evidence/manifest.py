@@ -85,7 +85,8 @@ def read_manifest(path: Path) -> Manifest:
         text = content.decode()
     except OSError as error:
         raise InvalidEvidence(
-            f"{path} is not an evidence bundle: {MANIFEST} cannot be read ({error.strerror}). Check the path."
+            f"{path} is not an evidence bundle: {MANIFEST} cannot be read ({error.strerror}). Check the path, "
+            "restore the files of the bundle, or build it again."
         ) from error
     except ValueError as error:
         raise InvalidEvidence(f"{file}: not the manifest of a bundle: {error!r:.200}. {REMEDY}") from error

@@ -173,14 +173,16 @@ class PublishedEvidence:
             if sha256 in self._manifests:
                 return self._manifests[sha256]
         content = self._read(event, sha256, 0)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise _damage(event, f"the SHA-256 of {MANIFEST} differs")
         try:
-            if hashlib.sha256(content).hexdigest() != sha256:
-                raise InvalidEvidence(f"the SHA-256 of {MANIFEST} differs")
             manifest = parse_manifest(content.decode(), Path(MANIFEST))
-            if (manifest.dataset, manifest.digest) != (event.dataset, event.digest):
-                raise InvalidEvidence("the manifest is of another bundle")
-        except (InvalidEvidence, ValueError) as error:
+        except InvalidEvidence as error:  # its message has a remedy
+            raise EvidenceDamaged(f"{_subject(event)} cannot be used: {error.message}") from error
+        except ValueError as error:
             raise _damage(event, str(error)) from error
+        if (manifest.dataset, manifest.digest) != (event.dataset, event.digest):
+            raise _damage(event, "the manifest is of another bundle")
         with self._lock:
             self._manifests[sha256] = manifest
         return manifest
@@ -219,6 +221,8 @@ def _parts(path: Path, sha256: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _damage(event: AuditEvent, problem: str) -> EvidenceDamaged:
-    return EvidenceDamaged(
-        f"The published evidence of {event.dataset} ({event.digest[:12]}) is damaged: {problem}. {REMEDY}"
-    )
+    return EvidenceDamaged(f"{_subject(event)} is damaged: {problem}. {REMEDY}")
+
+
+def _subject(event: AuditEvent) -> str:
+    return f"The published evidence of {event.dataset} ({event.digest[:12]})"

@@ -19,6 +19,7 @@ from service.analyses.ports import Stores
 from service.analyses.review_export import LabelsExport, export_labels
 from service.archive.publications import ArchivePublications
 from service.domain import AuditAction, Labels, Review
+from service.evidence import manifest as manifest_module
 from service.evidence import publications
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
@@ -27,6 +28,7 @@ from service.evidence.inputs import BundleInputs, ReviewsInfo
 from service.evidence.publications import InMemoryPublications, Publications
 from service.evidence.relabeled import inputs_of
 from service.evidence.repository import EvidenceRepository
+from service.rules import RULES_VERSION
 
 from .conftest import Backend
 
@@ -423,6 +425,20 @@ def test_damaged_files_are_named_and_other_data_sets_remain_usable(
     }
     versions.publish(stores, "street", built.digest, "root")  # this process still has it
     assert other.evidence.find("street", "").digest == built.digest
+
+
+def test_the_error_of_published_evidence_of_other_rules_has_one_remedy(
+    cluster: Cluster, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_review(stores)
+    built = versions.build_from_reviews(stores, "street", "", 1, "root")
+    other = cluster.start("two")
+    monkeypatch.setattr(manifest_module, "RULES_VERSION", RULES_VERSION + 1)
+
+    with pytest.raises(
+        EvidenceDamaged, match=r"cannot be used: manifest\.json: .* of the rules.* Build the .* again\.$"
+    ):
+        other.evidence.published.fetch(other.evidence.published.events("street")[built.digest])
 
 
 def test_a_publication_that_was_interrupted_is_not_visible_and_can_be_repeated(

@@ -1,8 +1,11 @@
 """The repository finds bundles and builds them once, on first use."""
 
+import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,6 +186,43 @@ def test_damaged_bundle_is_skipped_unless_it_is_the_default(tmp_path: Path) -> N
     assert sound.path == tmp_path / "one"
     with pytest.raises(EvidenceDamaged, match="damaged"):
         EvidenceRepository({"mine": [tmp_path / "two", tmp_path / "one"]}, tmp_path / "data").bundles("mine")
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Replace an array of a bundle, and its size in the manifest."""
+    np.save(path, array)
+    manifest = json.loads((path.parent / "manifest.json").read_text())
+    manifest["files"][path.name]["bytes"] = path.stat().st_size
+    (path.parent / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("manifest.json", Path.unlink),
+        ("manifest.json", lambda file: file.write_text("{")),
+        ("rows.npy", Path.unlink),
+        ("rows.npy", lambda file: file.write_bytes(b"x" * file.stat().st_size)),
+        ("rows.npy", lambda file: _save(file, np.load(file)[0])),
+        ("rows.npy", lambda file: _save(file, np.load(file).astype("f8"))),
+        ("rows.npy", lambda file: _save(file, np.load(file)[:, None])),
+        ("rows.npy", lambda file: _save(file, np.load(file) + 1000)),
+        ("names.npy", lambda file: _save(file, np.full(np.load(file).shape, b"\xff"))),
+        ("label_offsets.npy", lambda file: _save(file, np.load(file) + np.arange(len(np.load(file))) % 2 * -9)),
+    ],
+    ids=["no manifest", "manifest", "no array", "content", "value", "type", "shape", "range", "text", "offsets"],
+)
+def test_the_error_of_a_damaged_bundle_has_one_remedy(
+    tmp_path: Path, name: str, damage: Callable[[Path], object]
+) -> None:
+    write_bundle(synthetic_inputs(), tmp_path / "one")
+    damage(tmp_path / "one" / name)
+
+    with pytest.raises(EvidenceDamaged) as error:
+        EvidenceRepository({"mine": [tmp_path / "one"]}, tmp_path / "data").find("mine", "")
+    assert str(tmp_path) not in error.value.message
+    assert len(re.findall("[Bb]uild (it|the bundle) again", error.value.message)) == 1
+    assert error.value.message.endswith(" again.")
 
 
 @pytest.mark.parametrize(
