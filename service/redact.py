@@ -25,6 +25,7 @@ _PATTERNS = tuple(
     )
 )
 _CREDENTIALS = re.compile(r"(?<!\S)\S+@|(?<=\?)\S+")  # user information and query of a URL, maybe without a scheme
+_CUT_USER_INFO = re.compile(r".*?://(?:[^/?#]*@)?([^/?#]+)[/?#].*@", re.DOTALL)
 
 
 def redact(text: str) -> str:
@@ -39,12 +40,13 @@ def mask_credentials(text: str, urls: Iterable[str] = ()) -> str:
 
     Args:
         text: The text.
-        urls: URLs that the text may quote. Libraries cut a URL at the first `/`, `?`, or `#`, also in a password.
+        urls: URLs that the text may quote. Libraries cut a URL at the first `/`, `?`, or `#`, also in a password, and
+            name the part before it as the host. Therefore, this part is replaced if an `@` follows anywhere.
     """
     for url in urls:
-        user_info = url.partition("://")[2].rpartition("@")[0]
-        if cut := re.match("(.+?)[/?#]", user_info):
-            text = text.replace(cut[1], CREDENTIALS)
+        if cut := _CUT_USER_INFO.match(url):
+            name = rf"(?<![\w.-]){re.escape(cut[1])}(?![\w-]|\.\w)"
+            text = re.sub(name, CREDENTIALS, text, flags=re.IGNORECASE)  # urllib3 changes hosts to lower case
     return _CREDENTIALS.sub(CREDENTIALS, text)
 
 

@@ -222,14 +222,33 @@ def test_logs_about_a_collector_have_no_credentials(log: io.StringIO, message: s
     assert [event["event"] for event in events(log)] == [f"Error: {expected}"]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "message", "expected"),
+    [
+        (
+            "http://u:S3CRET/a@b@127.0.0.1:9/v1",
+            "'u:S3CRET' in http://u:S3CRET/a@b@127.0.0.1:9/v1",
+            "'[credentials]' in [credentials]127.0.0.1:9/v1",
+        ),
+        ("http://u:S3CRET?a@b/v1", "traces to u:S3CRET, retrying", "traces to [credentials], retrying"),
+        ("http://S3CRET?a@b/v1", "cannot resolve s3cret", "cannot resolve [credentials]"),
+        ("http://u:S3CRET#a@b/v1", "cannot resolve u:S3CRET.", "cannot resolve [credentials]."),
+        ("http://u:a@S3CRET/a@b/v1", "cannot resolve 's3cret'", "cannot resolve '[credentials]'"),
+        (
+            "http://e/S3CRET@b",
+            "Failed to resolve 'e' in e.e and e-e",
+            "Failed to resolve '[credentials]' in e.e and e-e",
+        ),
+    ],
+)
 def test_logs_have_no_part_of_a_password_at_which_a_library_cut_a_url(
-    log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+    log: io.StringIO, monkeypatch: pytest.MonkeyPatch, endpoint: str, message: str, expected: str
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:S3CRET/a@b@127.0.0.1:9/v1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
     configure_logging("info", "json", log)
-    logging.getLogger("opentelemetry.exporter").warning("Error: %s", "'u:S3CRET' in http://u:S3CRET/a@b@127.0.0.1:9/v1")
+    logging.getLogger("opentelemetry.exporter").warning("Error: %s", message)
 
-    assert [event["event"] for event in events(log)] == ["Error: '[credentials]' in [credentials]127.0.0.1:9/v1"]
+    assert [event["event"] for event in events(log)] == [f"Error: {expected}"]
 
 
 def test_an_exception_of_an_exporter_is_logged_without_secrets(log: io.StringIO) -> None:
