@@ -30,11 +30,17 @@ def class_named(text: str, field: str, label_space: LabelSpace, has_hint: bool =
     )
 
 
-def find_class(text: str, field: str, label_space: LabelSpace, has_hint: bool = True) -> int:
-    """Return the class whose ID is the text, or else the class that `class_named` returns for the text.
+def identify_class(text: str, label_space: LabelSpace) -> int | None:
+    """Return the class whose ID is the text, or else the class with this name, synonym, or index; None if unclear.
 
     Pages, their URLs, and exported reviews contain IDs. IDs take precedence, because an ID can equal the index or the
     name of another class.
     """
     index = label_space.find_id(text)
+    return label_space.parse(text) if index is None else index
+
+
+def find_class(text: str, field: str, label_space: LabelSpace, has_hint: bool = True) -> int:
+    """Return the class that `identify_class` returns; if it is unclear, raise the error of `class_named`."""
+    index = identify_class(text, label_space)
     return class_named(text, field, label_space, has_hint) if index is None else index

@@ -1,11 +1,12 @@
 """The content of the pages of reviews, as records for the templates."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from errata.messages import LABEL_SOURCE_NAMES, MISSING, format_percentage
 
+from service.analyses.class_names import identify_class
 from service.analyses.class_search import search_classes
 from service.analyses.review_details import ReviewDetails
 from service.analyses.review_queue import QueueItem, ReviewQueue
@@ -36,6 +37,7 @@ class Choice:
     notes: tuple[str, ...]
     is_label: bool
     value: str  # "yes", "no", or ""
+    match: str = ""  # "exact" if the text of the search identifies the class, "part" if the class contains the text
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,6 @@ class ReviewPageBuilder:
         """
         details, form = self._details, self._form
         prediction, item = details.prediction, details.position.item
-        matching = search_classes(details.bundle.label_space, form.search, MAX_FOUND)
         return ReviewPageView(
             form=form,
             caller=self._caller,
@@ -200,9 +201,11 @@ class ReviewPageBuilder:
             progress=messages.progress_text(details.position.position, details.position.total),
             labels=self._labels(),
             suggested=self._suggested(),
-            others=self._others(matching),
+            others=self._others(),
             options=class_options(details.bundle),
-            found=messages.found_text(form.search, [self._names[index] for index in matching]) if form.search else "",
+            found=messages.found_text(form.search, [self._names[index] for index in self._matching])
+            if form.search
+            else "",
             conflicts=tuple(self._conflicts()),
             decision=tuple(self._decision()),
             reviews=tuple(self._reviews()),
@@ -222,6 +225,13 @@ class ReviewPageBuilder:
     @cached_property
     def _index_of(self) -> dict[str, int]:
         return {class_id: index for index, class_id in enumerate(self._details.bundle.label_space.ids)}
+
+    @cached_property
+    def _matching(self) -> Mapping[int, str]:
+        space, text = self._details.bundle.label_space, self._form.search
+        identified = identify_class(text, space)
+        matching = search_classes(space, text, MAX_FOUND)
+        return {index: "exact" if index == identified else "part" for index in matching}
 
     def _name_of(self, class_id: str) -> str:
         index = self._index_of.get(class_id)
@@ -247,7 +257,9 @@ class ReviewPageBuilder:
     def _choice(self, index: int, *notes: str, is_label: bool = False) -> Choice:
         value = {True: "yes", False: "no", None: ""}[self._form.choices.get(index)]
         class_id = self._details.bundle.label_space.ids[index]
-        return Choice(self._names[index], class_id, f"{CLASS_FIELD}{index}", notes, is_label, value)
+        return Choice(
+            self._names[index], class_id, f"{CLASS_FIELD}{index}", notes, is_label, value, self._matching.get(index, "")
+        )
 
     def _labels(self) -> tuple[Choice, ...]:
         shown = self._details.labels[:MAX_LABELS]
@@ -262,14 +274,14 @@ class ReviewPageBuilder:
             for item in self._details.suggested
         )
 
-    def _others(self, matching: Sequence[int]) -> tuple[Choice, ...]:
+    def _others(self) -> tuple[Choice, ...]:
         """Return further classes: those of reviews, the refused form, and the search, and a rejected original label."""
         details = self._details
         shown = {index for index, _ in details.labels} | {item.class_index for item in details.suggested}
         named = [class_id for review in details.active for class_id in (*review.added, *review.rejected)]
         named += [class_id for review in details.active for class_id in review.confirmed]
         reviewed = [self._index_of[class_id] for class_id in named if class_id in self._index_of]
-        wanted = dict.fromkeys([details.target, *reviewed, *self._form.choices, *matching])
+        wanted = dict.fromkeys([details.target, *reviewed, *self._form.choices, *self._matching])
         target = {details.target: ("original label",)}
         others = [index for index in wanted if index not in shown]
         return tuple(self._choice(index, *target.get(index, ())) for index in others[:MAX_LABELS])

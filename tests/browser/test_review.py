@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from running_service import Running, start_service
 
 from service.bootstrap.build import Inputs, build_evidence
+from service.web.review_view import MAX_OPTIONS
 
 from .conftest import HOSTILE, HOSTILE_FILE, SCREENSHOTS, OpenPage, open_page
 
@@ -167,9 +168,63 @@ def test_enter_searches_for_a_class_that_the_text_does_not_identify(chromium: Br
         field.press("Enter")
         page.get_by_text("Classes that contain “ir”: bird.").wait_for()
         assert row(page, "bird").get_by_label("no statement").is_checked()  # type: ignore[attr-defined]
-        expect(field).to_have_value("")
+        assert field.input_value() == "ir"
+        choose(page, "bird", "add")
+        assert field.input_value() == "", "the statement takes the place of the text"
         assert page.inner_text("h1") == "a.jpg", "the review is not saved"
         assert view.messages == []
+
+
+@pytest.fixture(scope="module")
+def large_service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service with so many classes that the page does not list them."""
+    folder = tmp_path_factory.mktemp("large")
+    rows = [f"n{index:05},{'crane' if index < 2 else f'thing {index}'}" for index in range(MAX_OPTIONS + 1)]
+    (folder / "classes.csv").write_text("\n".join(["id,name", *rows]) + "\n")
+    (folder / "labels.csv").write_text("file_name,labels\na.jpg,n00003\nb.jpg,n00004\n")
+    inputs = Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv")
+    bundle = build_evidence("street", inputs, folder / "bundle")
+    with start_service(data_dir, folder / "archive", evidence={"street": [str(bundle.path)]}) as running:
+        yield running
+
+
+def test_enter_adds_a_class_that_the_page_does_not_list(chromium: Browser, large_service: Running) -> None:
+    url = f"http://{large_service.addresses.http}{URL.format('a.jpg')}?reviewer=ann"
+    with open_page(chromium, url) as view:
+        page = view.page
+        field = page.get_by_label("add a class by its ID or name")
+        choose(page, "n00003", "reject")
+        for text in ("n00007", "THING 299"):
+            field.fill(text)
+            field.press("Enter")
+            expect(field).to_have_value("")
+        field.press("Escape")
+        press(page, "s")
+        (review,) = large_service.client.list_reviews("street", "a.jpg")
+        assert (review.added_classes, review.rejected_classes) == (["n00007", "n00299"], ["n00003"])
+        assert view.messages == []
+
+
+def test_enter_keeps_a_text_that_several_classes_match(chromium: Browser, large_service: Running) -> None:
+    url = f"http://{large_service.addresses.http}{URL.format('b.jpg')}?reviewer=bob"
+    with open_page(chromium, url) as view:
+        page = view.page
+        field = page.get_by_label("add a class by its ID or name")
+        field.fill("crane")
+        field.press("Enter")
+        page.get_by_text("Classes that contain “crane”").wait_for()
+        assert page.locator("fieldset[data-match] input[value='yes']:checked").count() == 0
+        assert field.input_value() == "crane"
+        save(page)
+        assert "2 classes match 'crane'" in page.get_by_role("alert").inner_text()
+        field.press("Enter")
+        page.get_by_text("Classes that contain “crane”").wait_for()
+        field.press("Escape")
+        page.keyboard.press("3")  # the second class; the first row is the label
+        assert field.input_value() == ""
+        press(page, "s")
+        (review,) = large_service.client.list_reviews("street", "b.jpg")
+        assert review.added_classes == ["n00001"]
 
 
 def test_single_keys_can_be_turned_off(chromium: Browser, service: str) -> None:

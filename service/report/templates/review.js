@@ -5,8 +5,13 @@
   if (!form) return;
   const rows = () => [...form.querySelectorAll("fieldset.choice")].filter((row) => !row.querySelector("[name=problematic]"));
   const radios = (row) => [...row.querySelectorAll("input[type=radio]")];
+  const input = form.elements.added;
+  const clearText = (row) => {
+    if (row?.dataset.text === input.value.trim()) input.value = ""; // the statement takes the place of the text
+  };
   const select = (row, value) => {
     for (const radio of radios(row)) radio.checked = radio.value === value;
+    clearText(row);
   };
   const selected = (row) => radios(row).find((radio) => radio.checked)?.value ?? "";
   const number = () => rows().slice(0, 9).forEach((row, index) => {
@@ -20,7 +25,6 @@
     row.scrollIntoView({ block: "nearest" });
   };
 
-  const input = form.elements.added;
   const findOption = (text) => {
     const options = [...document.querySelectorAll("#classes option")];
     const matching = (key) => options.filter((item) => key(item).toLowerCase() === text.toLowerCase());
@@ -52,11 +56,16 @@
     const text = input.value.trim();
     if (event.key !== "Enter" || !text) return;
     event.preventDefault();
-    if (!addRow() && (await findClasses(text))) input.value = "";
+    if (addRow()) return;
+    for (const [row, match] of await findClasses(text)) {
+      row.dataset.text = text;
+      if (match === "exact") select(row, "yes");
+    }
   });
+  form.addEventListener("change", (event) => clearText(event.target.closest("fieldset")));
   form.addEventListener("submit", () => addRow());
 
-  // A search adds the classes that it finds to the form, whose statements are not saved yet.
+  // A search adds the classes that it finds to the form, whose statements are not saved yet. It returns their rows.
   const findClasses = async (text) => {
     const url = new URL(form.getAttribute("data-url"), location); // form.dataset is the field with this name;
     url.searchParams.set("search", text);
@@ -65,19 +74,18 @@
       const response = await fetch(url);
       if (!response.ok) throw new Error(response.statusText);
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      const names = new Set(rows().map((row) => radios(row)[0].name));
-      const added = [...page.querySelectorAll("form[data-review] fieldset.choice")].filter((row) => {
-        const name = radios(row)[0].name;
-        return name.startsWith("class-") && !names.has(name);
-      });
-      form.querySelector("[data-others]").append(...added.map((row) => document.importNode(row, true)));
+      const found = [...page.querySelectorAll("fieldset[data-match]")].map((row) => [
+        rows().find((item) => radios(item)[0].name === radios(row)[0].name) ?? document.importNode(row, true),
+        row.dataset.match,
+      ]);
+      form.querySelector("[data-others]").append(...found.map(([row]) => row).filter((row) => !row.isConnected));
       status.textContent = page.querySelector("[data-found]").textContent;
       number();
       status.scrollIntoView({ block: "nearest" });
-      return added.length > 0;
+      return found;
     } catch (error) {
       status.textContent = error.message;
-      return false;
+      return [];
     }
   };
   const search = document.querySelector("[name=search]");
