@@ -1,14 +1,15 @@
 """Reviews in a browser: by mouse, by keyboard, without JavaScript, by two reviewers, and with hostile texts."""
 
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from errata.tokens import Scope, line_of, new_token
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from running_service import Running, start_service
 
 from service.bootstrap.build import Inputs, build_evidence
@@ -225,6 +226,31 @@ def test_enter_keeps_a_text_that_several_classes_match(chromium: Browser, large_
         press(page, "s")
         (review,) = large_service.client.list_reviews("street", "b.jpg")
         assert review.added_classes == ["n00001"]
+
+
+def test_a_search_that_fails_names_the_problem_or_a_remedy(chromium: Browser, large_service: Running) -> None:
+    predictions = io.BytesIO(b"file_name,top1\na.jpg,3\nb.jpg,4\n")
+    analysis = large_service.client.upload(predictions, "street", accept_implausible=True)
+    query = f"analysis={analysis.name.removeprefix('analyses/')}"
+    with open_page(chromium, f"http://{large_service.addresses.http}{URL.format('a.jpg')}?{query}") as view:
+        page = view.page
+        field, status = page.get_by_label("add a class by its ID or name"), page.locator("[data-found]")
+        field.fill("n00007")
+        answers: tuple[Callable[[Route], None], ...] = (
+            lambda route: route.abort(),
+            lambda route: route.fulfill(body="<form>Log in</form>"),  # of a proxy
+            lambda route: route.fulfill(status=502, body="Bad gateway"),
+        )
+        for answer in answers:
+            page.route("**/*search=*", answer)
+            field.press("Enter")
+            expect(status).to_have_text(re.compile("^The search failed. Open this service in another tab "))
+            status.evaluate("element => element.textContent = ''")
+            page.unroute("**/*search=*")
+        large_service.client.delete(analysis)
+        field.press("Enter")
+        expect(status).to_have_text(re.compile(f"^Analysis '{analysis.name.removeprefix('analyses/')}' not found"))
+        assert field.input_value() == "n00007"
 
 
 def test_single_keys_can_be_turned_off(chromium: Browser, service: str) -> None:

@@ -47,6 +47,7 @@ REVIEW_TEXTS = (
     "Start the review",
     "The image has no labels.",
     "The labels stay as they are.",
+    "The search failed. Open this service in another tab to check the connection and your login. Then search again.",
     "Undo",
     "Undo your last review",
     "undone",

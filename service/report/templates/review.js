@@ -70,23 +70,18 @@
     const url = new URL(form.getAttribute("data-url"), location); // form.dataset is the field with this name;
     url.searchParams.set("search", text);
     const status = document.querySelector("[data-found]");
-    try {
-      const response = await fetch(url);
-      if (!response.ok) throw new Error(response.statusText);
-      const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      const found = [...page.querySelectorAll("fieldset[data-match]")].map((row) => [
-        rows().find((item) => radios(item)[0].name === radios(row)[0].name) ?? document.importNode(row, true),
-        row.dataset.match,
-      ]);
-      form.querySelector("[data-others]").append(...found.map(([row]) => row).filter((row) => !row.isConnected));
-      status.textContent = page.querySelector("[data-found]").textContent;
-      number();
-      status.scrollIntoView({ block: "nearest" });
-      return found;
-    } catch (error) {
-      status.textContent = error.message;
-      return [];
-    }
+    const response = await fetch(url).catch(() => Response.error()); // the server is not reachable
+    const page = new DOMParser().parseFromString(await response.text().catch(() => ""), "text/html");
+    const message = page.querySelector(response.ok ? "[data-found]" : ".headline"); // a proxy can send another page
+    status.textContent = message?.textContent ?? status.dataset.failed;
+    const found = [...page.querySelectorAll("fieldset[data-match]")].map((row) => [
+      rows().find((item) => radios(item)[0].name === radios(row)[0].name) ?? document.importNode(row, true),
+      row.dataset.match,
+    ]);
+    form.querySelector("[data-others]").append(...found.map(([row]) => row).filter((row) => !row.isConnected));
+    number();
+    status.scrollIntoView({ block: "nearest" });
+    return found;
   };
   const search = document.querySelector("[name=search]");
   search?.removeAttribute("form"); // the form saves, the script searches
