@@ -29,6 +29,7 @@ class Housekeeping(PeriodicTask):
         self._stores = stores
         self._settings = settings
         self._retention = timedelta(days=settings.retention_days)
+        self._recorded = set[str]()  # see `delete_expired`
 
     def _delete_all(self) -> None:
         """Delete the files and the analyses; an error of one does not prevent the other."""
@@ -38,7 +39,7 @@ class Housekeeping(PeriodicTask):
             _log.exception("removal of orphaned files failed")
         try:
             if self._retention and wait_for_index(self._stores.index, self._stopped):
-                delete_expired(self._stores, self._retention)
+                delete_expired(self._stores, self._retention, self._recorded)
         except Exception:
             _log.exception("deletion of expired analyses failed")
 

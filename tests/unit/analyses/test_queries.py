@@ -201,7 +201,7 @@ def test_expired_analyses_are_deleted_and_their_request_ids_released(backend: Ba
     recent = make_analysis("b1", end_time=START + timedelta(days=9))
     archive(backend, *old, recent, replace(recent, id="b2", create_time=START + timedelta(days=9), end_time=None))
 
-    assert delete_expired(backend.ports.stores, timedelta(days=5)) == 250
+    assert delete_expired(backend.ports.stores, timedelta(days=5), set()) == 250
 
     assert backend.archive.stored.ids() == backend.archive.index.ids() == {"b1", "b2"}
 
@@ -210,15 +210,16 @@ def test_an_expired_analysis_stays_until_its_event_can_be_stored(backend: Backen
     folder = tmp_path / "audit-analyses"
     events = RecordLog(FolderFiles(folder), AuditEvent)
     stores = replace(backend.ports.stores, events=events)
+    recorded = set[str]()
     backend.now = (START + timedelta(days=10)).timestamp()
     archive(backend, make_analysis("a1"), make_analysis("a2", 1))
     folder.write_text("a file in the place of the folder: no event can be written")
 
-    assert delete_expired(stores, timedelta(days=5)) == 0
+    assert delete_expired(stores, timedelta(days=5), recorded) == 0
     assert backend.archive.stored.ids() == backend.archive.index.ids() == {"a1", "a2"}
 
     folder.unlink()
-    assert delete_expired(stores, timedelta(days=5)) == 2
+    assert delete_expired(stores, timedelta(days=5), recorded) == 2
     assert backend.archive.stored.ids() == set()
     assert {(event.analysis, event.actor, event.action) for event in events.all()} == {
         ("a1", RETENTION, AuditAction.DELETE),
@@ -226,23 +227,47 @@ def test_an_expired_analysis_stays_until_its_event_can_be_stored(backend: Backen
     }
 
 
+def test_repeated_attempts_to_delete_an_expired_analysis_add_one_event(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> None:
+        raise Unavailable("The archive could not be written: Operation not permitted.")
+
+    events, recorded = RecordLog(FolderFiles(tmp_path), AuditEvent), set[str]()
+    stores = replace(backend.ports.stores, events=events)
+    backend.now = (START + timedelta(days=10)).timestamp()
+    archive(backend, make_analysis("a1"), make_analysis("a2", 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(backend.archive, "delete", fail)
+        for _ in range(3):
+            assert delete_expired(stores, timedelta(days=5), recorded) == 0
+
+    assert delete_expired(stores, timedelta(days=5), recorded) == 2
+    assert [event.analysis for event in events.all()] == ["a1", "a2"]
+    archive(backend, make_analysis("a1"))  # restored from a backup
+    assert delete_expired(stores, timedelta(days=5), recorded) == 1
+    assert [event.analysis for event in events.all()] == ["a1", "a2", "a1"]
+
+
 def test_the_deletion_of_expired_analyses_ends_while_the_archive_is_unavailable(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend.now = (START + timedelta(days=10)).timestamp()
-    archive(backend, *(make_analysis(f"a{number:02}", number) for number in range(30)))
-    deleted: list[str] = []
+    archive(backend, *(make_analysis(f"a{number:03}", number) for number in range(150)))
+    delete = backend.archive.delete
 
     def fail(analysis_id: str) -> None:
-        deleted.append(analysis_id)
-        if len(deleted) != 5:
+        if analysis_id != "a005":
             raise Unavailable("The archive could not be written.")
+        delete(analysis_id)
 
     monkeypatch.setattr(backend.archive, "delete", fail)
 
-    with pytest.raises(Unavailable):
-        delete_expired(backend.ports.stores, timedelta(days=5))
-    assert deleted == [f"a{number:02}" for number in range(5 + MAX_CONSECUTIVE_FAILURES)]
+    with structlog.testing.capture_logs() as logged, pytest.raises(Unavailable):
+        delete_expired(backend.ports.stores, timedelta(days=5), set())
+    assert {f"a{number:03}" for number in range(150)} - backend.archive.stored.ids() == {"a005"}
+    failed = 5 + MAX_CONSECUTIVE_FAILURES
+    assert logged[-1] == {"event": "expired analyses deleted", "log_level": "info", "count": 1, "failed": failed}
 
 
 @pytest.mark.parametrize("failing", ["event", "archive"])
@@ -253,7 +278,7 @@ def test_expired_analyses_after_one_that_cannot_be_deleted_are_deleted(
     stores = replace(backend.ports.stores, events=events)
     backend.now = (START + timedelta(days=10)).timestamp()
     archive(backend, *(make_analysis(f"a{number}", number) for number in range(4)))
-    append, delete = events.append, backend.archive.delete
+    append, delete, recorded = events.append, backend.archive.delete, set[str]()
 
     def fail(analysis_id: str) -> None:
         if analysis_id in ("a0", "a2"):
@@ -264,11 +289,11 @@ def test_expired_analyses_after_one_that_cannot_be_deleted_are_deleted(
             patch.setattr(events, "append", lambda event: (fail(event.analysis), append(event))[1])
         else:
             patch.setattr(backend.archive, "delete", lambda name: (fail(name), delete(name))[1])
-        assert delete_expired(stores, timedelta(days=5)) == 2
+        assert delete_expired(stores, timedelta(days=5), recorded) == 2
     assert backend.archive.stored.ids() == {"a0", "a2"}
     warnings = [entry["analysis"] for entry in logged if entry["event"] == "expired analysis not deleted"]
     assert warnings == ["a0", "a2"]
     assert {"event": "expired analyses deleted", "log_level": "info", "count": 2, "failed": 2} in logged
 
-    assert delete_expired(stores, timedelta(days=5)) == 2
+    assert delete_expired(stores, timedelta(days=5), recorded) == 2
     assert backend.archive.stored.ids() == set()
