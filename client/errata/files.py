@@ -11,6 +11,10 @@ from pathlib import Path
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows: no conversion of line breaks
 
 
+class IncompleteWrite(OSError):
+    """A write of several files failed after the first one: the others may have been written too."""
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file atomically: a reader sees the old content or the new. Create missing parent folders.
 
@@ -20,11 +24,23 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files atomically and in order: a reader that finds a file also finds all files before it."""
-    with _temporary_files(contents) as temporaries:
-        for path in contents:
-            os.replace(temporaries[0], path)
-            del temporaries[0]
+    """Write files atomically and in order: a reader that finds a file also finds all files before it.
+
+    Raises:
+        IncompleteWrite: The write failed after the first file.
+        OSError: The write failed at or before the first file.
+    """
+    num_written = 0
+    try:
+        with _temporary_files(contents) as temporaries:
+            for path in contents:
+                os.replace(temporaries[0], path)
+                del temporaries[0]
+                num_written += 1
+    except OSError as error:
+        if num_written:
+            raise IncompleteWrite(error.errno, error.strerror) from error
+        raise
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 from errata.errors import Unavailable
-from errata.files import write_files
+from errata.files import IncompleteWrite, write_files
 
 from service.circuit_breaker import CircuitBreaker, CircuitOpen
 from service.object_store import is_remote, open_file_system
@@ -109,6 +109,8 @@ class FolderFiles:
         """Write files atomically and in order."""
         try:
             write_files({self._folder / name: content for name, content in contents.items()})
+        except IncompleteWrite as error:
+            raise _unavailable("written", error, kind=PartlyWritten) from error
         except OSError as error:
             raise _unavailable("written", error) from error
 
@@ -335,7 +337,9 @@ async def _watch(listing: Callable[[], Awaitable[Any]], probe: Callable[[], Awai
         task.cancel()
 
 
-def _unavailable(operation: str, error: Exception, reason: str = "") -> Unavailable:
+def _unavailable(
+    operation: str, error: Exception, reason: str = "", kind: type[Unavailable] = Unavailable
+) -> Unavailable:
     """Return the error for an operation on the files that failed; an empty reason becomes that of the error."""
     reason = reason or (error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__)
-    return Unavailable(f"The archive could not be {operation}: {reason}.", retry_after=RETRY_AFTER)
+    return kind(f"The archive could not be {operation}: {reason}.", retry_after=RETRY_AFTER)

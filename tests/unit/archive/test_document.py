@@ -1,11 +1,13 @@
 """The documents of the archive: they are read as they were written, and damaged ones are refused."""
 
+import errno
 import json
 import math
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -469,6 +471,41 @@ def test_the_outcome_of_a_write_is_unknown_if_the_document_cannot_be_read(
             archive.put(written, predictions())
     assert error.value.retry_after is not None
     assert archive.get("one") == written
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_the_outcome_of_a_rename_whose_reply_was_lost_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_readable: bool
+) -> None:
+    """A network folder loses replies."""
+    files = FolderFiles(tmp_path)
+    archive = FileArchive(files)
+    replace_file = os.replace
+
+    def lose_reply(source: str, target: Path) -> None:
+        replace_file(source, target)
+        if target.name == "one.json":
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lose_reply)
+        if not is_readable:
+            patch.setattr(files, "read", unavailable)
+        with nullcontext() if is_readable else pytest.raises(OutcomeUnknown):
+            archive.put(analysis(), predictions())
+    assert archive.get("one") == analysis()
+
+
+@pytest.mark.parametrize(("refused", "is_partly_written"), [("a", False), ("b", True)])
+def test_a_failed_write_after_the_first_file_of_a_folder_is_partly_written(
+    tmp_path: Path, refused: str, is_partly_written: bool
+) -> None:
+    (tmp_path / refused).mkdir()
+
+    with pytest.raises(Unavailable, match="Is a directory") as error:
+        FolderFiles(tmp_path).write({"a": b"1", "b": b"2"})
+    assert isinstance(error.value, PartlyWritten) is is_partly_written
+    assert error.value.retry_after is not None
 
 
 def test_a_document_that_was_not_sent_is_not_stored(lost_replies: LostReplies, monkeypatch: pytest.MonkeyPatch) -> None:
