@@ -324,17 +324,21 @@ def _open_objects(location: str) -> ObjectFiles:
 
 async def _watch(listing: Callable[[], Awaitable[Any]], probe: Callable[[], Awaitable[object]]) -> Any:
     """Return the result of a listing. Raise TimeoutError as soon as a probe, which can raise errors, takes too long."""
-    task = asyncio.ensure_future(listing())
+
+    async def probe_store() -> None:
+        with suppress(Exception):
+            await probe()
+
+    tasks = [asyncio.ensure_future(listing())]  # and the last probe
     try:
-        while not (await asyncio.wait({task}, timeout=LIST_PROBE_SECONDS))[0]:
-            probing = asyncio.gather(probe(), return_exceptions=True)
-            done, _ = await asyncio.wait({task, probing}, timeout=CALL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            probing.cancel()
-            if not done:
+        while not (await asyncio.wait(tasks[:1], timeout=LIST_PROBE_SECONDS))[0]:
+            tasks[1:] = [asyncio.ensure_future(probe_store())]
+            if not (await asyncio.wait(tasks, timeout=CALL_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
                 raise TimeoutError
-        return task.result()
+        return tasks[0].result()
     finally:
-        task.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 def _unavailable(

@@ -1,14 +1,16 @@
 """Objects of a store that hangs: calls time out, and then fail immediately until the store answers again."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from errata.errors import Unavailable
-from fsspec.asyn import AsyncFileSystem
+from fsspec.asyn import AsyncFileSystem, sync
 
 from service.archive import files
 from service.archive.files import ObjectFiles, PartlyWritten, open_files
@@ -111,22 +113,34 @@ def test_a_slow_listing_of_a_store_that_answers_is_complete(monkeypatch: pytest.
     assert store.calls >= 4
 
 
-def test_a_listing_that_ends_before_its_probe_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_listing_that_ends_before_its_probe_logs_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_listed: bool
+) -> None:
+    monkeypatch.setattr(files, "CALL_SECONDS", 0.6)
     monkeypatch.setattr(files, "LIST_PROBE_SECONDS", 0.01)
-    store, ends = SlowFileSystem(), threading.Event()
+    store, is_probed = SlowFileSystem(), threading.Event()
 
     async def hang(_: str) -> None:
-        ends.set()
-        await asyncio.sleep(1e6)
+        is_probed.set()
+        try:
+            await asyncio.sleep(1e6)
+        finally:
+            raise ConnectionError("closed")
 
     async def list_until_probed(path: str, **_: Any) -> list[dict[str, Any]]:
-        while not ends.is_set():
+        while not (is_listed and is_probed.is_set()):
             await asyncio.sleep(0.01)
         return [{"name": f"{path}/a", "size": 7, "type": "file"}]
 
     store._exists, store._ls = hang, list_until_probed
 
-    assert ObjectFiles(store, "/archive").names() == {"a"}
+    with nullcontext() if is_listed else pytest.raises(Unavailable, match="does not answer"):
+        assert ObjectFiles(store, "/archive").names() == {"a"}
+    sync(store.loop, asyncio.sleep, 0.05)  # the cancelled tasks end
+    gc.collect()
+    assert is_probed.is_set()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_all_folders_of_an_archive_share_one_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
