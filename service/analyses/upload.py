@@ -207,8 +207,13 @@ def released_after_error(ports: Ports, analysis: Analysis, delivery: str = "") -
     """
     try:
         yield
-    except OutcomeUnknown:
-        raise
+    except OutcomeUnknown as error:
+        remedy = (
+            "Send the request again with the same request ID"
+            if analysis.request.request_id
+            else "List the analyses before you send the request again"
+        )
+        raise OutcomeUnknown(f"{error.message} {remedy}.", retry_after=error.retry_after) from error
     except Exception:
         ports.stores.jobs.cancel_reservation(analysis.request.request_id, analysis.id, delivery)
         raise

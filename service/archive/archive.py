@@ -235,13 +235,8 @@ def _outcome_unknown(analysis: Analysis) -> Iterator[None]:
     try:
         yield
     except Unavailable as error:
-        remedy = (
-            "Send the request again with the same request ID"
-            if analysis.request.request_id
-            else "List the analyses before you send the request again"
-        )
         raise OutcomeUnknown(
-            f"The archive became unavailable, and analysis {analysis.id} may have been stored. {remedy}.",
+            f"The archive became unavailable, and analysis {analysis.id} may have been stored.",
             retry_after=RETRY_AFTER,
         ) from error
 

@@ -94,6 +94,19 @@ def test_an_upload_that_may_have_been_archived_is_not_judged_again(
     assert backend.archive.stored.ids() == {stored}
 
 
+@pytest.mark.parametrize(
+    ("request_id", "remedy"), [("r", "again with the same request ID"), ("", "List the analyses before")]
+)
+def test_the_remedy_for_an_upload_that_may_have_been_archived_depends_on_the_request_id(
+    backend: Backend, rows: list[str], request_id: str, remedy: str
+) -> None:
+    backend.archive.errors = [OutcomeUnknown("The analysis may have been stored.", retry_after=10.0)]
+
+    with pytest.raises(OutcomeUnknown, match=rf"may have been stored\. .*{remedy}") as error:
+        send(backend, rows, request_id)
+    assert error.value.retry_after == 10.0
+
+
 def test_the_id_of_an_upload_that_was_not_archived_is_released_after_a_time(backend: Backend, rows: list[str]) -> None:
     backend.archive.errors = [OutcomeUnknown("The analysis may have been stored.")]
     with pytest.raises(OutcomeUnknown):
