@@ -83,9 +83,9 @@ def top_of_lists(
             probabilities = None
     is_wrong |= np.asarray(first.is_null())
     problem = "The list of classes is empty. Write a class."
-    if pa.types.is_integer(values.type) and len(lengths) and 0 < lengths[0] <= num_classes:
+    if pa.types.is_integer(values.type) and len(lengths) and lengths[0]:
         try:
-            check_distinct(column[0].as_py() or ())
+            check_distinct(column[0].values.slice(0, num_classes + 1).to_pylist())  # more values repeat a class
         except ValueError as error:
             is_wrong[:], problem = True, str(error)
     if pa.types.is_integer(values.type) and num_classes == 2:

@@ -328,3 +328,13 @@ def test_a_vector_of_zeros_and_ones_is_no_list_of_classes(small, write) -> None:
 
     assert isinstance(error, InvalidRow)
     assert "zeros and ones" in error.message
+
+
+@pytest.mark.parametrize("length", [1000, 1200])
+def test_lists_of_zeros_and_ones_are_no_lists_of_classes(small, write, length) -> None:
+    """Also if a model has more outputs than the data set has classes."""
+    vectors = np.eye(length, dtype=int)[TWELVE].tolist()
+
+    error = small.rejection(write.parquet({"file_name": small.names, "predictions": vectors}))
+
+    assert "The list of classes has a class twice" in error.message
