@@ -45,6 +45,7 @@ PROBABILITY: Ranks = (
 ROW_NUMBER = "index"  # pandas writes row numbers first; timm writes the class after the file name
 CLEAR_RANKS = 3  # first ranks of CLASS, whose names can only mean a prediction
 ANSWER = "answer"  # free-text answers, unless another column is clearly the predictions
+CLASS_OR_ANSWER: Ranks = ((ANSWER,), *CLASS)
 CONTENTS = {FILE_NAME: "file names", CLASS: "predicted classes", PROBABILITY: "probabilities"}
 STANDARD = {ANSWER, *(name for ranks in (FILE_NAME, CLASS, PROBABILITY) for name in ranks[0])}
 EXPECTED_HEADER = "file_name,predicted_class[,predicted_probability]"

@@ -19,7 +19,14 @@ from errata.errors import InvalidUpload, TooLarge
 from service.domain import LabelSpace
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.class_names import CLASS_NAMES, read_class_names
-from service.predictions.uploads.columns import CLASS, FILE_NAME, NUMBER, PROBABILITY, find_columns, is_known_column
+from service.predictions.uploads.columns import (
+    CLASS_OR_ANSWER,
+    FILE_NAME,
+    NUMBER,
+    PROBABILITY,
+    find_columns,
+    is_known_column,
+)
 from service.predictions.uploads.json_reader import JsonReader
 from service.predictions.uploads.records import RecordParser, RowCollector
 from service.predictions.uploads.rows import MAX_WRONG, NamedRows, check_row_count
@@ -27,6 +34,7 @@ from service.predictions.uploads.terms import JSON_TERMS
 
 BOM = "\ufeff"
 BLOCK_ROWS = 8_192
+COLUMNS = FILE_NAME, NUMBER, CLASS_OR_ANSWER, PROBABILITY
 MAX_COLUMNS = 32  # first keys of a document that are searched for columns
 VALUES_PER_IMAGE = 10  # limit of the values that are visited one by one; an object counts once
 ROWS = ("samples", "predictions", "results", "data", "labels", "annotations", "rows", "items")
@@ -112,7 +120,7 @@ class _Document:
                 self._read_class_names(key)
             elif is_nested and name in ROWS and not has_columns:
                 yield from self._read_array() if self._reader.peek() == "[" else self._read_mapping()
-            elif is_nested and has_columns and is_known_column(key, FILE_NAME, CLASS, NUMBER, PROBABILITY):
+            elif is_nested and has_columns and is_known_column(key, *COLUMNS):
                 self._columns[key] = self._read_column()
             elif has_columns or name in OTHER:
                 self._reader.skip_value()
@@ -148,7 +156,7 @@ class _Document:
                 is_nested = reader.peek() in "[{"
                 if is_known_column(key, FILE_NAME, NUMBER) and key.lower() not in OTHER:
                     has_names |= is_nested
-                elif is_known_column(key, CLASS):
+                elif is_known_column(key, CLASS_OR_ANSWER):
                     has_classes |= is_nested
                 elif not is_known_column(key, PROBABILITY) and key.lower() not in OTHER:
                     has_others = True
@@ -219,7 +227,7 @@ class _Document:
     def _to_record(self, key: str | None, value: Any, number: int) -> dict[str, Any]:
         """Return a row as an object. The row is a value from a mapping (with its key) or from an array."""
         if key is not None:
-            if isinstance(value, dict) and any(is_known_column(name, CLASS) for name in value):
+            if isinstance(value, dict) and any(is_known_column(name, CLASS_OR_ANSWER) for name in value):
                 return {NAME: key} | {
                     name: item for name, item in value.items() if not is_known_column(name, FILE_NAME)
                 }

@@ -320,6 +320,26 @@ def test_strings_are_no_positions_in_the_class_names_of_the_file(small, key) -> 
         assert upload.predictions.top1.tolist() == TWELVE
 
 
+@pytest.mark.parametrize("layout", ["lists", "mappings", "objects"])
+@pytest.mark.parametrize("has_label", [True, False])
+def test_answers_precede_labels_in_every_layout(small, layout, has_label) -> None:
+    """A `label` beside answers is the ground truth."""
+    columns = {"file_name": [*small.names], "answer": ["goldfish"] * 12} | ({"label": TWELVE} if has_label else {})
+    document: object = columns
+    if layout == "mappings":
+        document = {key: dict(enumerate(values)) for key, values in columns.items()}
+    elif layout == "objects":
+        names = columns.pop("file_name")
+        document = {
+            name: dict(zip(columns, row, strict=True)) for name, *row in zip(names, *columns.values(), strict=True)
+        }
+
+    upload = small.parse(json.dumps(document).encode())
+
+    assert upload.predictions.top1.tolist() == [1] * 12
+    assert upload.predictions.answers.texts == ("goldfish",)
+
+
 @pytest.mark.parametrize(
     "names", [["a", "gold\ud800fish"], {"1": "gold\ud800fish"}, [{"id": 1, "name": "gold\ud800fish"}]]
 )
