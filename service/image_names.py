@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TypeAlias
@@ -11,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from service.unicode_form import normalize_unicode
 
 UNKNOWN, AMBIGUOUS = -1, -2
 MAX_CANDIDATES = 3  # images in a message about a name
@@ -213,7 +214,7 @@ def _change(paths: pa.Array, pattern: str, change: Callable[[str], str]) -> pa.A
 
 
 def _normalize(path: str) -> str:
-    return unicodedata.normalize("NFC", path)
+    return normalize_unicode("NFC", path)
 
 
 def _remove_invisible(path: str) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 from errata.enums import AnswerOutcome
 from numpy.typing import NDArray
 
+from service.unicode_form import normalize_unicode
+
 NO_PREDICTION = -1  # class of an image without a prediction
 NO_ANSWER = -1  # answer number of an image without an answer
 NO_CLASS = -2  # class of an answer that means no class: the prediction is wrong
@@ -82,7 +84,7 @@ def normalize_answer(text: str) -> str:
     removed, unless nothing else remains.
     """
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        text = normalize_unicode("NFKC", normalize_unicode("NFKC", text).casefold())
     text = _APOSTROPHES.sub("", text.lower())
     if text.isascii():
         text = _SEPARATORS.sub(" ", text).strip()

@@ -1,7 +1,6 @@
 """A label space: the classes of a classifier, their names, and the relations between classes."""
 
 import difflib
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domain.class_relations import Classes, ClassPairs, Mask, Superclasses
+from service.unicode_form import normalize_unicode
 
 MIN_CLASSES = 2
 MAX_CLASSES = 32_767
@@ -189,4 +189,4 @@ def _plain_number(text: str) -> int | None:
 
 def normalize(name: str) -> str:
     """Return a name in the form in which names are compared: lower case, spaces for underscores, and Unicode NFC."""
-    return unicodedata.normalize("NFC", name.strip().replace("_", " ").lower())
+    return normalize_unicode("NFC", name.strip().replace("_", " ").lower())

@@ -1,6 +1,5 @@
 """Validation of rows. The result has at most one prediction per image; for wrong rows, an error lists their lines."""
 
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +32,7 @@ from service.predictions.uploads.descriptions import (
 )
 from service.predictions.uploads.rows import MAX_VIOLATIONS, SOME_MISSING, NamedRows, OrderedRows
 from service.predictions.uploads.terms import NPY_TERMS, FormatTerms
+from service.unicode_form import normalize_unicode
 
 MAX_SAMPLE = 100  # maximum number of unknown file names that are looked up in the other data sets
 UNKNOWN_SHARE = 0.5  # if a data set has more than this share of the unknown names, the file is probably for it
@@ -284,7 +284,7 @@ class _Assembly:
         way = "without the extension"
         if file == image_file:
             way = "by the end of the path"
-        elif unicodedata.normalize("NFC", file) == unicodedata.normalize("NFC", image_file):
+        elif normalize_unicode("NFC", file) == normalize_unicode("NFC", image_file):
             way = "in Unicode NFC"
         return f"{count} {way}, such as '{name}' for '{image}'."
 

@@ -3,7 +3,6 @@
 import io
 import unicodedata
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Literal
 
 import pyarrow as pa
@@ -195,7 +194,7 @@ def test_only_names_with_special_characters_are_compared_in_python(monkeypatch: 
         normalized.append(text)
         return unicodedata.normalize(form, text)
 
-    monkeypatch.setattr(image_names, "unicodedata", SimpleNamespace(normalize=normalize))
+    monkeypatch.setattr(image_names, "normalize_unicode", normalize)
     special = ["d/\u00e9.jpg", "e/b.jpg ", "f /c.jpg"]
     index = NameIndex(pa.array([name.encode() for name in (*special, "a/1.jpg", "b/2.jpg")], pa.binary()))
 
