@@ -100,7 +100,7 @@ def delete(stores: Stores, analysis_id: str) -> None:
     while not stores.jobs.delete(analysis_id) and stores.jobs.snapshot(analysis_id) is not None:
         stores.jobs.cancel(analysis_id, "Deleted by the user.", during_archiving=True)  # it was retried meanwhile
     stores.archive.delete(analysis_id)
-    stores.jobs.release_request_id(analysis.request.request_id, analysis_id)
+    stores.jobs.release_ids(analysis.request.request_id, analysis_id)
     _log.info("analysis deleted", analysis=analysis_id)
 
 

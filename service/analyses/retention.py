@@ -48,7 +48,7 @@ def delete_expired(stores: Stores, retention: timedelta, recorded: set[str]) -> 
             recorded.remove(analysis.id)
             num_deleted, num_consecutive = num_deleted + 1, 0
             try:
-                stores.jobs.release_request_id(analysis.request.request_id, analysis.id)
+                stores.jobs.release_ids(analysis.request.request_id, analysis.id)
             except Unavailable as error:
                 _log.warning("request ID not released: job store unavailable", error=str(error))
     finally:

@@ -215,7 +215,7 @@ def released_after_error(ports: Ports, analysis: Analysis, delivery: str = "") -
         )
         raise OutcomeUnknown(f"{error.message} {remedy}.", retry_after=error.retry_after) from error
     except Exception:
-        ports.stores.jobs.cancel_reservation(analysis.request.request_id, analysis.id, delivery)
+        ports.stores.jobs.release_ids(analysis.request.request_id, analysis.id, delivery)
         raise
 
 
@@ -309,7 +309,7 @@ def find_reserved(ports: Ports, request: AnalysisRequest, analysis_id: str, deli
             raise request_id_conflict(request.request_id) from error
         if ports.stores.clock().timestamp() - requests.creation_time(analysis_id) < JUDGING_SECONDS:
             raise Unavailable("The same request is in progress. Try again later.", retry_after=1) from error
-        ports.stores.jobs.cancel_reservation(request.request_id, analysis_id, delivery)
+        ports.stores.jobs.release_ids(request.request_id, analysis_id, delivery)
         return None
 
 

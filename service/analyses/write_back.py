@@ -105,9 +105,14 @@ def write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) ->
     log = _log.bind(analysis=item.analysis)
     try:
         analysis = queries.get(ports.stores, item.analysis)
-    except AnalysisNotFound:  # deleted, or not archived yet
-        age = ports.stores.clock().timestamp() - creation_time(item.analysis)
-        return _wait(ports.stores, item) if age < JUDGING_SECONDS else _drop(ports.stores, item)
+    except AnalysisNotFound:  # not archived yet, or deleted
+        if ports.stores.clock().timestamp() - creation_time(item.analysis) < JUDGING_SECONDS:
+            return _wait(ports.stores, item)
+        if item.attempts >= MAX_ATTEMPTS:
+            log.warning("write-back dropped: analysis not found")
+            return _drop(ports.stores, item)
+        _retry_later(ports.stores, item)  # a deletion removes the item, so the archive may not be mounted
+        return WriteBackResult.WAITS
     if not analysis.state.is_final:
         return _wait(ports.stores, item)
     writer = writers.get(registry_of(analysis))
@@ -126,9 +131,7 @@ def write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) ->
             log.exception("write-back dropped: too many attempts")
             return _drop(ports.stores, item)
         log.warning("write-back failed", error=str(error), exc_info=not isinstance(error, ErrataError))
-        return _retry_later(
-            ports.stores, item, min(FIRST_RETRY_SECONDS * 2.0 ** min(item.attempts, 10), LAST_RETRY_SECONDS)
-        )
+        return _retry_later(ports.stores, item)
     ports.stores.jobs.delete_outbox_item(item)
     log.info("result written back", registry=analysis.owner, model=result.model, version=result.version)
     return WriteBackResult.WRITTEN
@@ -162,7 +165,8 @@ def _wait(stores: Stores, item: OutboxItem) -> WriteBackResult:
     return WriteBackResult.WAITS
 
 
-def _retry_later(stores: Stores, item: OutboxItem, delay: float) -> WriteBackResult:
+def _retry_later(stores: Stores, item: OutboxItem) -> WriteBackResult:
+    delay = min(FIRST_RETRY_SECONDS * 2.0 ** min(item.attempts, 10), LAST_RETRY_SECONDS)
     stores.jobs.postpone_outbox_item(item, delay, failed=True)
     return WriteBackResult.FAILED
 

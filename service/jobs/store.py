@@ -129,17 +129,12 @@ class JobStore(JobReader):
         return Submission(Outcome.NEW, analysis_id)
 
     @atomic
-    def cancel_reservation(self, tx: JobTransaction, request_id: str, analysis_id: str, delivery: str = "") -> None:
-        """Undo `reserve` for an analysis that was not archived: release the IDs that are bound to it."""
+    def release_ids(self, tx: JobTransaction, request_id: str, analysis_id: str, delivery: str = "") -> None:
+        """Release the IDs that are bound to an analysis that was not archived or is deleted, and write back nothing."""
         lifecycle.release_request_id(tx, request_id, analysis_id)
         if delivery and tx.get(f"delivery:{delivery}") == analysis_id:
             tx.write("DEL", f"{PREFIX}delivery:{delivery}")
         tx.delete_outbox_item(analysis_id)
-
-    @atomic
-    def release_request_id(self, tx: JobTransaction, request_id: str, analysis_id: str) -> None:
-        """Release the request ID of a deleted analysis, if the ID is bound to it."""
-        lifecycle.release_request_id(tx, request_id, analysis_id)
 
     @atomic
     def cancel(

@@ -317,7 +317,7 @@ def test_a_released_request_id_can_be_used_with_another_body(store: JobStore) ->
     store.reserve("r", "body", "u1")
     store.reserve("s", "body", "u2")
 
-    store.release_request_id("r", "u1")
+    store.release_ids("r", "u1")
 
     assert store.reserve("r", "another", "u3").outcome is Outcome.NEW
     assert store.reserve("s", "another", "u4").outcome is Outcome.REUSED
@@ -329,7 +329,7 @@ def test_releasing_an_unreserved_request_id_or_that_of_another_analysis_changes_
 ) -> None:
     store.reserve("r", "body", "u1")
 
-    store.release_request_id(request_id, analysis_id)
+    store.release_ids(request_id, analysis_id)
 
     assert store.reserve("r", "body", "u2").analysis == "u1"
 
@@ -337,7 +337,7 @@ def test_releasing_an_unreserved_request_id_or_that_of_another_analysis_changes_
 def test_a_cancelled_reservation_binds_nothing_and_adds_no_outbox_item(store: JobStore) -> None:
     store.reserve("r", "body", "a", needs_write_back=True, delivery="prod:d1")
 
-    store.cancel_reservation("r", "a", "prod:d1")
+    store.release_ids("r", "a", "prod:d1")
 
     assert lease_due_items(store) == {}
     assert store.reserve("r", "another", "b", needs_write_back=True, delivery="prod:d1").outcome is Outcome.NEW
@@ -347,7 +347,7 @@ def test_a_cancelled_reservation_binds_nothing_and_adds_no_outbox_item(store: Jo
 def test_cancelling_the_reservation_of_one_analysis_does_not_change_that_of_another(store: JobStore) -> None:
     store.reserve("r", "body", "a", needs_write_back=True, delivery="prod:d1")
 
-    store.cancel_reservation("r", "b", "prod:d1")
+    store.release_ids("r", "b", "prod:d1")
 
     assert store.reserve("r", "body", "c").analysis == "a"
     assert store.reserve("s", "body", "c", delivery="prod:d1").analysis == "a"

@@ -632,7 +632,7 @@ def test_a_request_id_reserved_by_a_killed_process_is_released_after_a_delay(bac
     finish(backend)
     backend.archive.delete(first.id)  # reserved, but not archived
     request = first.request
-    backend.store.release_request_id(request.request_id, first.id)
+    backend.store.release_ids(request.request_id, first.id)
     backend.store.reserve(request.request_id, first.request_digest, first.id)
     other = replace(CREATED, policy=PLAIN)
     handle_event(backend.ports, FakeRegistry([other]), created("1"))  # the same predictions, by another rule

@@ -165,7 +165,7 @@ def test_a_deleted_or_expired_analysis_releases_no_id_of_a_newer_request(
     backend.store.reserve("r", "body", "newer")
 
     if is_expired:
-        assert delete_expired(backend.ports.stores, timedelta(days=1)) == 1
+        assert delete_expired(backend.ports.stores, timedelta(days=1), set()) == 1
     else:
         delete(backend.ports.stores, old.id)
 
@@ -182,14 +182,14 @@ def test_two_repeats_of_an_abandoned_request_are_judged_once(backend: Backend) -
 
     assert repeat() is None
     backend.now += JUDGING_SECONDS
-    cancel = backend.store.cancel_reservation
+    cancel = backend.store.release_ids
 
     def cancel_late(request_id: str, analysis_id: str, delivery: str) -> None:
-        backend.store.cancel_reservation = cancel
+        backend.store.release_ids = cancel
         assert repeat() is None  # the other repeat reserves the id
         cancel(request_id, analysis_id, delivery)
 
-    backend.store.cancel_reservation = cancel_late
+    backend.store.release_ids = cancel_late
 
     with pytest.raises(Unavailable, match="in progress"):
         repeat()

@@ -16,7 +16,7 @@ from service.analyses.ports import Workers
 from service.analyses.request import new_id
 from service.analyses.submit import submit
 from service.analyses.upload import JUDGING_SECONDS
-from service.analyses.write_back import LEASE_SECONDS, WriteBack, WriteBackResult
+from service.analyses.write_back import LEASE_SECONDS, MAX_ATTEMPTS, WriteBack, WriteBackResult
 from service.analyses.write_back_queues import MAX_QUEUED, WriteBackQueues
 from service.domain import AnalysisRequest, Failure, GateDecision, ModelInfo, Predictions, State
 from service.jobs import transitions
@@ -332,17 +332,36 @@ def test_each_registry_gets_its_own_results(backend: Backend) -> None:
     assert [result.analysis.id for result in two.results] == [second]
 
 
-def test_a_deleted_analysis_is_dropped_after_the_time_in_which_it_could_be_archived(
-    backend: Backend, writer: Recorder
-) -> None:
+def test_the_result_of_a_deleted_analysis_is_not_written(backend: Backend, writer: Recorder) -> None:
     analysis = request_analysis(backend)
     finish(backend, analysis)
     delete(backend.ports.stores, analysis)
 
-    assert write_back(backend, writer, JUDGING_SECONDS / 2) == {WriteBackResult.WAITS: 1}
-    assert write_back(backend, writer) == {WriteBackResult.DROPPED: 1}
     assert write_back(backend, writer, 1e6) == {}
     assert writer.num_calls == 0
+
+
+def test_a_missing_analysis_is_dropped_after_many_attempts(backend: Backend, writer: Recorder) -> None:
+    analysis = request_analysis(backend)
+    finish(backend, analysis)
+    backend.archive.delete(analysis)
+
+    attempts = write_back_until(backend, writer, lambda counts: counts == {WriteBackResult.DROPPED: 1})
+
+    assert attempts == MAX_ATTEMPTS + 1
+    assert write_back(backend, writer, 1e6) == {}
+
+
+def test_a_result_is_written_after_its_archive_was_missing(backend: Backend, writer: Recorder) -> None:
+    analysis = request_analysis(backend)
+    finish(backend, analysis)
+    result, predictions = queries.get(backend.ports.stores, analysis), backend.archive.predictions(analysis)
+    backend.archive.delete(analysis)  # as if its volume was not mounted
+
+    assert write_back(backend, writer, 2 * JUDGING_SECONDS) == {WriteBackResult.WAITS: 1}
+    backend.archive.put(result, predictions)
+
+    assert write_back(backend, writer) == {WriteBackResult.WRITTEN: 1}
 
 
 def test_an_analysis_added_to_the_outbox_before_it_is_archived_is_written_later(
