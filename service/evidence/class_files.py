@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from service.domain import IMAGENET_1K, MAX_CLASSES, MIN_CLASSES, ClassPairs, LabelSpace, create_label_space
 from service.evidence.class_lookup import ClassLookup
 from service.evidence.class_rules import LISTS, find_problems
-from service.evidence.input_files import Problems, csv_rows, read_text, similar_name, to_unique_dict
+from service.evidence.input_files import Problems, check_containers, csv_rows, read_text, similar_name, to_unique_dict
 from service.evidence.label_space_json import MAX_BYTES, to_json
 
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -213,9 +213,8 @@ def _parse_index(value: Any) -> int | None:
 
 
 def _parse_json(text: str, source: str) -> dict[str, Any]:
+    check_containers(text, MAX_CONTAINERS, source, "classes")
     try:
-        if text.count("{") + text.count("[") > MAX_CONTAINERS:
-            raise ValueError(f"more than {MAX_CONTAINERS:,} objects and lists")
         raw = parse_json(text, to_unique_dict)
         if not isinstance(raw, dict) or not isinstance(raw.get("classes"), list):
             raise ValueError("no list 'classes'")

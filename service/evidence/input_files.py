@@ -125,6 +125,15 @@ def read_text(path: Path, field: str) -> str:
     return decode(read_content(path, field), path.name, field)
 
 
+def check_containers(text: str, limit: int, source: str, field: str) -> None:
+    """Raise InvalidEvidence if a JSON file has too many objects and lists, before they take much memory."""
+    if text.count("{") + text.count("[") > limit:
+        raise InvalidEvidence(
+            f"{source} has more than {limit:,} objects and lists. Remove those that are not needed, or write CSV.",
+            field=field,
+        )
+
+
 def csv_rows(
     text: str, problems: Problems, source: str, columns: Mapping[str, Sequence[str]], required: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:

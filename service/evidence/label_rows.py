@@ -11,6 +11,7 @@ from errata.json_input import parse_json
 from service.evidence.input_files import (
     MAX_SHOWN,
     Problems,
+    check_containers,
     csv_rows,
     decode,
     read_content,
@@ -22,6 +23,7 @@ from service.evidence.parquet_labels import to_json_lines
 COLUMNS: Mapping[str, Sequence[str]] = {"file_name": (), "target": (), "labels": ("label",), "problematic": ()}
 REQUIRED = ("file_name", "labels")
 PARQUET_SIGNATURE = b"PAR1"
+MAX_CONTAINERS = 5_000_000  # objects and lists of a JSON file: an image has one or two, and a file 2,000,000 images
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,13 @@ def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
         return _from_json_lines(to_json_lines(content, path.name), problems), problems
     text = decode(content, path.name, "labels")
     start = text.lstrip()[:1]
+    if start not in ("[", "{"):
+        problems = Problems(path.name)
+        return _from_csv(text, problems, path.name), problems
+    check_containers(text, MAX_CONTAINERS, path.name, "labels")
     if start == "[":
         problems = Problems(path.name, "image")
         return _from_json_array(text, problems, path.name), problems
-    if start != "{":
-        problems = Problems(path.name)
-        return _from_csv(text, problems, path.name), problems
     if _is_json_lines(text):
         problems = Problems(path.name)
         return _from_json_lines(text, problems), problems

@@ -11,7 +11,7 @@ import pytest
 from errata.errors import InvalidEvidence
 
 from service.bootstrap.build import Inputs, build_evidence
-from service.evidence import class_lookup, label_files, label_space_json
+from service.evidence import class_lookup, input_files, label_files, label_rows, label_space_json
 from service.evidence.bundle import open_bundle
 from service.evidence.class_files import read_classes
 from service.evidence.class_lookup import ClassLookup
@@ -52,6 +52,23 @@ def test_a_large_file_of_too_many_classes_takes_little_memory(tmp_path: Path) ->
 
 def test_json_of_too_many_objects_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
     assert "more than 2,000,000 objects" in refused_classes(tmp_path, '{"classes": [' + "{}," * 2_000_001 + "{}]}")
+
+
+@pytest.mark.parametrize(("start", "end"), [("[", "0]"), ('{"a":[', "0]}"), ('{"file_name":"a"}\n{"labels":[', "0]}")])
+def test_labels_of_too_many_lists_are_refused_before_they_are_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, end: str
+) -> None:
+    monkeypatch.setattr(label_rows, "parse_json", lambda *_: pytest.fail("the file is parsed"))
+    error = refused_labels(tmp_path, start + "[]," * label_rows.MAX_CONTAINERS + end)
+
+    assert error.message.startswith("labels.jsonl has more than 5,000,000 objects and lists.")
+
+
+@pytest.mark.parametrize(
+    ("row", "images"), [('{"file_name":"0","labels":[1]}', label_files.MAX_IMAGES), ('"0":[1],', 3_750_000)]
+)
+def test_labels_of_the_most_images_have_few_enough_objects_and_lists(row: str, images: int) -> None:
+    input_files.check_containers(row * images, label_rows.MAX_CONTAINERS, "labels.jsonl", "labels")
 
 
 @pytest.mark.parametrize(
