@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from service.domain import IMAGENET_1K, MAX_CLASSES, MIN_CLASSES, ClassPairs, LabelSpace, create_label_space
 from service.evidence.class_lookup import ClassLookup
 from service.evidence.class_rules import LISTS, find_problems
-from service.evidence.input_files import Problems, check_containers, csv_rows, read_text, similar_name, to_unique_dict
+from service.evidence.input_files import Problems, SimilarNames, check_containers, csv_rows, read_text, to_unique_dict
 from service.evidence.label_space_json import MAX_BYTES, to_json
 
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -62,7 +62,7 @@ def read_classes(path: Path, name: str, overlaps: Path | None = None) -> LabelSp
     is_json = text.lstrip()[:1] in ("{", "[")
     problems = Problems(path.name, "class" if is_json else "line")
     raw = _parse_json(text, path.name) if is_json else {}
-    entries = _json_entries(raw["classes"], problems) if is_json else _csv_entries(text, problems, path.name)
+    entries = _json_entries(raw["classes"], problems, path.name) if is_json else _csv_entries(text, problems, path.name)
     entries = iter(entries)
     listed = list(islice(entries, MAX_CLASSES + 1))
     if len(listed) > MAX_CLASSES:
@@ -148,14 +148,15 @@ def _csv_entries(text: str, problems: Problems, source: str) -> Iterator[tuple[i
         yield line, _entry({field: _split(value) if field in LISTS else value for field, value in values.items()})
 
 
-def _json_entries(raw: Sequence[Any], problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_entries(raw: Sequence[Any], problems: Problems, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    similar_names = SimilarNames(COLUMNS, source)
     names = {alias: field for field, aliases in COLUMNS.items() for alias in (field, *aliases)}
     for number, item in enumerate(raw, start=1):
         if not isinstance(item, dict):
             problems.add("classes", f'{item!r:.40} is not an object; write {{"name": …}}', number)
             continue
         for key in item:
-            if similar := similar_name(key, (*names,)):
+            if similar := similar_names.find(key):
                 problems.add("classes", f"unknown field {key!r:.40}; rename it to {similar!r}", number)
         for field, aliases in COLUMNS.items():
             if any(field in item and alias in item for alias in aliases):
@@ -218,8 +219,9 @@ def _parse_json(text: str, source: str) -> dict[str, Any]:
         raw = parse_json(text, to_unique_dict)
         if not isinstance(raw, dict) or not isinstance(raw.get("classes"), list):
             raise ValueError("no list 'classes'")
+        similar_names = SimilarNames({"classes": (), "overlaps": ()}, source)
         for key in raw:
-            if similar := similar_name(key, ("classes", "overlaps")):
+            if similar := similar_names.find(key):
                 raise ValueError(f"unknown field {key!r:.40}, which seems to mean {similar!r}")
     except ValueError as error:
         raise InvalidEvidence(

@@ -22,6 +22,7 @@ from service.image_names import INVISIBLE
 
 MAX_BYTES = 64 << 20
 MAX_NAME = 1024  # characters of a file name
+MAX_COLUMNS = 1_000  # of a table; of a JSON file: different keys that are not known
 MAX_SHOWN = 120  # characters of a header in a message
 ZIP = b"PK\x03\x04"
 MAX_VIOLATIONS = 10  # problems of one file that an error lists
@@ -149,7 +150,7 @@ def csv_rows(
         required: Columns that the header must have.
 
     Raises:
-        InvalidEvidence: The header is invalid, or the file is not CSV.
+        InvalidEvidence: The header is invalid or too long, or the file is not CSV.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: dict[str, int] = {}
@@ -165,6 +166,8 @@ def csv_rows(
                 yield empty_line, dict.fromkeys(header, "")
                 empty_line = 0
             if not width:
+                if len(row) > MAX_COLUMNS:
+                    raise _too_many_columns(source)
                 header, width = find_columns([name.strip() for name in row], source, columns, required), len(row)
                 continue
             if len(row) > width:
@@ -203,10 +206,10 @@ def find_columns(
             )
         if positions:
             position_of[column] = positions[0]
-    known = [name for column, aliases in columns.items() for name in (column, *aliases)]
+    similar_names = SimilarNames(columns, source)
     has_other_delimiter = len(names) == 1 and any(delimiter in names[0] for delimiter in OTHER_DELIMITERS)
     for name in [] if has_other_delimiter else names:
-        similar = similar_name(name, known)
+        similar = similar_names.find(name)
         if similar and not any(similar in (column, *columns[column]) for column in position_of):
             raise InvalidEvidence(
                 f"{source}, line 1: unknown column {name!r:.60}. Rename it to '{similar}'.", field="header", line=1
@@ -223,12 +226,39 @@ def find_columns(
     return position_of
 
 
-def similar_name(name: str, known: Sequence[str]) -> str:
-    """Return the known name that an unknown name probably misspells; empty if there is none."""
-    if name in known:
-        return ""
-    form = name[:MAX_SHOWN].strip().lower().replace(" ", "_")
-    return next(iter(difflib.get_close_matches(form, known, n=1, cutoff=0.8)), "")
+class SimilarNames:
+    """Finds the columns that a file misspells. Compares each name once, because a comparison takes up to 20 µs."""
+
+    def __init__(self, columns: Mapping[str, Sequence[str]], source: str) -> None:
+        """Create an object for one file.
+
+        Args:
+            columns: Aliases of each known column.
+            source: Name of the file, for messages.
+        """
+        self._known = [name for column, aliases in columns.items() for name in (column, *aliases)]
+        self._source = source
+        self._similar_of = dict.fromkeys(self._known, "")
+
+    def find(self, name: str) -> str:
+        """Return the known name that an unknown name probably misspells; empty if there is none.
+
+        Raises:
+            InvalidEvidence: The file has more than MAX_COLUMNS unknown names.
+        """
+        if name not in self._similar_of:
+            if len(self._similar_of) - len(self._known) >= MAX_COLUMNS:
+                raise _too_many_columns(self._source)
+            form = name[:MAX_SHOWN].strip().lower().replace(" ", "_")
+            self._similar_of[name] = next(iter(difflib.get_close_matches(form, self._known, n=1, cutoff=0.8)), "")
+        return self._similar_of[name]
+
+
+def _too_many_columns(source: str) -> InvalidEvidence:
+    return InvalidEvidence(
+        f"{source} has more than {MAX_COLUMNS:,} columns or keys. Remove those that Errata does not read.",
+        field="header",
+    )
 
 
 def text_problem(field: str, text: str, limit: int) -> str:

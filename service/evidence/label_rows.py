@@ -11,11 +11,11 @@ from errata.json_input import parse_json
 from service.evidence.input_files import (
     MAX_SHOWN,
     Problems,
+    SimilarNames,
     check_containers,
     csv_rows,
     decode,
     read_content,
-    similar_name,
     to_unique_dict,
 )
 from service.evidence.parquet_labels import to_json_lines
@@ -46,7 +46,7 @@ def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
     content = read_content(path, "labels")
     if content.startswith(PARQUET_SIGNATURE):
         problems = Problems(path.name, "row")
-        return _from_json_lines(to_json_lines(content, path.name), problems), problems
+        return _from_json_lines(to_json_lines(content, path.name), problems, path.name), problems
     text = decode(content, path.name, "labels")
     start = text.lstrip()[:1]
     if start not in ("[", "{"):
@@ -58,7 +58,7 @@ def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
         return _from_json_array(text, problems, path.name), problems
     if _is_json_lines(text):
         problems = Problems(path.name)
-        return _from_json_lines(text, problems), problems
+        return _from_json_lines(text, problems, path.name), problems
     problems = Problems(path.name, "image")
     return _from_json(text, problems, path.name), problems
 
@@ -79,7 +79,8 @@ def _is_json_lines(text: str) -> bool:
     return isinstance(first, dict) and (bool(others) or isinstance(first.get("file_name"), str))
 
 
-def _from_json_lines(text: str, problems: Problems) -> Iterator[LabelRow]:
+def _from_json_lines(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
+    similar_names = SimilarNames(COLUMNS, source)
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -88,10 +89,10 @@ def _from_json_lines(text: str, problems: Problems) -> Iterator[LabelRow]:
         except ValueError as error:
             problems.add("row", f"not valid JSON: {error!s:.80}; write one object per line", number)
             continue
-        yield from _row_of(raw, number, problems)
+        yield from _row_of(raw, number, problems, similar_names)
 
 
-def _row_of(raw: Any, number: int, problems: Problems) -> Iterator[LabelRow]:
+def _row_of(raw: Any, number: int, problems: Problems, similar_names: SimilarNames) -> Iterator[LabelRow]:
     """Yield the row of a JSON object, which can come from a Parquet table, or add its problem."""
     if not isinstance(raw, dict):
         return problems.add("row", f'{raw!r:.40} is not an object; write {{"file_name": …, "labels": […]}}', number)
@@ -99,7 +100,7 @@ def _row_of(raw: Any, number: int, problems: Problems) -> Iterator[LabelRow]:
     labels = raw.get("labels", raw.get("label"))
     labels = [] if labels is None else labels
     values = labels if isinstance(labels, list) else [labels]
-    if problem := key_problem([*raw]):
+    if problem := key_problem([*raw], similar_names):
         problems.add("row", problem, number)
     elif "file_name" not in raw:
         keys = ", ".join(map(repr, raw))[:MAX_SHOWN] or "no keys"
@@ -124,22 +125,20 @@ def _row_of(raw: Any, number: int, problems: Problems) -> Iterator[LabelRow]:
         )
 
 
-def key_problem(keys: Sequence[str], noun: str = "key") -> str:
+def key_problem(keys: Sequence[str], similar_names: SimilarNames, noun: str = "key") -> str:
     """Return the problem of the keys of an object or the columns of a table (`noun`); empty if there is none."""
     if "labels" in keys and "label" in keys:
         return f"it has the {noun}s labels and label; keep one"
-    known = [name for column, aliases in COLUMNS.items() for name in (column, *aliases)]
-    if {*keys} <= {*known}:
-        return ""
     for key in keys:
-        if similar := similar_name(key, known):
+        if similar := similar_names.find(key):
             return f"unknown {noun} {key!r:.40}; rename it to {similar!r}"
     return ""
 
 
 def _from_json_array(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
+    similar_names = SimilarNames(COLUMNS, source)
     for number, raw in enumerate(_parse_document(text, to_unique_dict, source), start=1):
-        yield from _row_of(raw, number, problems)
+        yield from _row_of(raw, number, problems, similar_names)
 
 
 def _parse_document(text: str, to_dict: Callable[[list[tuple[str, Any]]], dict[str, Any]], source: str) -> Any:

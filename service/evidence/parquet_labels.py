@@ -17,9 +17,9 @@ import structlog
 from errata.errors import InvalidEvidence
 
 from service.child_process import SINGLE_THREADED, child_environment, describe_exit, exit_at_once
+from service.evidence.input_files import MAX_COLUMNS, SimilarNames
 
 MAX_ROWS = 2_000_000
-MAX_COLUMNS = 1_000
 MAX_FOOTER = 4 << 20  # bytes
 FOOTER_END = 8  # bytes: the length of the footer, and the signature
 BATCH_ROWS = 8_192
@@ -135,7 +135,7 @@ def _convert(content: bytes) -> None:
         if count > limit:
             raise ValueError(f"it has {count:,} {parts}, but at most {limit:,} are allowed")
     schema = file.schema_arrow
-    if problem := key_problem(schema.names, "column"):
+    if problem := key_problem(schema.names, SimilarNames(COLUMNS, "the file"), "column"):
         raise ValueError(problem)
     known = {name: column for column, aliases in COLUMNS.items() for name in (column, *aliases)}
     names = [name for name in schema.names if name in known]

@@ -125,6 +125,45 @@ def test_one_long_name_among_many_is_refused_with_its_line(tmp_path: Path, monke
     assert [violation.place for violation in error.violations] == ["image 2001"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file_name,labels" + ",note" * (input_files.MAX_COLUMNS - 2) + "\na,owl\n",
+        '{"file_name": "a", "labels": "owl", "note": 1}\n{"file_name": "b", "labels": "owl", "note": 1}\n',
+        '[{"file_name": "a", "labels": "owl", "note": 1}, {"note": 1, "file_name": "b", "labels": "owl"}]',
+    ],
+)
+def test_each_unknown_column_is_compared_with_the_known_columns_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr("difflib.get_close_matches", lambda name, *_, **__: compared.append(name) or [])
+    space = read_classes(write(tmp_path / "classes.csv", CLASSES), "mine")
+    read_labels(write(tmp_path / "labels", text), space)
+
+    assert compared == ["note"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file_name,labels" + "," * (input_files.MAX_COLUMNS - 1) + "\na,owl\n",
+        "".join(f'{{"file_name": "{number}", "labels": "owl", "key{number}": 1}}\n' for number in range(1_001)),
+        json.dumps([{"file_name": "a", "labels": "owl"} | {f"key{number}": 1 for number in range(1_001)}]),
+    ],
+)
+def test_labels_with_more_than_1000_unknown_columns_are_refused(tmp_path: Path, text: str) -> None:
+    message = refused_labels(tmp_path, text).message
+
+    assert message == "labels.jsonl has more than 1,000 columns or keys. Remove those that Errata does not read."
+
+
+def test_classes_with_more_than_1000_unknown_keys_are_refused(tmp_path: Path) -> None:
+    text = json.dumps({"classes": [{"name": "owl", f"key{number}": 1} for number in range(1_001)]})
+
+    assert "more than 1,000 columns or keys" in refused_classes(tmp_path, text)
+
+
 def test_similar_names_are_searched_for_a_few_texts_only(tmp_path: Path) -> None:
     lookup = ClassLookup(read_classes(write(tmp_path / "classes.csv", CLASSES), "mine"))
     messages = [lookup.describe_problem(f"cran{number}") for number in range(class_lookup.MAX_HINTS + 5)]
