@@ -18,6 +18,7 @@ from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 
 from service.domain import LabelSource
+from service.evidence.input_files import MAX_NAME, text_problem
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 MAX_DIGITS = 9  # digits of an index, including leading zeros
@@ -79,6 +80,8 @@ def _from_json(text: str, source: str) -> Annotation:
     classes = _classes()
     images = {}
     for name, annotation in annotations.items():
+        if problem := text_problem("file_name", name, MAX_NAME):
+            raise InvalidEvidence(f"{source}: {problem}.", field="annotations")
         where = f"{source}, {name}"
         if not isinstance(annotation, dict):
             raise InvalidEvidence(

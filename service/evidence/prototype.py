@@ -5,6 +5,8 @@ from pathlib import Path
 from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 
+from service.evidence.input_files import MAX_NAME, text_problem
+
 FILES = ("greedy_soups_mistakes.json", "vit3b_mistakes.json")
 CATEGORY = "Non-prototypical"
 
@@ -28,11 +30,15 @@ def read_non_prototypical(folder: Path) -> frozenset[str]:
     for file in FILES:
         try:
             raw = parse_json((folder / file).read_text(encoding="utf-8"))
-            names |= {name for name, mistake in raw.items() if mistake["failure category"] == CATEGORY}
+            listed = {name for name, mistake in raw.items() if mistake["failure category"] == CATEGORY}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidEvidence(
                 f"{folder.name}/{file}: {error!r:.100}. Expected a JSON object that maps file names to mistakes, "
                 "each with a 'failure category'.",
                 field="mistakes",
             ) from error
+        for name in listed:
+            if problem := text_problem("file_name", name, MAX_NAME):
+                raise InvalidEvidence(f"{folder.name}/{file}: {problem}.", field="mistakes")
+        names |= listed
     return frozenset(names)

@@ -202,6 +202,13 @@ def test_json_of_another_form_is_rejected(tmp_path: Path, raw: object) -> None:
     refused(tmp_path / "x.json")
 
 
+def test_image_name_with_a_lone_surrogate_is_rejected(tmp_path: Path) -> None:
+    raw = {"initial_annots": {"\ud800.JPEG": {}}, "problematic_images": {}}
+    (tmp_path / "x.json").write_text(json.dumps(raw))
+
+    assert refused(tmp_path / "x.json") == r"x.json: file_name '\ud800.JPEG' is not valid Unicode; correct it."
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "[1, 2]", "no such thing", '{"initial_annots": {"a": ', "\x00"])
 def test_text_in_neither_format_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / "x").write_text(text)

@@ -48,6 +48,13 @@ def test_file_of_another_form_is_rejected_by_name(tmp_path: Path, content: str) 
         read_non_prototypical(tmp_path)
 
 
+def test_image_name_with_a_lone_surrogate_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidEvidence, match=r"_mistakes\.json: file_name '\\ud800\.JPEG' is not valid Unicode; correct"
+    ):
+        read_non_prototypical(write_mistakes(tmp_path, ["\ud800.JPEG"]))
+
+
 @pytest.mark.parametrize("name", ["missing", "file"])
 def test_missing_folder_is_rejected_with_its_path(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
