@@ -107,12 +107,13 @@ def parse_manifest(text: str, file: Path) -> Manifest:
         raw = parse_json(text)
         if raw["schema"] not in (SCHEMA, OWN_LABEL_SPACE_SCHEMA):
             raise InvalidEvidence(
-                f"{file}: schema {raw['schema']} is not {SCHEMA} or {OWN_LABEL_SPACE_SCHEMA}. Build the bundle again.",
+                f"{file}: schema {raw['schema']!r:.80} is not {SCHEMA} or {OWN_LABEL_SPACE_SCHEMA}. Build the "
+                "bundle again.",
                 field="schema",
             )
         if raw["rules_version"] != RULES_VERSION:
             raise InvalidEvidence(
-                f"{file}: the bundle has version {raw['rules_version']} of the rules, but Errata has version "
+                f"{file}: the bundle has version {raw['rules_version']!r:.80} of the rules, but Errata has version "
                 f"{RULES_VERSION}. Build the bundle again.",
                 field="rules_version",
             )

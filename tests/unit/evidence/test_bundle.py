@@ -425,6 +425,16 @@ def test_rules_of_another_version_are_rejected(folder: Path, version: object) ->
         open_bundle(folder)
 
 
+@pytest.mark.parametrize("key", ["schema", "rules_version"])
+def test_message_about_a_long_version_is_short(folder: Path, key: str) -> None:
+    change_manifest(folder, lambda raw: raw.update({key: "9" * 10_000}))
+
+    with pytest.raises(InvalidEvidence, match=f"'{'9' * 79} .*Build the bundle again") as error:
+        open_bundle(folder)
+
+    assert len(error.value.message) < 300 + len(str(folder))
+
+
 @pytest.fixture(scope="module")
 def worn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that a test can damage, if it restores the bundle afterward."""
