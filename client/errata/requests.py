@@ -1,7 +1,8 @@
 """Request messages, built from the arguments of the clients' methods."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypedDict, Unpack
@@ -12,6 +13,7 @@ from errata.error_types import parse_key
 from errata.errors import InvalidRequest
 from errata.names import dataset_name, image_name
 from errata.results import Analysis
+from errata.texts import surrogate_problem
 
 DEFAULT_DATASET = "imagenet-real"  # of the command and of the upload page
 CHUNK_BYTES = 1 << 19  # bytes of the file in one upload message
@@ -171,13 +173,24 @@ class TrendOptions(TypedDict, total=False):
     """Published models (CSV)."""
 
 
+@contextmanager
+def _converted_encoding_errors() -> Iterator[None]:
+    """Raise InvalidRequest for a text that cannot be sent, such as a file name that is not UTF-8."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(surrogate_problem(error.object)) from error
+
+
+@_converted_encoding_errors()
 def name_of(analysis: AnalysisRef) -> str:
     """Return the name of an analysis.
 
     Raises:
-        InvalidRequest: If the argument is neither text nor an analysis.
+        InvalidRequest: If the argument is neither text nor an analysis, or cannot be sent.
     """
     if isinstance(analysis, str):
+        analysis.encode()  # raises for a lone surrogate
         return analysis
     if not isinstance(analysis, pb.Analysis | Analysis):
         raise InvalidRequest(
@@ -192,6 +205,7 @@ def class_text(value: ClassRef | None) -> str:
     return "" if value is None else str(value)
 
 
+@_converted_encoding_errors()
 def create_request(model: str, dataset: str, options: AnalysisOptions) -> pb.CreateAnalysisRequest:
     """Return a request for an analysis of a model. It contains a request ID, which makes it safe to repeat."""
     fields, call = _split_options(options)
@@ -199,6 +213,7 @@ def create_request(model: str, dataset: str, options: AnalysisOptions) -> pb.Cre
     return pb.CreateAnalysisRequest(analysis=pb.Analysis(model=model, dataset=dataset, **fields), **call)
 
 
+@_converted_encoding_errors()
 def upload_header(
     predictions: str | Path | BinaryIO,
     dataset: str,
@@ -209,7 +224,7 @@ def upload_header(
     """Return the header of an upload. The default display name is the name of the file.
 
     Raises:
-        InvalidRequest: If the subset has too many names for a message.
+        InvalidRequest: If the subset has too many names for a message, or a text cannot be sent.
     """
     subset = "\n".join(checks.get("subset", ()))
     if (size := len(subset.encode())) > MAX_SUBSET:
@@ -232,6 +247,7 @@ def upload_header(
     )
 
 
+@_converted_encoding_errors()
 def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisConditions) -> pb.AnalysisFilter | None:
     """Return `filter`, or a filter with the keyword conditions, for a list of analyses."""
     if not _exclusive(filter, conditions, AnalysisConditions):
@@ -242,6 +258,7 @@ def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisCondit
     return pb.AnalysisFilter(**fields)
 
 
+@_converted_encoding_errors()
 def audit_request(dataset: str, action: str | int, conditions: AuditConditions) -> pb.ListAuditEventsRequest:
     """Return a request for audit events."""
     request = pb.ListAuditEventsRequest(
@@ -258,6 +275,7 @@ def audit_request(dataset: str, action: str | int, conditions: AuditConditions) 
     return request
 
 
+@_converted_encoding_errors()
 def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictConditions) -> pb.VerdictFilter | None:
     """Return `filter`, or a filter with the keyword conditions, for a list of verdicts."""
     if not _exclusive(filter, conditions, VerdictConditions):
@@ -271,6 +289,7 @@ def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictCondition
     return pb.VerdictFilter(**fields)
 
 
+@_converted_encoding_errors()
 def image_filter(filter: pb.ImageFilter | None, conditions: ImageConditions) -> pb.ImageFilter | None:
     """Return `filter`, or a filter with the keyword conditions, for a list of images."""
     if not _exclusive(filter, conditions, ImageConditions):
@@ -283,6 +302,7 @@ def image_filter(filter: pb.ImageFilter | None, conditions: ImageConditions) -> 
     return pb.ImageFilter(**fields)
 
 
+@_converted_encoding_errors()
 def review_request(dataset: str, file_name: str, reviewer: str, statements: ReviewStatements) -> pb.CreateReviewRequest:
     """Return a request for a review. It contains a request ID, which makes it safe to repeat."""
     _check_keywords(statements, ReviewStatements)
@@ -303,6 +323,7 @@ def verdict_view(with_evidence: bool) -> pb.VerdictView:
     return pb.VERDICT_VIEW_FULL if with_evidence else pb.VERDICT_VIEW_BASIC
 
 
+@_converted_encoding_errors()
 def trend_request(request: pb.ComputeTrendRequest | None, options: TrendOptions) -> pb.ComputeTrendRequest:
     """Return `request`, or a request with the keyword options, for a trend.
 

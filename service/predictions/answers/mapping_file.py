@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from errata.errors import InvalidRow, InvalidUpload, Violation
+from errata.texts import surrogate_problem
 
 from service.domain import LabelSpace, normalize_answer
 from service.predictions.answers.matcher import AnswerMapping
@@ -28,6 +29,8 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
     """
     if not text:
         return AnswerMapping()
+    if problem := surrogate_problem(text):
+        raise _invalid(problem)
     if len(text.encode()) > MAX_BYTES:
         raise _invalid(
             f"The mapping file is larger than {MAX_BYTES / 1e6:g} MB. Remove answers that contain the name of their "

@@ -3,10 +3,10 @@
 from typing import Any
 
 from errata.errors import InvalidUpload
+from errata.texts import surrogate_problem
 
 from service.domain.label_space import MAX_CLASSES
 from service.predictions.uploads.json_reader import JsonReader
-from service.predictions.uploads.records import surrogate_problem
 
 CLASS_NAMES = ("classes", "class_names", "categories")  # keys of a document
 

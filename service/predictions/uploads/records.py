@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from errata.errors import Violation
+from errata.texts import surrogate_problem
 
 from service.predictions.uploads.columns import PROBABILITY, Columns
 from service.predictions.uploads.rows import MAX_VIOLATIONS, MAX_WRONG, SOME_MISSING, NamedRows
@@ -125,18 +126,3 @@ class RowCollector:
 def json_type(value: object) -> str:
     """Return the type of a JSON value, with an article."""
     return JSON_TYPES.get(type(value), "a number")
-
-
-def surrogate_problem(text: str) -> str:
-    """Return the problem and the remedy if a text has a lone surrogate; otherwise an empty text.
-
-    JSON can escape a lone surrogate, but UTF-8 cannot encode it.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return (
-            f"The text {text!r:.80} has the lone surrogate U+{ord(text[error.start]):04X}, which is half of a "
-            "character. Write the whole character, or remove the surrogate."
-        )
-    return ""

@@ -9,8 +9,11 @@ from errata import Analysis, errors, pb
 from errata.choices import choice, choices
 from errata.requests import (
     analysis_filter,
+    audit_request,
     create_request,
+    image_filter,
     name_of,
+    review_request,
     trend_request,
     upload_header,
     verdict_filter,
@@ -85,6 +88,29 @@ def test_a_message_together_with_keywords_is_rejected() -> None:
 def test_an_unknown_keyword_is_a_type_error(build: Any) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'eror_types'"):
         build({"eror_types": []})
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda text: upload_header(io.BytesIO(), "demo", "", {}, subset=["a" * 1000, text]),
+        lambda text: upload_header(io.BytesIO(), "demo", "", {}, answers_mapping=text),
+        lambda text: upload_header(io.BytesIO(), "demo", "", {"display_name": text}),
+        lambda text: upload_header(text, "demo", "", {}),
+        lambda text: create_request(text, "demo", {}),
+        lambda text: create_request("m", "demo", {"labels": {"team": text}}),
+        lambda text: analysis_filter(None, {"labels": {text: ""}}),
+        lambda text: verdict_filter(None, {"target": text}),
+        lambda text: image_filter(None, {"superclass": text}),
+        lambda text: audit_request("demo", "", {"actor": text}),
+        lambda text: review_request("demo", "a.jpg", text, {}),
+        lambda text: trend_request(None, {"by": text}),
+        name_of,
+    ],
+)
+def test_a_text_that_cannot_be_sent_is_an_invalid_request(build: Any) -> None:
+    with pytest.raises(errors.InvalidRequest, match=r"a\\udc80\.jpg' has the lone surrogate U\+DC80.* remove the surr"):
+        build("a\udc80.jpg")
 
 
 def test_a_request_for_a_model_gets_an_id() -> None:

@@ -58,6 +58,7 @@ def test_a_column_after_the_class_can_be_missing() -> None:
     [
         ("name,class\nx,1\n", "Line 1 of the mapping file is 'name,class'"),
         ('answer,class\n"x,1\n', "is not CSV"),
+        ("answer,class\n\ud800,cat\n", r"has the lone surrogate U\+D800"),
         ("answer,class\n" + "x" * MAX_BYTES, "larger than 1 MB"),
         ("answer,class\n" + "".join(f"a{i},1\n" for i in range(MAX_ROWS + 1)), "more than 20,000 rows"),
     ],
