@@ -36,7 +36,7 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
             f"The mapping file is larger than {MAX_BYTES / 1e6:g} MB. Remove answers that contain the name of their "
             "class."
         )
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     classes: dict[str, int | None] = {}
     line_of: dict[str, int] = {}
     violations: list[Violation] = []
@@ -61,7 +61,8 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
                 violations.append(Violation("answer", problem, reader.line_num))
             classes.setdefault(key, class_index)
     except csv.Error as error:
-        message = f"Line {reader.line_num} of the mapping file is not CSV: {error}. Quote texts that contain commas."
+        line = reader.line_num + 1  # line_num is that of the row before
+        message = f"Line {line} of the mapping file is not CSV: {error}. Quote texts that contain commas."
         raise _invalid(message) from error
     if violations:
         first = violations[0]

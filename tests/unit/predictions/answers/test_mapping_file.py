@@ -14,6 +14,16 @@ def test_classes_are_ids_indices_or_names_and_an_empty_class_is_none() -> None:
     assert parse_mapping(text, imagenet_1k()).classes == expected
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_each_line_end_ends_a_row(end: str) -> None:
+    assert parse_mapping(f"answer,class{end}doggo,207{end}fish,1{end}", imagenet_1k()).classes == {
+        "doggo": 207,
+        "fish": 1,
+    }
+    with pytest.raises(InvalidRow, match="Line 3 of the mapping file"):
+        parse_mapping(f"answer,class{end}doggo,207{end}fish,dogge{end}", imagenet_1k())
+
+
 def test_no_text_is_no_file() -> None:
     assert parse_mapping("", imagenet_1k()).classes == {}
     assert digest_mapping("") == ""
@@ -57,7 +67,8 @@ def test_a_column_after_the_class_can_be_missing() -> None:
     ("text", "problem"),
     [
         ("name,class\nx,1\n", "Line 1 of the mapping file is 'name,class'"),
-        ('answer,class\n"x,1\n', "is not CSV"),
+        ('"answer,class\n', "Line 1 of the mapping file is not CSV"),
+        ('answer,class\nfish,1\n"x,1\n', "Line 3 of the mapping file is not CSV"),
         ("answer,class\n\ud800,cat\n", r"has the lone surrogate U\+D800"),
         ("answer,class\n" + "x" * MAX_BYTES, "larger than 1 MB"),
         ("answer,class\n" + "".join(f"a{i},1\n" for i in range(MAX_ROWS + 1)), "more than 20,000 rows"),
