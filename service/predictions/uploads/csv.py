@@ -154,7 +154,7 @@ def _read_blocks(content: BoundedStream, ragged: _RaggedLines, start: bytes) -> 
             if has_quotes:
                 _check_quotes(block, ragged.next_line)
             # Arrow removes a byte order mark at the start of each block.
-            yield BOM + block if ragged.next_line > 2 and block.startswith(BOM) else block, has_quotes
+            yield BOM + block if ragged.next_line > 1 and block.startswith(BOM) else block, has_quotes
 
 
 def _check_line_lengths(text: bytes, first_line: int) -> None:

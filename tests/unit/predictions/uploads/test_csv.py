@@ -463,6 +463,14 @@ def test_blocks_can_end_anywhere(small, write, expected_error, monkeypatch, size
     assert expected_error.lines(caught.value) == [5, 6, 8, 9, 10]
 
 
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+@pytest.mark.parametrize("name", ["\ufeffa.jpg", '"\ufeffa.jpg"'])
+def test_a_name_on_line_2_can_start_with_a_byte_order_mark(small, start: str, name: str) -> None:
+    error = small.rejection(f"{start}file_name,predicted_class\n{name},1\n{small.names[0]},1\n".encode())
+
+    assert r"Image '\ufeffa.jpg' is not in data set" in error.message
+
+
 def test_the_real_file_of_resnet50_is_read_as_a_plain_loop_reads_it(reference: Path, imagenet_real: Bundle) -> None:
     file = reference / "predictions" / "imagenet_val_resnet50_cv.csv"
     layout = Layout(imagenet_real.dataset, imagenet_real.names, imagenet_real.positions, imagenet_1k())
