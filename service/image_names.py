@@ -145,7 +145,7 @@ class NameIndex:
         """
         file = _end_of(_to_visible(path), 1)[0].as_py().decode(errors="surrogateescape")
         stem = re.sub(rf"\s*{EXTENSION}$", "", file).encode(errors="surrogateescape")
-        if len(stem) > self._max_length:  # Arrow limits the size of patterns
+        if len(stem) > self._max_length:  # no path has it, and Arrow limits the size of patterns
             return pc.match_substring(self._visible_paths, stem)
         pattern = b"(?:^|/)%b(?:%b|[^!-~])*$" % (re.escape(stem), EXTENSION.encode())
         return pc.match_substring_regex(self._visible_paths, pattern)

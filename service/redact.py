@@ -25,6 +25,7 @@ _PATTERNS = tuple(
     )
 )
 _CREDENTIALS = re.compile(r"(?<!\S)\S+@|(?<=\?)\S+")  # user information and query of a URL, maybe without a scheme
+# The text before the first `/`, `?`, or `#`, after user information, of a URL in which an `@` follows.
 _CUT_USER_INFO = re.compile(r".*?://(?:[^/?#]*@)?([^/?#]+)[/?#].*@", re.DOTALL)
 
 

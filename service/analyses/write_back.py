@@ -105,13 +105,13 @@ def write_back(ports: Ports, writers: Mapping[str, Writer], item: OutboxItem) ->
     log = _log.bind(analysis=item.analysis)
     try:
         analysis = queries.get(ports.stores, item.analysis)
-    except AnalysisNotFound:  # not archived yet, or deleted
+    except AnalysisNotFound:  # not archived yet, or the archive is not mounted: a deletion removes the item
         if ports.stores.clock().timestamp() - creation_time(item.analysis) < JUDGING_SECONDS:
             return _wait(ports.stores, item)
         if item.attempts >= MAX_ATTEMPTS:
             log.warning("write-back dropped: analysis not found")
             return _drop(ports.stores, item)
-        _retry_later(ports.stores, item)  # a deletion removes the item, so the archive may not be mounted
+        _retry_later(ports.stores, item)
         return WriteBackResult.WAITS
     if not analysis.state.is_final:
         return _wait(ports.stores, item)

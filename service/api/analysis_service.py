@@ -45,7 +45,8 @@ from service.wire.names import check_enum
 MAX_IMAGES = 50_000  # fixed images, and as many broken images, in a comparison
 POLL_SECONDS = 0.05  # interval between two reads of a watched analysis
 MAX_WATCHES, FAST_WATCHES = 256, 16  # above FAST_WATCHES, the interval grows with the number of watches
-CANCEL_SECONDS, CANCEL_POLL_SECONDS = 4.0, 0.2  # maximum wait of a cancellation for a result that is archived now
+CANCEL_SECONDS = 4.0  # maximum wait of a cancellation for a result that is archived now
+CANCEL_POLL_SECONDS = 0.2  # interval between two attempts to cancel
 HEARTBEAT_SECONDS = 2.0  # interval between two messages about a watched analysis that does not change
 
 Context = grpc.aio.ServicerContext[Any, Any]

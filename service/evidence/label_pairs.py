@@ -84,9 +84,9 @@ def _real_pairs() -> tuple[CooccurrenceInputs, Source]:
 
 def _uncounted_images(dataset: str, annotation: Annotation | None, images: LabelInputs) -> tuple[Mask | None, str]:
     """Return the mask of validation images that do not count for co-occurrence, and a text about those that count."""
-    judged = _mask(images.names[images.rows].tolist())  # an image must not be evidence for its own errors
+    judged = _validation_images(images.names[images.rows].tolist())  # an image must not be evidence for its own errors
     if annotation is not None:
-        annotated = _mask([name.encode() for name in annotation.images])
+        annotated = _validation_images([name.encode() for name in annotation.images])
     elif dataset in BUILT_IN and not has_validation_images(dataset):
         annotated = labels.annotated_images()
     else:
@@ -96,8 +96,8 @@ def _uncounted_images(dataset: str, annotation: Annotation | None, images: Label
     return annotated, "are not in the multi-label annotation"
 
 
-def _mask(names: Sequence[bytes]) -> Mask:
-    """Return the mask of the validation images with the names, (50000,)."""
+def _validation_images(names: Sequence[bytes]) -> Mask:
+    """Return the mask of the validation images that have one of the names, (50000,)."""
     rows = labels.validation_rows(names)
     mask = np.zeros(labels.NUM_VALIDATION_IMAGES, dtype=bool)
     mask[rows[rows >= 0]] = True

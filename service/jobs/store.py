@@ -130,7 +130,7 @@ class JobStore(JobReader):
 
     @atomic
     def release_ids(self, tx: JobTransaction, request_id: str, analysis_id: str, delivery: str = "") -> None:
-        """Release the IDs that are bound to an analysis that was not archived or is deleted, and write back nothing."""
+        """Release the IDs of an analysis that was not archived or is deleted, and delete its outbox item."""
         lifecycle.release_request_id(tx, request_id, analysis_id)
         if delivery and tx.get(f"delivery:{delivery}") == analysis_id:
             tx.write("DEL", f"{PREFIX}delivery:{delivery}")

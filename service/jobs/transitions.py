@@ -438,7 +438,7 @@ def mark_judging_lost(job: JobStatus, now: float, heartbeat: float) -> JobStatus
 
 
 def mark_archiving(job: JobStatus, now: float, fencing_token: int, seconds: float) -> JobStatus | None:
-    """Prevent the cancellation of the analyses of a job for a limited time. Its message does not count as lost then.
+    """Prevent the cancellation of the analyses of a job for a limited time. Until then, its message is not lost.
 
     Return None if the fencing token is not current. Without this mark, callers could see a result that is deleted
     afterwards, since its analysis was canceled.
