@@ -44,7 +44,7 @@ from service.summary.summarize import SampleResults, summarize
 
 MAX_ATTEMPTS = 500  # attempts to archive an analysis in about eight hours; predicting again would cost far more
 STORE_WAIT_SECONDS = 300.0  # maximum wait for an unavailable store
-ARCHIVING_SECONDS = 60.0  # time for which analyses cannot be canceled, from the start of each write to the archive
+ARCHIVING_SECONDS = 60.0  # time for which the message of a job is not lost, from the start of each write to the archive
 POLL_SECONDS = 0.5  # interval between two pings of an unavailable store
 MAX_NAMED = 10  # missing images in a warning
 _log = structlog.get_logger()
@@ -155,7 +155,8 @@ def _judge_claimed(ports: Ports, job: Job) -> None:
         _archive_results(ports, job, archived)
         finished = ports.stores.jobs.change_job(transitions.finish_judging, job_id, fencing_token)
     except Unavailable as error:
-        _retry_later(ports, job, error, may_be_archived=bool(archived) or isinstance(error, OutcomeUnknown))
+        may_be_archived = job.may_be_archived or bool(archived) or isinstance(error, OutcomeUnknown)
+        _retry_later(ports, replace(job, may_be_archived=may_be_archived), error)
     except PermanentError as error:
         _log.warning("judging failed", job=job_id, request=job.spec.call_id, error=str(error))
         _fail(ports, job_id, fencing_token, error)
@@ -176,12 +177,12 @@ def _judge_claimed(ports: Ports, job: Job) -> None:
                 ports.stores.jobs.store_result(job.spec.dedupe_key, analysis.id)
 
 
-def _retry_later(ports: Ports, job: JobStatus, error: Unavailable, *, may_be_archived: bool = False) -> None:
+def _retry_later(ports: Ports, job: JobStatus, error: Unavailable) -> None:
     """Raise RetryLater; after MAX_ATTEMPTS, end the job as failed."""
     attempt = job.judging_token
     _wait_for_store(ports.stores)  # without the store, the message cannot be queued again
     with suppress(Unavailable):
-        ports.stores.jobs.change_job(transitions.end_archiving, job.id, attempt, may_be_archived)
+        ports.stores.jobs.change_job(transitions.end_archiving, job.id, attempt, job.may_be_archived)
     if attempt < MAX_ATTEMPTS:
         raise RetryLater(judging_delay(attempt)) from error
     _fail(ports, job.id, attempt, error)

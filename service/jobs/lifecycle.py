@@ -87,7 +87,7 @@ def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
 def cancel(tx: JobTransaction, analysis_id: str, reason: str, *, during_archiving: bool) -> bool | None:
     """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open.
 
-    While the result is archived, the analysis is not canceled unless `during_archiving`, and None is returned.
+    If its result may be archived, the analysis is not canceled unless `during_archiving`, and None is returned.
     """
     record = tx.record(analysis_id)
     if record is None or record.state.is_final:
@@ -96,7 +96,7 @@ def cancel(tx: JobTransaction, analysis_id: str, reason: str, *, during_archivin
     tx.check_known(ANALYSES, analysis_id)
     tx.check_known(JOBS, record.job)
     job = _find_job(tx, record.job)
-    if job is not None and not job.can_be_canceled(tx.now) and not during_archiving:
+    if job is not None and job.may_be_archived and not during_archiving:
         return None
     tx.remove_waiting(record.job, [analysis_id])
     _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))

@@ -2,7 +2,7 @@
 
 errata:analysis:{id}      hash    entry (the record, JSON), request_id, job, state, failure (JSON), ended
 errata:job:{id}           hash    spec (JSON), dedupe, created, state, shards, left, started, judge_fence, failure,
-                                  sent, archiving_until, may_be_archived, owner
+                                  sent, may_be_archived, owner
 errata:job:{id}:analyses  set     the analyses that wait for the job
 errata:shard:{id}:{k}     hash    state, fence, lease, worker, began, crashes, retries, retry_at, done, sent
 errata:part:{id}:{k}      string  a shard's predictions, npz

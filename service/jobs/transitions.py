@@ -131,18 +131,13 @@ class JobStatus:
     started: float | None = None
     judging_token: int = 0  # the fencing token of its judging; 0: no judging has begun
     judging_sent: float = 0.0  # time at which the message for its judging was sent, or will be sent again
-    archiving_until: float = 0.0  # time until which its analyses cannot be canceled, because results are archived
-    may_be_archived: bool = False  # whether an attempt to archive its results may have stored some of them
+    may_be_archived: bool = False  # whether some of its results may be archived: its analyses cannot be canceled
     failure: Failure | None = None
     owner: str = ""  # owner of the analysis that created the job
 
     def __post_init__(self) -> None:
         if not 0 <= self.num_shards <= MAX_SHARDS:
             raise ValueError(f"expected at most {MAX_SHARDS} shards, got {self.num_shards}")
-
-    def can_be_canceled(self, now: float) -> bool:
-        """Return whether the job and its analyses can be canceled, because none of its results can be visible."""
-        return not self.may_be_archived and self.archiving_until <= now
 
     @property
     def can_be_joined(self) -> bool:
@@ -438,22 +433,22 @@ def mark_judging_lost(job: JobStatus, now: float, heartbeat: float) -> JobStatus
 
 
 def mark_archiving(job: JobStatus, now: float, fencing_token: int, seconds: float) -> JobStatus | None:
-    """Prevent the cancellation of the analyses of a job for a limited time. Until then, its message is not lost.
+    """Prevent the cancellation of the analyses of a job. For a number of seconds, its message does not count as lost.
 
     Return None if the fencing token is not current. Without this mark, callers could see a result that is deleted
-    afterwards, since its analysis was canceled.
+    afterwards, since its analysis was canceled. If the judge is killed, the mark stays.
     """
     is_current = not job.state.is_final and job.judging_token == fencing_token
-    return replace(job, archiving_until=now + seconds, judging_sent=now + seconds) if is_current else None
+    return replace(job, judging_sent=now + seconds, may_be_archived=True) if is_current else None
 
 
 def end_archiving(job: JobStatus, now: float, fencing_token: int, may_be_archived: bool) -> JobStatus | None:
-    """Permit the cancellation of the analyses of a job after a failed attempt, unless a result may be archived.
+    """Set whether some results may be archived, after an attempt that failed. The message of the job can be lost.
 
     Return None if the fencing token is not current.
     """
     ended = mark_archiving(job, now, fencing_token, 0.0)
-    return ended and replace(ended, may_be_archived=job.may_be_archived or may_be_archived)
+    return ended and replace(ended, may_be_archived=may_be_archived)
 
 
 def finish_judging(job: JobStatus, now: float, fencing_token: int, failure: Failure | None = None) -> JobStatus | None:

@@ -369,24 +369,29 @@ def test_the_analyses_of_a_failed_job_are_counted(backend: Backend) -> None:
     assert {analysis.state for analysis in backend.finished} == {State.FAILED}
 
 
-def test_a_late_result_of_a_cancelled_analysis_is_deleted(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A judge can be suspended while it archives a result, for longer than cancellations wait for it."""
-    monkeypatch.setattr(judge, "ARCHIVING_SECONDS", 0.0)
+@pytest.mark.parametrize("num_written", [0, 1])
+def test_an_analysis_stays_archived_after_its_judge_is_killed(backend: Backend, num_written: int) -> None:
+    """A cancellation that cannot read the archive does not know what the judge has written, even much later."""
     job, (first, second) = predict_job(backend, count=2)
-    put = backend.archive.put
+    put, get_archived = backend.archive.put, backend.archive.get
 
-    def cancel_meanwhile(analysis: Analysis, predictions: Predictions) -> None:
-        if analysis.id == first.id:
-            lifecycle.cancel(backend.ports, first.id)
-        put(analysis, predictions)
+    def put_and_die(analysis: Analysis, predictions: Predictions) -> None:
+        if num_written:
+            put(analysis, predictions)
+        raise KeyboardInterrupt
 
-    backend.archive.put = cancel_meanwhile  # type: ignore[method-assign]
+    backend.archive.put = put_and_die  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        judge_job(backend.ports, job)
+    backend.now += 3600
+    backend.archive.get = lambda _: None  # type: ignore[method-assign]
+    with pytest.raises(lifecycle.BeingArchived):
+        lifecycle.cancel(backend.ports, first.id)
+
+    backend.archive.get, backend.archive.put = get_archived, put  # type: ignore[method-assign]
     judge_job(backend.ports, job)
-
-    assert get(backend.ports.stores, first.id).state is State.CANCELLED
-    assert [analysis.id for analysis in backend.archive.list()] == [second.id]
     assert [(analysis.id, analysis.state) for analysis in backend.finished] == [
-        (first.id, State.CANCELLED),
+        (first.id, State.SUCCEEDED),
         (second.id, State.SUCCEEDED),
     ]
 
