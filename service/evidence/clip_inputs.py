@@ -49,7 +49,7 @@ def compute_clip_inputs(
     encoder = CachedEncoder(load_encoder(inputs.encoder), inputs.cache, inputs.progress)
     paths = _image_paths(images, label_space)
     names = [name.decode() for name in images.names[images.rows].tolist()]
-    files = paths if inputs.images is None else find_images(inputs.images, names, paths)
+    files = paths if inputs.images is None else find_images(inputs.images, names, paths, label_space)
     train = None if inputs.train_images is None else _find_training_images(inputs.train_images, label_space)
     embeddings = encoder.images(files)
     if train is None:

@@ -16,7 +16,7 @@ from service.evidence.folder_layouts import TRAINING_IMAGES, images_in
 from service.image_names import AMBIGUOUS, UNKNOWN, NameIndex
 
 
-def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) -> list[str]:
+def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str], label_space: LabelSpace) -> list[str]:
     """Return the path of each image.
 
     `NameIndex` has the rule for the file that a name means. Symbolic links to files outside of the folder are ignored.
@@ -27,6 +27,7 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) 
         class_paths: The path of each image in a folder per class. It precedes the name, unless the name is exactly the
             path of a file. A file with the name that is in no folder of a class precedes a file that has the class path
             only with another extension.
+        label_space: The classes. A folder of a class has an ID, name, or index of the class.
 
     Raises:
         InvalidEvidence: If the folder or an image does not exist, or if a name is ambiguous: several files match
@@ -38,15 +39,16 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str]) 
     files = _list_files(root)
     index = NameIndex(_to_array(files))
     by_class_path, by_name = index.find(_to_array(class_paths)), index.find(_to_array(names))
-    paths, class_folders = {*files}, {os.path.dirname(path) for path in class_paths}
+    paths, lookup = {*files}, ClassLookup(label_space)
+
+    def is_class(name: str) -> bool:
+        return lookup.find(name) is not None
 
     def prefers_name(name: str, named: int, file: int, class_path: str) -> bool:
         if name in paths or file < 0:
             return True
-        has_class_path = os.path.basename(files[file]) == os.path.basename(class_path)
-        return (
-            named >= 0 and not has_class_path and os.path.basename(os.path.dirname(files[named])) not in class_folders
-        )
+        has_class_path = os.path.splitext(files[file])[1] == os.path.splitext(class_path)[1]
+        return named >= 0 and not has_class_path and not any(map(is_class, Path(files[named]).parent.parts))
 
     rows = zip(names, by_name.tolist(), by_class_path.tolist(), class_paths, strict=True)
     found = np.where(np.fromiter((prefers_name(*row) for row in rows), dtype=bool), by_name, by_class_path)

@@ -23,7 +23,7 @@ def touch(*files: Path) -> None:
 
 
 def find_images(folder: Path, names: list[str], class_paths: list[str] | None = None) -> list[str]:
-    return images.find_images(folder, names, class_paths or names)
+    return images.find_images(folder, names, class_paths or names, imagenet_1k())
 
 
 def test_image_is_found_by_path_or_file_name(tmp_path: Path) -> None:
@@ -148,14 +148,24 @@ def test_a_file_with_exactly_the_name_precedes_one_in_the_folder_of_the_class(tm
     assert find_images(tmp_path, ["x.jpg"], [f"{A}/x.jpg"]) == [str(tmp_path.resolve() / "x.jpg")]
 
 
-def test_a_file_with_the_name_precedes_one_of_the_class_with_another_extension(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", [A, "tench", "0", f"{A}/more"])
+def test_a_file_with_the_name_precedes_one_of_the_class_with_another_extension(tmp_path: Path, folder: str) -> None:
     """But not if it is in the folder of another class: then, the images were converted."""
-    touch(tmp_path / "eval" / "1.png", tmp_path / "train" / A / "1.jpg", tmp_path / "train" / B / "2.jpg")
-    touch(tmp_path / "train" / A / "2.png")
+    files = "eval/1.png", f"train/{A}/1.jpg", f"val/{B}/2.jpg", f"train/{folder}/2.png"
+    touch(*(tmp_path / file for file in files))
 
     found = find_images(tmp_path, ["1.png", "2.png"], [f"{A}/1.png", f"{B}/2.png"])
 
-    assert found == [str(tmp_path.resolve() / path) for path in ("eval/1.png", f"train/{B}/2.jpg")]
+    assert found == [str(tmp_path.resolve() / path) for path in ("eval/1.png", f"val/{B}/2.jpg")]
+
+
+def test_a_file_with_the_class_path_in_another_unicode_form_precedes_one_with_the_name(tmp_path: Path) -> None:
+    touch(tmp_path / A / "e\N{COMBINING ACUTE ACCENT}.png", tmp_path / "x" / "\N{LATIN SMALL LETTER E WITH ACUTE}.png")
+    name = "\N{LATIN SMALL LETTER E WITH ACUTE}.png"
+
+    assert find_images(tmp_path, [name], [f"{A}/{name}"]) == [
+        str(tmp_path.resolve() / A / "e\N{COMBINING ACUTE ACCENT}.png")
+    ]
 
 
 def test_missing_folder_is_rejected(tmp_path: Path) -> None:
