@@ -149,7 +149,7 @@ def _csv_entries(text: str, problems: Problems, source: str) -> Iterator[tuple[i
 
 
 def _json_entries(raw: Sequence[Any], problems: Problems, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    similar_names = SimilarNames(COLUMNS, source)
+    similar_names = SimilarNames(COLUMNS)
     names = {alias: field for field, aliases in COLUMNS.items() for alias in (field, *aliases)}
     for number, item in enumerate(raw, start=1):
         if not isinstance(item, dict):
@@ -219,7 +219,7 @@ def _parse_json(text: str, source: str) -> dict[str, Any]:
         raw = parse_json(text, to_unique_dict)
         if not isinstance(raw, dict) or not isinstance(raw.get("classes"), list):
             raise ValueError("no list 'classes'")
-        similar_names = SimilarNames({"classes": (), "overlaps": ()}, source)
+        similar_names = SimilarNames({"classes": (), "overlaps": ()})
         for key in raw:
             if similar := similar_names.find(key):
                 raise ValueError(f"unknown field {key!r:.40}, which seems to mean {similar!r}")

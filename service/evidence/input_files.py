@@ -22,7 +22,7 @@ from service.image_names import INVISIBLE
 
 MAX_BYTES = 64 << 20
 MAX_NAME = 1024  # characters of a file name
-MAX_COLUMNS = 1_000  # of a table; of a JSON file: different keys that are not known
+MAX_COLUMNS = 1_000  # of a table; of a JSON file: unknown keys that are compared with the known ones
 MAX_SHOWN = 120  # characters of a header in a message
 ZIP = b"PK\x03\x04"
 MAX_VIOLATIONS = 10  # problems of one file that an error lists
@@ -167,7 +167,12 @@ def csv_rows(
                 empty_line = 0
             if not width:
                 if len(row) > MAX_COLUMNS:
-                    raise _too_many_columns(source)
+                    raise InvalidEvidence(
+                        f"{source}, line {start}: more than {MAX_COLUMNS:,} columns. Remove those that Errata does not "
+                        "read.",
+                        field="header",
+                        line=start,
+                    )
                 header, width = find_columns([name.strip() for name in row], source, columns, required), len(row)
                 continue
             if len(row) > width:
@@ -206,7 +211,7 @@ def find_columns(
             )
         if positions:
             position_of[column] = positions[0]
-    similar_names = SimilarNames(columns, source)
+    similar_names = SimilarNames(columns)
     has_other_delimiter = len(names) == 1 and any(delimiter in names[0] for delimiter in OTHER_DELIMITERS)
     for name in [] if has_other_delimiter else names:
         similar = similar_names.find(name)
@@ -227,38 +232,24 @@ def find_columns(
 
 
 class SimilarNames:
-    """Finds the columns that a file misspells. Compares each name once, because a comparison takes up to 20 µs."""
+    """Finds the columns that a file misspells.
 
-    def __init__(self, columns: Mapping[str, Sequence[str]], source: str) -> None:
-        """Create an object for one file.
+    Compares each name once, and only the first MAX_COLUMNS unknown names, because a comparison takes up to 20 µs.
 
-        Args:
-            columns: Aliases of each known column.
-            source: Name of the file, for messages.
-        """
+    Args:
+        columns: Aliases of each known column.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[str]]) -> None:
         self._known = [name for column, aliases in columns.items() for name in (column, *aliases)]
-        self._source = source
         self._similar_of = dict.fromkeys(self._known, "")
 
     def find(self, name: str) -> str:
-        """Return the known name that an unknown name probably misspells; empty if there is none.
-
-        Raises:
-            InvalidEvidence: The file has more than MAX_COLUMNS unknown names.
-        """
-        if name not in self._similar_of:
-            if len(self._similar_of) - len(self._known) >= MAX_COLUMNS:
-                raise _too_many_columns(self._source)
+        """Return the known name that an unknown name probably misspells; empty if there is none."""
+        if name not in self._similar_of and len(self._similar_of) < len(self._known) + MAX_COLUMNS:
             form = name[:MAX_SHOWN].strip().lower().replace(" ", "_")
             self._similar_of[name] = next(iter(difflib.get_close_matches(form, self._known, n=1, cutoff=0.8)), "")
-        return self._similar_of[name]
-
-
-def _too_many_columns(source: str) -> InvalidEvidence:
-    return InvalidEvidence(
-        f"{source} has more than {MAX_COLUMNS:,} columns or keys. Remove those that Errata does not read.",
-        field="header",
-    )
+        return self._similar_of.get(name, "")
 
 
 def text_problem(field: str, text: str, limit: int) -> str:

@@ -80,7 +80,7 @@ def _is_json_lines(text: str) -> bool:
 
 
 def _from_json_lines(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
-    similar_names = SimilarNames(COLUMNS, source)
+    similar_names = SimilarNames(COLUMNS)
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -136,7 +136,7 @@ def key_problem(keys: Sequence[str], similar_names: SimilarNames, noun: str = "k
 
 
 def _from_json_array(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
-    similar_names = SimilarNames(COLUMNS, source)
+    similar_names = SimilarNames(COLUMNS)
     for number, raw in enumerate(_parse_document(text, to_unique_dict, source), start=1):
         yield from _row_of(raw, number, problems, similar_names)
 

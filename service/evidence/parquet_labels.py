@@ -135,7 +135,7 @@ def _convert(content: bytes) -> None:
         if count > limit:
             raise ValueError(f"it has {count:,} {parts}, but at most {limit:,} are allowed")
     schema = file.schema_arrow
-    if problem := key_problem(schema.names, SimilarNames(COLUMNS, "the file"), "column"):
+    if problem := key_problem(schema.names, SimilarNames(COLUMNS), "column"):
         raise ValueError(problem)
     known = {name: column for column, aliases in COLUMNS.items() for name in (column, *aliases)}
     names = [name for name in schema.names if name in known]

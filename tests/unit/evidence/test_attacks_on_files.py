@@ -144,24 +144,28 @@ def test_each_unknown_column_is_compared_with_the_known_columns_once(
     assert compared == ["note"]
 
 
+def test_a_table_with_more_than_1000_columns_is_refused(tmp_path: Path) -> None:
+    message = refused_labels(tmp_path, "file_name,labels" + "," * (input_files.MAX_COLUMNS - 1) + "\na,owl\n").message
+
+    assert message == "labels.jsonl, line 1: more than 1,000 columns. Remove those that Errata does not read."
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "file_name,labels" + "," * (input_files.MAX_COLUMNS - 1) + "\na,owl\n",
-        "".join(f'{{"file_name": "{number}", "labels": "owl", "key{number}": 1}}\n' for number in range(1_001)),
-        json.dumps([{"file_name": "a", "labels": "owl"} | {f"key{number}": 1 for number in range(1_001)}]),
+        "".join(f'{{"file_name": "{number}", "labels": "owl", "key{number}": 1}}\n' for number in range(1_200)),
+        json.dumps([{"file_name": "0", "labels": "owl"} | {f"key{number}": 1 for number in range(1_200)}]),
     ],
 )
-def test_labels_with_more_than_1000_unknown_columns_are_refused(tmp_path: Path, text: str) -> None:
-    message = refused_labels(tmp_path, text).message
+def test_only_the_first_1000_unknown_keys_are_compared_with_the_known_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr("difflib.get_close_matches", lambda name, *_, **__: compared.append(name) or [])
+    space = read_classes(write(tmp_path / "classes.csv", CLASSES), "mine")
 
-    assert message == "labels.jsonl has more than 1,000 columns or keys. Remove those that Errata does not read."
-
-
-def test_classes_with_more_than_1000_unknown_keys_are_refused(tmp_path: Path) -> None:
-    text = json.dumps({"classes": [{"name": "owl", f"key{number}": 1} for number in range(1_001)]})
-
-    assert "more than 1,000 columns or keys" in refused_classes(tmp_path, text)
+    assert read_labels(write(tmp_path / "labels", text), space).names[0] == b"0"
+    assert len(compared) == input_files.MAX_COLUMNS
 
 
 def test_similar_names_are_searched_for_a_few_texts_only(tmp_path: Path) -> None:
