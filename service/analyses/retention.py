@@ -30,9 +30,10 @@ def delete_expired(stores: Stores, retention: timedelta, recorded: set[str]) -> 
     Raises:
         Unavailable: The index cannot be read, or the archive is unavailable.
     """
-    num_deleted, num_failed, num_consecutive = 0, 0, 0
+    num_deleted, num_failed, num_consecutive, expired = 0, 0, 0, set[str]()
     try:
         for analysis in _find_expired(stores, retention):
+            expired.add(analysis.id)
             try:
                 if analysis.id not in recorded:
                     details = {"create_time": analysis.create_time.isoformat()}
@@ -51,6 +52,7 @@ def delete_expired(stores: Stores, retention: timedelta, recorded: set[str]) -> 
                 stores.jobs.release_ids(analysis.request.request_id, analysis.id)
             except Unavailable as error:
                 _log.warning("request ID not released: job store unavailable", error=str(error))
+        recorded &= expired  # an analysis that is gone, and is restored from a backup, gets an event again
     finally:
         if num_deleted or num_failed:
             _log.info("expired analyses deleted", count=num_deleted, failed=num_failed)

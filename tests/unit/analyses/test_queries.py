@@ -249,6 +249,30 @@ def test_repeated_attempts_to_delete_an_expired_analysis_add_one_event(
     assert [event.analysis for event in events.all()] == ["a1", "a2", "a1"]
 
 
+def test_an_expired_analysis_that_is_gone_after_an_error_gets_an_event_if_it_is_restored(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The document was deleted, but not the predictions."""
+    delete = backend.archive.delete
+
+    def delete_document(name: str) -> None:
+        delete(name)
+        raise Unavailable("The archive could not be written: Operation not permitted.")
+
+    events, recorded = RecordLog(FolderFiles(tmp_path), AuditEvent), set[str]()
+    stores = replace(backend.ports.stores, events=events)
+    backend.now = (START + timedelta(days=10)).timestamp()
+    archive(backend, make_analysis("a1"))
+    with monkeypatch.context() as patch:
+        patch.setattr(backend.archive, "delete", delete_document)
+        assert delete_expired(stores, timedelta(days=5), recorded) == 0
+    assert delete_expired(stores, timedelta(days=5), recorded) == 0
+
+    archive(backend, make_analysis("a1"))
+    assert delete_expired(stores, timedelta(days=5), recorded) == 1
+    assert [event.analysis for event in events.all()] == ["a1", "a1"]
+
+
 def test_the_deletion_of_expired_analyses_ends_while_the_archive_is_unavailable(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
