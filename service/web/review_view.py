@@ -275,13 +275,13 @@ class ReviewPageBuilder:
         )
 
     def _others(self) -> tuple[Choice, ...]:
-        """Return further classes: those of reviews, the refused form, and the search, and a rejected original label."""
+        """Return further classes: a rejected original label, and those of the form, the search, and reviews."""
         details = self._details
         shown = {index for index, _ in details.labels} | {item.class_index for item in details.suggested}
         named = [class_id for review in details.active for class_id in (*review.added, *review.rejected)]
         named += [class_id for review in details.active for class_id in review.confirmed]
         reviewed = [self._index_of[class_id] for class_id in named if class_id in self._index_of]
-        wanted = dict.fromkeys([details.target, *reviewed, *self._form.choices, *self._matching])
+        wanted = dict.fromkeys([details.target, *self._form.choices, *self._matching, *reviewed])
         target = {details.target: ("original label",)}
         others = [index for index in wanted if index not in shown]
         return tuple(self._choice(index, *target.get(index, ())) for index in others[:MAX_LABELS])

@@ -124,6 +124,21 @@ def test_a_search_of_classes_without_scripts_keeps_the_statements(
     assert review.comment == "my comment"
 
 
+def test_a_page_with_many_reviewed_classes_has_those_of_the_search_and_the_form(
+    running: Running, client: Client, demo: Bundle
+) -> None:
+    image, ids = demo.judged_names[2], demo.label_space.ids
+    for start in range(100, 160, 20):
+        client.create_review("demo", image, f"r{start}", added=ids[start : start + 20])
+    browser = FormClient(running)
+    fields = review_fields(browser.get(f"/review/demo/{quote(image)}"))
+
+    found = send(browser, [*fields, ("class-900", "yes"), ("search", "goldfish")])
+
+    assert 'name="class-1" value="yes"' in found.text
+    assert 'name="class-900" value="yes" checked' in found.text
+
+
 def test_a_form_is_refused_only_if_the_labels_of_its_image_changed(start: Start, tmp_path: Path) -> None:
     with street_service(start, tmp_path) as running:
         client, browser = running.client, FormClient(running)
