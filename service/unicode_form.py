@@ -2,11 +2,10 @@
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache
 from typing import Literal
 
 MAX_MARKS = 30  # combining characters in a row; no language needs more (UAX #15, stream-safe text)
-_CANDIDATES = re.compile(f"[\\u0300-\\U0010ffff]{{{MAX_MARKS + 1},}}")  # a quick search, because few texts have any
 
 
 def normalize_unicode(form: Literal["NFC", "NFKC"], text: str) -> str:
@@ -14,7 +13,19 @@ def normalize_unicode(form: Literal["NFC", "NFKC"], text: str) -> str:
 
     For such a row, the time of Python's function grows with the square of its length: 30 seconds for 100 KB.
     """
-    return text if any(_has_many_marks(run) for run in _CANDIDATES.findall(text)) else unicodedata.normalize(form, text)
+    if text.isascii() or any(_has_many_marks(run) for run in _candidates().findall(text)):
+        return text
+    return unicodedata.normalize(form, text)
+
+
+@cache
+def _candidates() -> re.Pattern[str]:
+    """Return a pattern for many combining characters, or other characters from U+10000 on, in a row.
+
+    The combining characters from U+10000 on are in so many ranges that a search for them is 10 times slower.
+    """
+    marks = "".join(filter(_begins_with_mark, map(chr, range(0x300, 0x10000))))
+    return re.compile(f"[{marks}\U00010000-\U0010ffff]{{{MAX_MARKS + 1},}}")
 
 
 def _has_many_marks(text: str) -> bool:
@@ -26,7 +37,6 @@ def _has_many_marks(text: str) -> bool:
     return False
 
 
-@lru_cache(maxsize=1 << 16)
 def _begins_with_mark(character: str) -> bool:
     """Return whether the decomposition of a character begins with a combining character."""
     return unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) > 0

@@ -1,5 +1,6 @@
 """Texts are normalized as by Python, except texts whose normalization would take very long."""
 
+import sys
 import unicodedata
 
 import pytest
@@ -49,3 +50,32 @@ def test_a_text_with_many_combining_characters_in_a_row_is_unchanged(
 
     assert result == text
     assert max(map(len, normalized), default=1) == 1, "the whole text would take very long"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_combining_character_counts(form) -> None:
+    marks = [*filter(unicodedata.combining, map(chr, range(sys.maxunicode + 1)))]
+    texts = [f"{HIGH}{mark * MAX_MARKS}e{HIGH}" for mark in marks]
+
+    assert len(marks) > 900
+    assert [normalize_unicode(form, text) for text in texts] == texts
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("ILSVRC2012_val_00000001.JPEG and other names", 0),
+        ("\u732b\u306e\u5199\u771f\u3067\u3059\u3002" * 10, 1),
+        ("\u0e1b\u0e39" * 40, 1),
+    ],
+)
+def test_the_characters_of_usual_texts_are_not_normalized_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, text: str, calls: int
+) -> None:
+    normalize_unicode("NFC", "\u00e9")
+    normalized = []
+    with monkeypatch.context() as patch:
+        patch.setattr(unicodedata, "normalize", lambda *args: normalized.append(args[1]) or args[1])
+        normalize_unicode("NFC", text)
+
+    assert normalized == [text] * calls
