@@ -43,11 +43,10 @@ PROBABILITY: Ranks = (
     ),
 )
 ROW_NUMBER = "index"  # pandas writes row numbers first; timm writes the class after the file name
-CLEAR_RANKS = 3  # first ranks of CLASS, whose names can only mean a prediction
-ANSWER = "answer"  # free-text answers, unless another column is clearly the predictions
-CLASS_OR_ANSWER: Ranks = ((ANSWER,), *CLASS)
-CONTENTS = {FILE_NAME: "file names", CLASS: "predicted classes", PROBABILITY: "probabilities"}
-STANDARD = {ANSWER, *(name for ranks in (FILE_NAME, CLASS, PROBABILITY) for name in ranks[0])}
+CLEAR_CLASS = CLASS[:3]  # names that can only mean a prediction; a `label` beside answers is the ground truth
+ANSWER: Ranks = (("answer",),)  # free-text answers, which are read if no name is in CLEAR_CLASS
+CONTENTS = {FILE_NAME: "file names", CLASS: "predicted classes", PROBABILITY: "probabilities", ANSWER: "answers"}
+STANDARD = {name for ranks in (FILE_NAME, CLASS, PROBABILITY, ANSWER) for name in ranks[0]}
 EXPECTED_HEADER = "file_name,predicted_class[,predicted_probability]"
 DELIMITERS = {"|": "bars", " ": "spaces"}
 MAX_SHOWN = 120  # characters of the header in a message
@@ -105,8 +104,8 @@ def find_columns(
     if predicted is None and has_scores:
         predicted = _find_column(rest, SCORES, terms, line)
     probability = _find_column(rest, PROBABILITY, terms, line)
-    are_answers = ANSWER in rest and not _is_clear(predicted)
-    predicted = ANSWER if are_answers else predicted
+    answer = None if predicted and is_known_column(predicted, CLEAR_CLASS) else _find_column(rest, ANSWER, terms, line)
+    predicted = answer or predicted
     if predicted is None:
         raise _missing_column(names, CLASS if file_name else FILE_NAME, terms, line)
     if file_name is None and number is None:
@@ -114,22 +113,17 @@ def find_columns(
     if file_name and normalize_column(predicted) == ROW_NUMBER and names.index(predicted) < names.index(file_name):
         _check_row_number(names, predicted, terms, line)
     readings = {file_name: "the file name", number: "the number of the image"}
-    readings |= {predicted: "the predicted class", probability: "its probability"}
+    readings |= {predicted: "the answer" if answer else "the predicted class", probability: "its probability"}
     shown = [f"{name[:40]!r} as {role}" for name, role in readings.items() if name and name not in STANDARD]
     return Columns(
         file_name=file_name or str(number),
         predicted=predicted,
         probability=probability,
-        are_answers=are_answers,
+        are_answers=answer is not None,
         is_numbered=file_name is None,
         is_certain=probability is None or normalize_column(probability) in PROBABILITY[0],
         assumptions=(f"The file's {terms.field}s: {', '.join(shown)}.",) if shown else (),
     )
-
-
-def _is_clear(predicted: str | None) -> bool:
-    """Return whether the name of a column can only mean predictions. A `label` beside answers is the ground truth."""
-    return predicted is not None and any(normalize_column(predicted) in rank for rank in CLASS[:CLEAR_RANKS])
 
 
 def _check_row_number(names: Sequence[str], index: str, terms: FormatTerms, line: int | None) -> None:
@@ -176,7 +170,7 @@ def _missing_column(names: Sequence[str], ranks: Ranks, terms: FormatTerms, line
     if terms is CSV_TERMS:
         remedy = f"Start the file with the header {EXPECTED_HEADER}."
     if ranks is CLASS:
-        remedy = f"{remedy} Name a {terms.field} of free-text answers '{ANSWER}'."
+        remedy = f"{remedy} Name a {terms.field} of free-text answers '{ANSWER[0][0]}'."
     return InvalidUpload(
         f"Missing {terms.field} '{ranks[0][0]}' (aliases: {', '.join(also)}, and others). {terms.header} has "
         f"{_quote(names)}. {remedy}",

@@ -20,7 +20,8 @@ from service.domain import LabelSpace
 from service.predictions.uploads.bounded_stream import BoundedStream
 from service.predictions.uploads.class_names import CLASS_NAMES, read_class_names
 from service.predictions.uploads.columns import (
-    CLASS_OR_ANSWER,
+    ANSWER,
+    CLASS,
     FILE_NAME,
     NUMBER,
     PROBABILITY,
@@ -34,7 +35,7 @@ from service.predictions.uploads.terms import JSON_TERMS
 
 BOM = "\ufeff"
 BLOCK_ROWS = 8_192
-COLUMNS = FILE_NAME, NUMBER, CLASS_OR_ANSWER, PROBABILITY
+COLUMNS = FILE_NAME, NUMBER, CLASS, ANSWER, PROBABILITY
 MAX_COLUMNS = 32  # first keys of a document that are searched for columns
 VALUES_PER_IMAGE = 10  # limit of the values that are visited one by one; an object counts once
 ROWS = ("samples", "predictions", "results", "data", "labels", "annotations", "rows", "items")
@@ -156,7 +157,7 @@ class _Document:
                 is_nested = reader.peek() in "[{"
                 if is_known_column(key, FILE_NAME, NUMBER) and key.lower() not in OTHER:
                     has_names |= is_nested
-                elif is_known_column(key, CLASS_OR_ANSWER):
+                elif is_known_column(key, CLASS, ANSWER):
                     has_classes |= is_nested
                 elif not is_known_column(key, PROBABILITY) and key.lower() not in OTHER:
                     has_others = True
@@ -227,7 +228,7 @@ class _Document:
     def _to_record(self, key: str | None, value: Any, number: int) -> dict[str, Any]:
         """Return a row as an object. The row is a value from a mapping (with its key) or from an array."""
         if key is not None:
-            if isinstance(value, dict) and any(is_known_column(name, CLASS_OR_ANSWER) for name in value):
+            if isinstance(value, dict) and any(is_known_column(name, CLASS, ANSWER) for name in value):
                 return {NAME: key} | {
                     name: item for name, item in value.items() if not is_known_column(name, FILE_NAME)
                 }

@@ -176,6 +176,26 @@ def test_a_prediction_has_precedence_over_a_label(small, write) -> None:
     assert small.top1(write.csv(rows, header=("filename", "label", "pred", "class_id"))) == TWELVE
 
 
+@pytest.mark.parametrize("name", ["answer", "Answer", "ANSWER"])
+def test_answers_have_precedence_over_a_label_in_any_case(small, write, name) -> None:
+    rows = [(image, "goldfish", predicted) for image, predicted in small.rows(TWELVE)]
+
+    upload = small.parse(write.csv(rows, header=("file_name", name, "label")))
+
+    assert upload.predictions.top1.tolist() == [1] * 12
+    assert upload.assumptions == (() if name == "answer" else (f"The file's columns: {name!r} as the answer.",))
+    assert small.top1(write.csv(rows, header=("file_name", name, "pred"))) == TWELVE
+
+
+def test_two_columns_of_answers_are_refused_unless_another_column_is_the_prediction(small, write) -> None:
+    rows = [(image, "tench", "goldfish", predicted) for image, predicted in small.rows(TWELVE)]
+
+    error = small.rejection(write.csv(rows, header=("file_name", "answer", "Answer", "label")))
+
+    assert "More than one column with answers: 'answer', 'Answer'." in error.message
+    assert small.top1(write.csv(rows, header=("file_name", "answer", "Answer", "pred"))) == TWELVE
+
+
 @pytest.mark.parametrize("order", list(RowOrder))
 def test_numbers_of_images_follow_the_row_order(small, write, order) -> None:
     content = write.csv(list(enumerate(TWELVE))[::-1], header=("index", "class"))

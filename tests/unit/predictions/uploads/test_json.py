@@ -322,9 +322,10 @@ def test_strings_are_no_positions_in_the_class_names_of_the_file(small, key) -> 
 
 @pytest.mark.parametrize("layout", ["lists", "mappings", "objects"])
 @pytest.mark.parametrize("has_label", [True, False])
-def test_answers_precede_labels_in_every_layout(small, layout, has_label) -> None:
+@pytest.mark.parametrize("key", ["answer", "Answer"])
+def test_answers_precede_labels_in_every_layout(small, layout, has_label, key) -> None:
     """A `label` beside answers is the ground truth."""
-    columns = {"file_name": [*small.names], "answer": ["goldfish"] * 12} | ({"label": TWELVE} if has_label else {})
+    columns = {"file_name": [*small.names], key: ["goldfish"] * 12} | ({"label": TWELVE} if has_label else {})
     document: object = columns
     if layout == "mappings":
         document = {key: dict(enumerate(values)) for key, values in columns.items()}
