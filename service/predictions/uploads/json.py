@@ -22,6 +22,7 @@ from service.predictions.uploads.class_names import CLASS_NAMES, read_class_name
 from service.predictions.uploads.columns import (
     ANSWER,
     CLASS,
+    CLEAR_CLASS,
     FILE_NAME,
     NUMBER,
     PROBABILITY,
@@ -122,7 +123,8 @@ class _Document:
             elif is_nested and name in ROWS and not has_columns:
                 yield from self._read_array() if self._reader.peek() == "[" else self._read_mapping()
             elif is_nested and has_columns and is_known_column(key, *COLUMNS):
-                self._columns[key] = self._read_column()
+                is_answer = is_known_column(key, ANSWER)  # not checked here, because a clear prediction replaces it
+                self._columns[key] = self._read_column(is_checked=not is_answer)
             elif has_columns or name in OTHER:
                 self._reader.skip_value()
             else:
@@ -186,19 +188,22 @@ class _Document:
         self._class_names = read_class_names(self._reader, key)
         self._known_names = frozenset(self._class_names.values())
 
-    def _read_column(self) -> list[Any]:
+    def _read_column(self, is_checked: bool) -> list[Any]:
         """Return the values of a column: a list, or a mapping of row numbers."""
         is_array = self._reader.peek() == "["
         values: list[Any] = []
         for _ in self._reader.iterate_array() if is_array else self._reader.iterate_object():
             values.append(self._reader.read_value())
-            check_row_count(len(values), self._images)
-            if isinstance(values[-1], dict):
-                raise InvalidUpload(COCO, field="chunk")
+            if is_checked:
+                check_row_count(len(values), self._images)
+                if isinstance(values[-1], dict):
+                    raise InvalidUpload(COCO, field="chunk")
         return values
 
     def _add_columns(self) -> Iterator[NamedRows]:
         columns, self._columns = self._columns, {}
+        if any(is_known_column(name, CLEAR_CLASS) for name in columns):
+            columns = {name: values for name, values in columns.items() if not is_known_column(name, ANSWER)}
         if not columns:
             return
         lengths = {len(values) for values in columns.values()}

@@ -341,6 +341,31 @@ def test_answers_precede_labels_in_every_layout(small, layout, has_label, key) -
     assert upload.predictions.answers.texts == ("goldfish",)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(
+    "answers", [[{"text": "cat", "score": 1}] * 12, [], ["cat"], {"a": {}}, [None] * 12, ["cat"] * 50, ["cat"] * 10_100]
+)
+def test_answers_of_any_form_are_ignored_beside_a_clear_prediction(small, answers, is_first) -> None:
+    columns = {"file_name": [*small.names], "predicted_class": TWELVE}
+    document = {"answer": answers, **columns} if is_first else {**columns, "answer": answers}
+
+    upload = small.parse(json.dumps(document).encode())
+
+    assert upload.predictions.top1.tolist() == TWELVE
+    assert upload.predictions.answers is None
+
+
+@pytest.mark.parametrize("others", [{}, {"label": TWELVE}])
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [(["cat"], "'answer' has 1"), ([{"text": "cat"}] * 12, "Entry 1: Key 'answer' is an object. Expected a string")],
+)
+def test_answers_that_are_read_are_checked(small, others, answers, problem) -> None:
+    document = {"file_name": [*small.names], "answer": answers, **others}
+
+    assert problem in small.rejection(json.dumps(document).encode()).message
+
+
 @pytest.mark.parametrize(
     "names", [["a", "gold\ud800fish"], {"1": "gold\ud800fish"}, [{"id": 1, "name": "gold\ud800fish"}]]
 )
