@@ -3,8 +3,7 @@
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from errata.errors import InvalidRow, InvalidUpload, Violation
 from errata.texts import surrogate_problem
@@ -36,34 +35,30 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
             f"The mapping file is larger than {MAX_BYTES / 1e6:g} MB. Remove answers that contain the name of their "
             "class."
         )
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    rows = _read_rows(text.removeprefix("\ufeff"))
+    line, header = next(rows, (1, []))
+    names = [name.strip() for name in header]
+    if not {"answer", "class"} <= {*names}:
+        raise _invalid(f"Line {line} of the mapping file is {','.join(names)!r:.80}. Write the header {HEADER}.")
     classes: dict[str, int | None] = {}
     line_of: dict[str, int] = {}
     violations: list[Violation] = []
-    try:
-        names = [name.strip() for name in reader.fieldnames or ()]
-        if not {"answer", "class"} <= {*names}:
-            raise _invalid(f"Line 1 of the mapping file is {','.join(names)!r:.80}. Write the header {HEADER}.")
-        reader.fieldnames = names
-        for row in reader:
-            if len(line_of) == MAX_ROWS:
-                raise _invalid(
-                    f"The mapping file has more than {MAX_ROWS:,} rows. Remove answers that contain the name of "
-                    "their class."
-                )
-            answer, class_text = row["answer"] or "", (row["class"] or "").strip()
-            key = normalize_answer(answer[:MAX_FIELD])
-            class_index = label_space.parse(class_text) if class_text else None
-            if invalid := _find_problem(row, key, class_index):
-                violations.append(Violation(*invalid, reader.line_num))
-            elif line_of.setdefault(key, reader.line_num) != reader.line_num and classes[key] != class_index:
-                problem = f"Answer {answer!r:.80} has another class on line {line_of[key]}. Keep one of the lines."
-                violations.append(Violation("answer", problem, reader.line_num))
-            classes.setdefault(key, class_index)
-    except csv.Error as error:
-        line = reader.line_num + 1  # line_num is that of the row before
-        message = f"Line {line} of the mapping file is not CSV: {error}. Quote texts that contain commas."
-        raise _invalid(message) from error
+    for line, values in rows:
+        if len(line_of) == MAX_ROWS:
+            raise _invalid(
+                f"The mapping file has more than {MAX_ROWS:,} rows. Remove answers that contain the name of "
+                "their class."
+            )
+        row = dict(zip(names, values, strict=False))
+        answer, class_text = row.get("answer", ""), row.get("class", "").strip()
+        key = normalize_answer(answer[:MAX_FIELD])
+        class_index = label_space.parse(class_text) if class_text else None
+        if invalid := _find_problem(names, values, key, class_index):
+            violations.append(Violation(*invalid, line))
+        elif line_of.setdefault(key, line) != line and classes[key] != class_index:
+            problem = f"Answer {answer!r:.80} has another class on line {line_of[key]}. Keep one of the lines."
+            violations.append(Violation("answer", problem, line))
+        classes.setdefault(key, class_index)
     if violations:
         first = violations[0]
         message = f"Line {first.line} of the mapping file: {first.description}"
@@ -76,20 +71,37 @@ def digest_mapping(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
-def _find_problem(row: Mapping[str | None, Any], key: str, class_index: int | None) -> tuple[str, str] | None:
+def _read_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield, for each row that is not an empty line, the line on which it starts and its values."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
+    try:
+        for values in reader:
+            if values:
+                yield line, values
+            line = reader.line_num + 1
+    except csv.Error as error:
+        message = f"Line {line} of the mapping file is not CSV: {error}. Quote texts that contain commas."
+        raise _invalid(message) from error
+
+
+def _find_problem(
+    names: Sequence[str], values: Sequence[str], key: str, class_index: int | None
+) -> tuple[str, str] | None:
     """Return the field and the problem of a row; None if it is valid.
 
     Args:
-        row: The values by column, as csv.DictReader returns them: the key None has the surplus values, and a missing
-            value is None.
+        names: The columns.
+        values: The values of the row. There can be more or fewer than columns.
         key: The normalized answer.
         class_index: The class; None if the row has no class or an unknown one.
     """
-    answer, class_text = row["answer"], row["class"]
-    if None in row or answer is None or class_text is None:
-        text = ",".join(value for value in [*row.values(), *row.get(None, ())] if isinstance(value, str))
+    row = dict(zip(names, values, strict=False))
+    answer, class_text = row.get("answer"), row.get("class")
+    if len(values) > len(names) or answer is None or class_text is None:
+        number = "too many" if len(values) > len(names) else "too few"
         remedy = "Quote answers that contain commas, and write ANSWER, for an answer without a class."
-        return "answer", f"Row {text!r:.80} has {'too many' if None in row else 'too few'} columns. {remedy}"
+        return "answer", f"Row {','.join(values)!r:.80} has {number} columns. {remedy}"
     if len(answer) > MAX_FIELD:
         problem = (
             f"Answer {answer[:40]!r} has {len(answer):,} characters. Use at most {MAX_FIELD:,}, or remove the row."

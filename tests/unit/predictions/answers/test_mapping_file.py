@@ -52,6 +52,14 @@ def test_an_invalid_row_is_named_with_its_line(row: str, field: str, problem: st
     assert problem in violation.description
 
 
+def test_a_row_of_several_lines_is_named_with_its_first_line_and_empty_lines_count() -> None:
+    with pytest.raises(InvalidRow, match="Line 7 of the mapping file") as caught:
+        parse_mapping('\nanswer,class\n\n"big\nfish",2\n\nBig fish,1\n"a\nb",dogge\n', imagenet_1k())
+
+    assert [violation.line for violation in caught.value.violations] == [7, 8]
+    assert "has another class on line 4" in caught.value.violations[0].description
+
+
 def test_answers_of_1000_characters_are_found() -> None:
     mapping = parse_mapping(f"answer,class\n{'x' * 999}y,1\n{'x' * 999}z,2\n", imagenet_1k())
 
@@ -69,6 +77,9 @@ def test_a_column_after_the_class_can_be_missing() -> None:
         ("name,class\nx,1\n", "Line 1 of the mapping file is 'name,class'"),
         ('"answer,class\n', "Line 1 of the mapping file is not CSV"),
         ('answer,class\nfish,1\n"x,1\n', "Line 3 of the mapping file is not CSV"),
+        ('answer,class\nfish,1\n\n\n\n"x"y,1\n', "Line 6 of the mapping file is not CSV"),
+        ("\n\nname,class\nx,1\n", "Line 3 of the mapping file is 'name,class'"),
+        ("\n", "Line 1 of the mapping file is ''"),
         ("answer,class\n\ud800,cat\n", r"has the lone surrogate U\+D800"),
         ("answer,class\n" + "x" * MAX_BYTES, "larger than 1 MB"),
         ("answer,class\n" + "".join(f"a{i},1\n" for i in range(MAX_ROWS + 1)), "more than 20,000 rows"),
