@@ -6,6 +6,7 @@ An ID is percent-encoded like a segment of a URL's path (RFC 3986, section 3.3).
 from urllib.parse import quote, unquote
 
 from errata.errors import InvalidRequest
+from errata.texts import surrogate_problem
 
 ANALYSES, DATASETS, MODELS = "analyses/", "datasets/", "models/"
 VERDICTS, EVIDENCE, CLASSES = "/verdicts/", "/evidence/", "/classes/"
@@ -15,8 +16,11 @@ _SEGMENT = "!$&'()*+,;=:@"  # characters besides letters, digits, and `-._~` tha
 
 
 def encode(identifier: str) -> str:
-    """Return an ID as a segment of a resource name."""
-    return quote(identifier, safe=_SEGMENT, errors="surrogatepass")
+    """Return an ID as a segment of a resource name; raise InvalidRequest if it cannot be sent."""
+    try:
+        return quote(identifier, safe=_SEGMENT)
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(surrogate_problem(identifier)) from error
 
 
 def dataset_name(identifier: str) -> str:

@@ -1,11 +1,10 @@
 """Request messages, built from the arguments of the clients' methods."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, TypedDict, Unpack
+from typing import Any, BinaryIO, ParamSpec, TypeAlias, TypedDict, TypeVar, Unpack
 
 from errata import v1 as pb
 from errata.choices import choice, choices
@@ -24,6 +23,9 @@ AnalysisRef: TypeAlias = str | pb.Analysis | Analysis
 """An analysis, or its name (`analyses/ID`), or its ID."""
 ClassRef: TypeAlias = int | str
 """A class: its index, its ID (such as a WordNet ID), or a name that only one class has."""
+
+Fields = ParamSpec("Fields")
+Message = TypeVar("Message")
 
 
 class AnalysisOptions(TypedDict, total=False):
@@ -173,24 +175,25 @@ class TrendOptions(TypedDict, total=False):
     """Published models (CSV)."""
 
 
-@contextmanager
-def _converted_encoding_errors() -> Iterator[None]:
-    """Raise InvalidRequest for a text that cannot be sent, such as a file name that is not UTF-8."""
+def build(message: Callable[Fields, Message], /, *args: Fields.args, **fields: Fields.kwargs) -> Message:
+    """Return a message with these fields.
+
+    Raises:
+        InvalidRequest: If a text cannot be sent, such as a file name that is not UTF-8.
+    """
     try:
-        yield
+        return message(*args, **fields)
     except UnicodeEncodeError as error:
         raise InvalidRequest(surrogate_problem(error.object)) from error
 
 
-@_converted_encoding_errors()
 def name_of(analysis: AnalysisRef) -> str:
     """Return the name of an analysis.
 
     Raises:
-        InvalidRequest: If the argument is neither text nor an analysis, or cannot be sent.
+        InvalidRequest: If the argument is neither text nor an analysis.
     """
     if isinstance(analysis, str):
-        analysis.encode()  # raises for a lone surrogate
         return analysis
     if not isinstance(analysis, pb.Analysis | Analysis):
         raise InvalidRequest(
@@ -205,15 +208,13 @@ def class_text(value: ClassRef | None) -> str:
     return "" if value is None else str(value)
 
 
-@_converted_encoding_errors()
 def create_request(model: str, dataset: str, options: AnalysisOptions) -> pb.CreateAnalysisRequest:
     """Return a request for an analysis of a model. It contains a request ID, which makes it safe to repeat."""
     fields, call = _split_options(options)
     call["request_id"] = call.get("request_id") or uuid.uuid4().hex
-    return pb.CreateAnalysisRequest(analysis=pb.Analysis(model=model, dataset=dataset, **fields), **call)
+    return build(pb.CreateAnalysisRequest, analysis=build(pb.Analysis, model=model, dataset=dataset, **fields), **call)
 
 
-@_converted_encoding_errors()
 def upload_header(
     predictions: str | Path | BinaryIO,
     dataset: str,
@@ -226,28 +227,28 @@ def upload_header(
     Raises:
         InvalidRequest: If the subset has too many names for a message, or a text cannot be sent.
     """
-    subset = "\n".join(checks.get("subset", ()))
-    if (size := len(subset.encode())) > MAX_SUBSET:
-        raise InvalidRequest(
-            f"The names of the subset have {size:,} bytes. Use at most {MAX_SUBSET:,} bytes.", field="subset"
-        )
     fields, call = _split_options(options)
     if not fields.get("display_name") and isinstance(predictions, str | Path):
         fields["display_name"] = Path(predictions).name
-    analysis = pb.Analysis(dataset=dataset, **fields)
+    analysis = build(pb.Analysis, dataset=dataset, **fields)
     order = choice(pb.RowOrder, row_order, "row_order")
-    return pb.UploadHeader(
+    header = build(
+        pb.UploadHeader,
         analysis=analysis,
         row_order=order,
         accept_implausible=checks.get("accept_implausible", False),
         min_coverage=checks.get("min_coverage", 0.0),
-        subset=subset,
+        subset="\n".join(checks.get("subset", ())),
         answers_mapping=checks.get("answers_mapping", ""),
         **call,
     )
+    if (size := len(header.subset.encode())) > MAX_SUBSET:
+        raise InvalidRequest(
+            f"The names of the subset have {size:,} bytes. Use at most {MAX_SUBSET:,} bytes.", field="subset"
+        )
+    return header
 
 
-@_converted_encoding_errors()
 def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisConditions) -> pb.AnalysisFilter | None:
     """Return `filter`, or a filter with the keyword conditions, for a list of analyses."""
     if not _exclusive(filter, conditions, AnalysisConditions):
@@ -255,13 +256,13 @@ def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisCondit
     fields: dict[str, Any] = {**conditions}
     if "states" in fields:
         fields["states"] = choices(pb.Analysis.State, fields["states"], "state")
-    return pb.AnalysisFilter(**fields)
+    return build(pb.AnalysisFilter, **fields)
 
 
-@_converted_encoding_errors()
 def audit_request(dataset: str, action: str | int, conditions: AuditConditions) -> pb.ListAuditEventsRequest:
     """Return a request for audit events."""
-    request = pb.ListAuditEventsRequest(
+    request = build(
+        pb.ListAuditEventsRequest,
         dataset=dataset_name(dataset) if dataset else "",
         action=choice(pb.AuditEvent.Action, action, "action"),
         actor=conditions.get("actor", ""),
@@ -275,7 +276,6 @@ def audit_request(dataset: str, action: str | int, conditions: AuditConditions) 
     return request
 
 
-@_converted_encoding_errors()
 def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictConditions) -> pb.VerdictFilter | None:
     """Return `filter`, or a filter with the keyword conditions, for a list of verdicts."""
     if not _exclusive(filter, conditions, VerdictConditions):
@@ -286,10 +286,9 @@ def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictCondition
     if "error_types" in fields:
         types = fields["error_types"]
         fields["error_types"] = [parse_key(text) for text in ([types] if isinstance(types, str) else types)]
-    return pb.VerdictFilter(**fields)
+    return build(pb.VerdictFilter, **fields)
 
 
-@_converted_encoding_errors()
 def image_filter(filter: pb.ImageFilter | None, conditions: ImageConditions) -> pb.ImageFilter | None:
     """Return `filter`, or a filter with the keyword conditions, for a list of images."""
     if not _exclusive(filter, conditions, ImageConditions):
@@ -299,10 +298,9 @@ def image_filter(filter: pb.ImageFilter | None, conditions: ImageConditions) -> 
         fields[field] = class_text(fields.pop(keyword, None))
     if fields.get("baseline"):
         fields["baseline"] = name_of(fields["baseline"])
-    return pb.ImageFilter(**fields)
+    return build(pb.ImageFilter, **fields)
 
 
-@_converted_encoding_errors()
 def review_request(dataset: str, file_name: str, reviewer: str, statements: ReviewStatements) -> pb.CreateReviewRequest:
     """Return a request for a review. It contains a request ID, which makes it safe to repeat."""
     _check_keywords(statements, ReviewStatements)
@@ -313,8 +311,11 @@ def review_request(dataset: str, file_name: str, reviewer: str, statements: Revi
         if isinstance(classes, int | str):
             raise InvalidRequest(f"'{keyword}' is one class. Pass a list of classes.", field=keyword)
         fields[f"{keyword}_classes"] = [class_text(item) for item in classes]
-    return pb.CreateReviewRequest(
-        parent=image_name(dataset, file_name), review=pb.Review(reviewer=reviewer, **fields), request_id=request_id
+    return build(
+        pb.CreateReviewRequest,
+        parent=image_name(dataset, file_name),
+        review=build(pb.Review, reviewer=reviewer, **fields),
+        request_id=request_id,
     )
 
 
@@ -323,7 +324,6 @@ def verdict_view(with_evidence: bool) -> pb.VerdictView:
     return pb.VERDICT_VIEW_FULL if with_evidence else pb.VERDICT_VIEW_BASIC
 
 
-@_converted_encoding_errors()
 def trend_request(request: pb.ComputeTrendRequest | None, options: TrendOptions) -> pb.ComputeTrendRequest:
     """Return `request`, or a request with the keyword options, for a trend.
 
@@ -344,7 +344,7 @@ def trend_request(request: pb.ComputeTrendRequest | None, options: TrendOptions)
         if isinstance(analyses, str | pb.Analysis | Analysis):
             raise InvalidRequest("'analyses' is one analysis. Pass a list of analyses.", field="analyses")
         fields["analyses"] = [name_of(analysis) for analysis in analyses]
-    return pb.ComputeTrendRequest(**fields)
+    return build(pb.ComputeTrendRequest, **fields)
 
 
 def _split_options(options: AnalysisOptions) -> tuple[dict[str, Any], dict[str, Any]]:

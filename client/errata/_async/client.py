@@ -42,6 +42,7 @@ from errata.requests import (
     UploadChecks,
     VerdictConditions,
     analysis_filter,
+    build,
     class_text,
     create_request,
     image_filter,
@@ -275,7 +276,9 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             AnalysisNotFound: If there is no such analysis.
         """
-        return Analysis(await self._call(self._analyses.GetAnalysis, pb.GetAnalysisRequest(name=name_of(analysis))))
+        return Analysis(
+            await self._call(self._analyses.GetAnalysis, build(pb.GetAnalysisRequest, name=name_of(analysis)))
+        )
 
     async def list(
         self,
@@ -296,8 +299,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
                 service is building its index or cannot read the archive.
             **conditions: The conditions as keywords, see `AnalysisConditions`.
         """
-        request = pb.ListAnalysesRequest(
-            filter=analysis_filter(filter, conditions), order_by=order_by, page_size=PAGE_SIZE
+        request = build(
+            pb.ListAnalysesRequest, filter=analysis_filter(filter, conditions), order_by=order_by, page_size=PAGE_SIZE
         )
         while True:
             page = await self._call(self._analyses.ListAnalyses, request)
@@ -321,7 +324,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             Unavailable: If the service has been unavailable for 60 seconds.
         """
-        request = pb.WatchAnalysisRequest(name=name_of(analysis))
+        request = build(pb.WatchAnalysisRequest, name=name_of(analysis))
         last_response = time.monotonic()
         end = None if timeout is None else last_response + timeout
         while True:
@@ -356,7 +359,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
 
     async def cancel(self, analysis: AnalysisRef) -> Analysis:
         """Cancel an analysis. A finished analysis is returned unchanged."""
-        request = pb.CancelAnalysisRequest(name=name_of(analysis))
+        request = build(pb.CancelAnalysisRequest, name=name_of(analysis))
         return Analysis(await self._call(self._analyses.CancelAnalysis, request))
 
     async def retry(self, analysis: AnalysisRef) -> Analysis:
@@ -365,7 +368,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             NotReady: If the analysis has not failed.
         """
-        request = pb.RetryAnalysisRequest(name=name_of(analysis))
+        request = build(pb.RetryAnalysisRequest, name=name_of(analysis))
         return Analysis(await self._call(self._analyses.RetryAnalysis, request))
 
     async def delete(self, analysis: AnalysisRef) -> None:
@@ -374,7 +377,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             NotReady: If the analysis has not finished.
         """
-        await self._call(self._analyses.DeleteAnalysis, pb.DeleteAnalysisRequest(name=name_of(analysis)))
+        await self._call(self._analyses.DeleteAnalysis, build(pb.DeleteAnalysisRequest, name=name_of(analysis)))
 
     async def reanalyze(self, analysis: AnalysisRef, evidence: str = "", request_id: str = "") -> Analysis:
         """Analyze the stored predictions of an analysis with another evidence bundle.
@@ -387,7 +390,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Returns:
             The new analysis.
         """
-        request = pb.ReanalyzeAnalysisRequest(name=name_of(analysis), evidence=evidence, request_id=request_id)
+        request = build(pb.ReanalyzeAnalysisRequest, name=name_of(analysis), evidence=evidence, request_id=request_id)
         return Analysis(await self._call(self._analyses.ReanalyzeAnalysis, request))
 
     async def breakdown(self, analysis: AnalysisRef, by: str | int = "class") -> pb.Breakdown:
@@ -397,7 +400,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             analysis: The analysis.
             by: `class` or `superclass`. With `class`, each original label has a row.
         """
-        request = pb.ComputeBreakdownRequest(name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
+        request = build(pb.ComputeBreakdownRequest, name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
         return await self._call(self._analyses.ComputeBreakdown, request)
 
     async def slices(self, analysis: AnalysisRef) -> pb.Slices:
@@ -409,7 +412,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             NotFound: If the data set has no attributes.
             InvalidEvidence: If the file of attributes is invalid.
         """
-        return await self._call(self._analyses.ComputeSlices, pb.ComputeSlicesRequest(name=name_of(analysis)))
+        return await self._call(self._analyses.ComputeSlices, build(pb.ComputeSlicesRequest, name=name_of(analysis)))
 
     def verdicts(
         self,
@@ -428,8 +431,11 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             most: The maximum number of verdicts.
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
-        query = pb.ListVerdictsRequest(
-            parent=name_of(analysis), filter=verdict_filter(filter, conditions), view=verdict_view(with_evidence)
+        query = build(
+            pb.ListVerdictsRequest,
+            parent=name_of(analysis),
+            filter=verdict_filter(filter, conditions),
+            view=verdict_view(with_evidence),
         )
         return AsyncVerdicts(query, most, self._list_verdicts, self._export)
 
@@ -448,8 +454,11 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             most: The maximum number of verdicts.
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
-        request = pb.ListVerdictsRequest(
-            parent=name_of(analysis), filter=verdict_filter(filter, conditions), view=verdict_view(True)
+        request = build(
+            pb.ListVerdictsRequest,
+            parent=name_of(analysis),
+            filter=verdict_filter(filter, conditions),
+            view=verdict_view(True),
         )
         return await self._first(self._analyses.ListVerdicts, request, "verdicts", most)
 
@@ -471,8 +480,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             filter: The conditions as a message.
             **conditions: The conditions as keywords, see `ImageConditions`.
         """
-        request = pb.ListImagesRequest(
-            parent=name_of(analysis), filter=image_filter(filter, conditions), order_by=order_by
+        request = build(
+            pb.ListImagesRequest, parent=name_of(analysis), filter=image_filter(filter, conditions), order_by=order_by
         )
         return await self._first(self._analyses.ListImages, request, "images", most)
 
@@ -493,7 +502,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             filter: The conditions as a message.
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
-        request = pb.ExportVerdictsRequest(
+        request = build(
+            pb.ExportVerdictsRequest,
             parent=name_of(analysis),
             format=choice(pb.VerdictFormat, format, "format"),
             filter=verdict_filter(filter, conditions),
@@ -510,7 +520,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             thumbnails: Whether to embed thumbnails of the worst 200 errors, at most 5 MB. A reader of the file then
                 sees these images.
         """
-        return await self._report(pb.RenderReportRequest(analysis=name_of(analysis), thumbnails=thumbnails))
+        return await self._report(build(pb.RenderReportRequest, analysis=name_of(analysis), thumbnails=thumbnails))
 
     async def compare(self, a: AnalysisRef, b: AnalysisRef, max_images: int = 0) -> Comparison:
         """Compare two analyses of the same data set and evidence.
@@ -523,12 +533,12 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             NotComparable: If the data sets or the evidence differ.
         """
-        request = pb.CompareAnalysesRequest(a=name_of(a), b=name_of(b), max_images=max_images)
+        request = build(pb.CompareAnalysesRequest, a=name_of(a), b=name_of(b), max_images=max_images)
         return Comparison(await self._call(self._analyses.CompareAnalyses, request))
 
     async def comparison_report(self, a: AnalysisRef, b: AnalysisRef) -> bytes:
         """Return the comparison of two analyses as one HTML file."""
-        comparison = pb.CompareAnalysesRequest(a=name_of(a), b=name_of(b))
+        comparison = build(pb.CompareAnalysesRequest, a=name_of(a), b=name_of(b))
         return await self._report(pb.RenderReportRequest(comparison=comparison))
 
     async def gate(
@@ -550,8 +560,12 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             InvalidPolicy: If the policy is invalid; `violations` has the fields and lines.
         """
-        request = pb.EvaluateGateRequest(
-            name=name_of(analysis), policy=policy, baseline=name_of(baseline), min_coverage=min_coverage
+        request = build(
+            pb.EvaluateGateRequest,
+            name=name_of(analysis),
+            policy=policy,
+            baseline=name_of(baseline),
+            min_coverage=min_coverage,
         )
         return await self._call(self._analyses.EvaluateGate, request)
 
@@ -586,8 +600,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             ImageNotFound: If the evidence does not cover the image.
         """
-        request = pb.GetVerdictRequest(
-            name=verdict_name(name_of(analysis), file_name), view=verdict_view(with_evidence)
+        request = build(
+            pb.GetVerdictRequest, name=verdict_name(name_of(analysis), file_name), view=verdict_view(with_evidence)
         )
         return await self._call(self._analyses.GetVerdict, request)
 
@@ -602,8 +616,10 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             ImageNotFound: If the evidence does not cover the image.
         """
-        request = pb.ExplainVerdictRequest(
-            name=verdict_name(name_of(analysis), file_name), predicted_class=class_text(predicted)
+        request = build(
+            pb.ExplainVerdictRequest,
+            name=verdict_name(name_of(analysis), file_name),
+            predicted_class=class_text(predicted),
         )
         return await self._call(self._analyses.ExplainVerdict, request)
 
@@ -621,8 +637,11 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             ImageNotFound: If the evidence does not cover the image.
         """
-        request = pb.ExplainPredictionRequest(
-            name=evidence_name(dataset, evidence), file_name=file_name, predicted_class=class_text(predicted)
+        request = build(
+            pb.ExplainPredictionRequest,
+            name=evidence_name(dataset, evidence),
+            file_name=file_name,
+            predicted_class=class_text(predicted),
         )
         return await self._call(self._analyses.ExplainPrediction, request)
 
@@ -636,7 +655,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             DatasetNotFound: If there is no such data set.
         """
-        return await self._call(self._catalog.GetDataset, pb.GetDatasetRequest(name=dataset_name(dataset)))
+        return await self._call(self._catalog.GetDataset, build(pb.GetDatasetRequest, name=dataset_name(dataset)))
 
     async def evidence(self, dataset: str, evidence: str = "") -> pb.Evidence:
         """Return the description of an evidence bundle.
@@ -645,12 +664,12 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             dataset: The data set.
             evidence: Name or digest prefix of the bundle. Default: the data set's default bundle.
         """
-        request = pb.GetEvidenceRequest(name=evidence_name(dataset, evidence))
+        request = build(pb.GetEvidenceRequest, name=evidence_name(dataset, evidence))
         return await self._call(self._catalog.GetEvidence, request)
 
     async def evidence_bundles(self, dataset: str) -> builtins.list[pb.Evidence]:
         """Return the evidence bundles of a data set, the default first."""
-        request = pb.ListEvidenceRequest(parent=dataset_name(dataset))
+        request = build(pb.ListEvidenceRequest, parent=dataset_name(dataset))
         return await self._all(self._catalog.ListEvidence, request, "evidence")
 
     async def find_class(self, dataset: str, text: ClassRef, evidence: str = "") -> pb.Class:
@@ -664,7 +683,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         Raises:
             InvalidRequest: If no class, or more than one, matches.
         """
-        request = pb.GetClassRequest(name=class_name(evidence_name(dataset, evidence), text))
+        request = build(pb.GetClassRequest, name=class_name(evidence_name(dataset, evidence), text))
         return await self._call(self._catalog.GetClass, request)
 
     async def classes(self, dataset: str, evidence: str = "") -> builtins.list[pb.Class]:
@@ -674,7 +693,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             dataset: The data set.
             evidence: Name or digest prefix of the evidence bundle. Default: the data set's default bundle.
         """
-        request = pb.ListClassesRequest(parent=evidence_name(dataset, evidence))
+        request = build(pb.ListClassesRequest, parent=evidence_name(dataset, evidence))
         return await self._all(self._catalog.ListClasses, request, "classes")
 
     async def models(self) -> builtins.list[pb.Model]:

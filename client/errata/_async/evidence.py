@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Unpack
 from errata import v1 as pb
 from errata._async.calls import AsyncCalls
 from errata.names import dataset_name, evidence_name
-from errata.requests import AuditConditions, audit_request
+from errata.requests import AuditConditions, audit_request, build
 
 
 class AsyncEvidenceMethods(AsyncCalls):
@@ -27,7 +27,7 @@ class AsyncEvidenceMethods(AsyncCalls):
         Raises:
             InvalidEvidence: If no review changes the bundle.
         """
-        request = pb.BuildEvidenceRequest(parent=dataset_name(dataset), base=base, min_reviews=min_reviews)
+        request = build(pb.BuildEvidenceRequest, parent=dataset_name(dataset), base=base, min_reviews=min_reviews)
         return await self._call(self._evidence.BuildEvidence, request, deadline=None)
 
     async def upload_labels(self, labels: str | Path | BinaryIO, dataset: str, base: str = "") -> pb.Evidence:
@@ -43,7 +43,7 @@ class AsyncEvidenceMethods(AsyncCalls):
             InvalidInput: If the content cannot be read, or is not bytes.
             InvalidEvidence: If the file is invalid; `violations` has the lines.
         """
-        header = pb.UploadLabelsHeader(parent=dataset_name(dataset), base=base)
+        header = build(pb.UploadLabelsHeader, parent=dataset_name(dataset), base=base)
         return await self._send_file(self._evidence.UploadLabels, pb.UploadLabelsRequest, header, labels)
 
     async def upload_evidence(self, bundle: str | Path | BinaryIO) -> pb.Evidence:
@@ -65,7 +65,7 @@ class AsyncEvidenceMethods(AsyncCalls):
             dataset: The data set.
             evidence: Name or digest prefix of the bundle.
         """
-        request = pb.PublishEvidenceRequest(name=evidence_name(dataset, evidence))
+        request = build(pb.PublishEvidenceRequest, name=evidence_name(dataset, evidence))
         return await self._call(self._evidence.PublishEvidence, request, deadline=None)
 
     async def set_default_evidence(self, dataset: str, evidence: str) -> pb.Evidence:
@@ -75,7 +75,7 @@ class AsyncEvidenceMethods(AsyncCalls):
             dataset: The data set.
             evidence: Name or digest prefix of the bundle.
         """
-        request = pb.SetDefaultEvidenceRequest(name=evidence_name(dataset, evidence))
+        request = build(pb.SetDefaultEvidenceRequest, name=evidence_name(dataset, evidence))
         return await self._call(self._evidence.SetDefaultEvidence, request, deadline=None)
 
     async def reanalyze_all(self, dataset: str, evidence: str = "") -> AsyncIterator[pb.ReanalyzeAnalysesResponse]:
@@ -85,7 +85,7 @@ class AsyncEvidenceMethods(AsyncCalls):
             dataset: The data set.
             evidence: Name or digest prefix of the bundle. Default: the data set's default bundle.
         """
-        request = pb.ReanalyzeAnalysesRequest(dataset=dataset_name(dataset), evidence=evidence)
+        request = build(pb.ReanalyzeAnalysesRequest, dataset=dataset_name(dataset), evidence=evidence)
         async for outcome in self._stream(self._evidence.ReanalyzeAnalyses, request):
             yield outcome
 

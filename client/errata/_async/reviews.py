@@ -8,7 +8,7 @@ from errata import v1 as pb
 from errata._async.calls import AsyncCalls
 from errata.choices import choice
 from errata.names import dataset_name, image_name
-from errata.requests import PAGE_SIZE, AnalysisRef, ReviewStatements, name_of, review_request
+from errata.requests import PAGE_SIZE, AnalysisRef, ReviewStatements, build, name_of, review_request
 
 
 class AsyncReviewMethods(AsyncCalls):
@@ -27,7 +27,9 @@ class AsyncReviewMethods(AsyncCalls):
             most: The maximum number of images.
         """
         size = PAGE_SIZE if most is None else max(1, min(most, PAGE_SIZE))
-        request = pb.ListReviewQueueRequest(parent=dataset_name(dataset), analysis=name_of(analysis), page_size=size)
+        request = build(
+            pb.ListReviewQueueRequest, parent=dataset_name(dataset), analysis=name_of(analysis), page_size=size
+        )
         remaining = most
         async for item in self._each(self._reviews.ListReviewQueue, request, "items"):
             if remaining is not None:
@@ -46,7 +48,7 @@ class AsyncReviewMethods(AsyncCalls):
             analysis: The analysis whose severe errors are in the queue. Default: the newest one.
             most: The maximum number of images. None: no limit.
         """
-        request = pb.ListReviewQueueRequest(parent=dataset_name(dataset), analysis=name_of(analysis))
+        request = build(pb.ListReviewQueueRequest, parent=dataset_name(dataset), analysis=name_of(analysis))
         return await self._first(self._reviews.ListReviewQueue, request, "items", most)
 
     async def create_review(
@@ -76,7 +78,7 @@ class AsyncReviewMethods(AsyncCalls):
         Raises:
             ReviewNotFound: If there is no such review.
         """
-        return await self._call(self._reviews.GetReview, pb.GetReviewRequest(name=name))
+        return await self._call(self._reviews.GetReview, build(pb.GetReviewRequest, name=name))
 
     async def list_reviews(self, dataset: str, file_name: str = "", reviewer: str = "") -> AsyncIterator[pb.Review]:
         """Yield reviews, newest first, and fetch them page by page.
@@ -123,7 +125,8 @@ class AsyncReviewMethods(AsyncCalls):
                 ignored.
             only_reviewed: Whether to export the labels of only those images that have reviews.
         """
-        request = pb.ExportReviewsRequest(
+        request = build(
+            pb.ExportReviewsRequest,
             parent=dataset_name(dataset),
             format=choice(pb.ReviewFormat, format, "format"),
             evidence=evidence,
@@ -147,11 +150,11 @@ class AsyncReviewMethods(AsyncCalls):
         Raises:
             InvalidRow: If a line is invalid; nothing is imported. `violations` has the lines.
         """
-        header = pb.ImportReviewsHeader(parent=dataset_name(dataset), keep_authentication=keep_authentication)
+        header = build(pb.ImportReviewsHeader, parent=dataset_name(dataset), keep_authentication=keep_authentication)
         return await self._send_file(self._reviews.ImportReviews, pb.ImportReviewsRequest, header, reviews)
 
 
 def _reviews_request(dataset: str, file_name: str, reviewer: str) -> pb.ListReviewsRequest:
     """Return the request for the reviews of a data set, or of one of its images."""
     parent = image_name(dataset, file_name) if file_name else dataset_name(dataset)
-    return pb.ListReviewsRequest(parent=parent, reviewer=reviewer, page_size=PAGE_SIZE)
+    return build(pb.ListReviewsRequest, parent=parent, reviewer=reviewer, page_size=PAGE_SIZE)

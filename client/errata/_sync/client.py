@@ -43,6 +43,7 @@ from errata.requests import (
     UploadChecks,
     VerdictConditions,
     analysis_filter,
+    build,
     class_text,
     create_request,
     image_filter,
@@ -276,7 +277,7 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             AnalysisNotFound: If there is no such analysis.
         """
-        return Analysis(self._call(self._analyses.GetAnalysis, pb.GetAnalysisRequest(name=name_of(analysis))))
+        return Analysis(self._call(self._analyses.GetAnalysis, build(pb.GetAnalysisRequest, name=name_of(analysis))))
 
     def list(
         self,
@@ -297,8 +298,8 @@ class Client(ReviewMethods, EvidenceMethods):
                 service is building its index or cannot read the archive.
             **conditions: The conditions as keywords, see `AnalysisConditions`.
         """
-        request = pb.ListAnalysesRequest(
-            filter=analysis_filter(filter, conditions), order_by=order_by, page_size=PAGE_SIZE
+        request = build(
+            pb.ListAnalysesRequest, filter=analysis_filter(filter, conditions), order_by=order_by, page_size=PAGE_SIZE
         )
         while True:
             page = self._call(self._analyses.ListAnalyses, request)
@@ -322,7 +323,7 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             Unavailable: If the service has been unavailable for 60 seconds.
         """
-        request = pb.WatchAnalysisRequest(name=name_of(analysis))
+        request = build(pb.WatchAnalysisRequest, name=name_of(analysis))
         last_response = time.monotonic()
         end = None if timeout is None else last_response + timeout
         while True:
@@ -357,7 +358,7 @@ class Client(ReviewMethods, EvidenceMethods):
 
     def cancel(self, analysis: AnalysisRef) -> Analysis:
         """Cancel an analysis. A finished analysis is returned unchanged."""
-        request = pb.CancelAnalysisRequest(name=name_of(analysis))
+        request = build(pb.CancelAnalysisRequest, name=name_of(analysis))
         return Analysis(self._call(self._analyses.CancelAnalysis, request))
 
     def retry(self, analysis: AnalysisRef) -> Analysis:
@@ -366,7 +367,7 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             NotReady: If the analysis has not failed.
         """
-        request = pb.RetryAnalysisRequest(name=name_of(analysis))
+        request = build(pb.RetryAnalysisRequest, name=name_of(analysis))
         return Analysis(self._call(self._analyses.RetryAnalysis, request))
 
     def delete(self, analysis: AnalysisRef) -> None:
@@ -375,7 +376,7 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             NotReady: If the analysis has not finished.
         """
-        self._call(self._analyses.DeleteAnalysis, pb.DeleteAnalysisRequest(name=name_of(analysis)))
+        self._call(self._analyses.DeleteAnalysis, build(pb.DeleteAnalysisRequest, name=name_of(analysis)))
 
     def reanalyze(self, analysis: AnalysisRef, evidence: str = "", request_id: str = "") -> Analysis:
         """Analyze the stored predictions of an analysis with another evidence bundle.
@@ -388,7 +389,7 @@ class Client(ReviewMethods, EvidenceMethods):
         Returns:
             The new analysis.
         """
-        request = pb.ReanalyzeAnalysisRequest(name=name_of(analysis), evidence=evidence, request_id=request_id)
+        request = build(pb.ReanalyzeAnalysisRequest, name=name_of(analysis), evidence=evidence, request_id=request_id)
         return Analysis(self._call(self._analyses.ReanalyzeAnalysis, request))
 
     def breakdown(self, analysis: AnalysisRef, by: str | int = "class") -> pb.Breakdown:
@@ -398,7 +399,7 @@ class Client(ReviewMethods, EvidenceMethods):
             analysis: The analysis.
             by: `class` or `superclass`. With `class`, each original label has a row.
         """
-        request = pb.ComputeBreakdownRequest(name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
+        request = build(pb.ComputeBreakdownRequest, name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
         return self._call(self._analyses.ComputeBreakdown, request)
 
     def slices(self, analysis: AnalysisRef) -> pb.Slices:
@@ -410,7 +411,7 @@ class Client(ReviewMethods, EvidenceMethods):
             NotFound: If the data set has no attributes.
             InvalidEvidence: If the file of attributes is invalid.
         """
-        return self._call(self._analyses.ComputeSlices, pb.ComputeSlicesRequest(name=name_of(analysis)))
+        return self._call(self._analyses.ComputeSlices, build(pb.ComputeSlicesRequest, name=name_of(analysis)))
 
     def verdicts(
         self,
@@ -429,8 +430,11 @@ class Client(ReviewMethods, EvidenceMethods):
             most: The maximum number of verdicts.
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
-        query = pb.ListVerdictsRequest(
-            parent=name_of(analysis), filter=verdict_filter(filter, conditions), view=verdict_view(with_evidence)
+        query = build(
+            pb.ListVerdictsRequest,
+            parent=name_of(analysis),
+            filter=verdict_filter(filter, conditions),
+            view=verdict_view(with_evidence),
         )
         return Verdicts(query, most, self._list_verdicts, self._export)
 
@@ -449,8 +453,11 @@ class Client(ReviewMethods, EvidenceMethods):
             most: The maximum number of verdicts.
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
-        request = pb.ListVerdictsRequest(
-            parent=name_of(analysis), filter=verdict_filter(filter, conditions), view=verdict_view(True)
+        request = build(
+            pb.ListVerdictsRequest,
+            parent=name_of(analysis),
+            filter=verdict_filter(filter, conditions),
+            view=verdict_view(True),
         )
         return self._first(self._analyses.ListVerdicts, request, "verdicts", most)
 
@@ -472,8 +479,8 @@ class Client(ReviewMethods, EvidenceMethods):
             filter: The conditions as a message.
             **conditions: The conditions as keywords, see `ImageConditions`.
         """
-        request = pb.ListImagesRequest(
-            parent=name_of(analysis), filter=image_filter(filter, conditions), order_by=order_by
+        request = build(
+            pb.ListImagesRequest, parent=name_of(analysis), filter=image_filter(filter, conditions), order_by=order_by
         )
         return self._first(self._analyses.ListImages, request, "images", most)
 
@@ -494,7 +501,8 @@ class Client(ReviewMethods, EvidenceMethods):
             filter: The conditions as a message.
             **conditions: The conditions as keywords, see `VerdictConditions`.
         """
-        request = pb.ExportVerdictsRequest(
+        request = build(
+            pb.ExportVerdictsRequest,
             parent=name_of(analysis),
             format=choice(pb.VerdictFormat, format, "format"),
             filter=verdict_filter(filter, conditions),
@@ -510,7 +518,7 @@ class Client(ReviewMethods, EvidenceMethods):
             thumbnails: Whether to embed thumbnails of the worst 200 errors, at most 5 MB. A reader of the file then
                 sees these images.
         """
-        return self._report(pb.RenderReportRequest(analysis=name_of(analysis), thumbnails=thumbnails))
+        return self._report(build(pb.RenderReportRequest, analysis=name_of(analysis), thumbnails=thumbnails))
 
     def compare(self, a: AnalysisRef, b: AnalysisRef, max_images: int = 0) -> Comparison:
         """Compare two analyses of the same data set and evidence.
@@ -523,12 +531,12 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             NotComparable: If the data sets or the evidence differ.
         """
-        request = pb.CompareAnalysesRequest(a=name_of(a), b=name_of(b), max_images=max_images)
+        request = build(pb.CompareAnalysesRequest, a=name_of(a), b=name_of(b), max_images=max_images)
         return Comparison(self._call(self._analyses.CompareAnalyses, request))
 
     def comparison_report(self, a: AnalysisRef, b: AnalysisRef) -> bytes:
         """Return the comparison of two analyses as one HTML file."""
-        comparison = pb.CompareAnalysesRequest(a=name_of(a), b=name_of(b))
+        comparison = build(pb.CompareAnalysesRequest, a=name_of(a), b=name_of(b))
         return self._report(pb.RenderReportRequest(comparison=comparison))
 
     def gate(
@@ -550,8 +558,12 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             InvalidPolicy: If the policy is invalid; `violations` has the fields and lines.
         """
-        request = pb.EvaluateGateRequest(
-            name=name_of(analysis), policy=policy, baseline=name_of(baseline), min_coverage=min_coverage
+        request = build(
+            pb.EvaluateGateRequest,
+            name=name_of(analysis),
+            policy=policy,
+            baseline=name_of(baseline),
+            min_coverage=min_coverage,
         )
         return self._call(self._analyses.EvaluateGate, request)
 
@@ -584,8 +596,8 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             ImageNotFound: If the evidence does not cover the image.
         """
-        request = pb.GetVerdictRequest(
-            name=verdict_name(name_of(analysis), file_name), view=verdict_view(with_evidence)
+        request = build(
+            pb.GetVerdictRequest, name=verdict_name(name_of(analysis), file_name), view=verdict_view(with_evidence)
         )
         return self._call(self._analyses.GetVerdict, request)
 
@@ -600,8 +612,10 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             ImageNotFound: If the evidence does not cover the image.
         """
-        request = pb.ExplainVerdictRequest(
-            name=verdict_name(name_of(analysis), file_name), predicted_class=class_text(predicted)
+        request = build(
+            pb.ExplainVerdictRequest,
+            name=verdict_name(name_of(analysis), file_name),
+            predicted_class=class_text(predicted),
         )
         return self._call(self._analyses.ExplainVerdict, request)
 
@@ -617,8 +631,11 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             ImageNotFound: If the evidence does not cover the image.
         """
-        request = pb.ExplainPredictionRequest(
-            name=evidence_name(dataset, evidence), file_name=file_name, predicted_class=class_text(predicted)
+        request = build(
+            pb.ExplainPredictionRequest,
+            name=evidence_name(dataset, evidence),
+            file_name=file_name,
+            predicted_class=class_text(predicted),
         )
         return self._call(self._analyses.ExplainPrediction, request)
 
@@ -632,7 +649,7 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             DatasetNotFound: If there is no such data set.
         """
-        return self._call(self._catalog.GetDataset, pb.GetDatasetRequest(name=dataset_name(dataset)))
+        return self._call(self._catalog.GetDataset, build(pb.GetDatasetRequest, name=dataset_name(dataset)))
 
     def evidence(self, dataset: str, evidence: str = "") -> pb.Evidence:
         """Return the description of an evidence bundle.
@@ -641,12 +658,12 @@ class Client(ReviewMethods, EvidenceMethods):
             dataset: The data set.
             evidence: Name or digest prefix of the bundle. Default: the data set's default bundle.
         """
-        request = pb.GetEvidenceRequest(name=evidence_name(dataset, evidence))
+        request = build(pb.GetEvidenceRequest, name=evidence_name(dataset, evidence))
         return self._call(self._catalog.GetEvidence, request)
 
     def evidence_bundles(self, dataset: str) -> builtins.list[pb.Evidence]:
         """Return the evidence bundles of a data set, the default first."""
-        request = pb.ListEvidenceRequest(parent=dataset_name(dataset))
+        request = build(pb.ListEvidenceRequest, parent=dataset_name(dataset))
         return self._all(self._catalog.ListEvidence, request, "evidence")
 
     def find_class(self, dataset: str, text: ClassRef, evidence: str = "") -> pb.Class:
@@ -660,7 +677,7 @@ class Client(ReviewMethods, EvidenceMethods):
         Raises:
             InvalidRequest: If no class, or more than one, matches.
         """
-        request = pb.GetClassRequest(name=class_name(evidence_name(dataset, evidence), text))
+        request = build(pb.GetClassRequest, name=class_name(evidence_name(dataset, evidence), text))
         return self._call(self._catalog.GetClass, request)
 
     def classes(self, dataset: str, evidence: str = "") -> builtins.list[pb.Class]:
@@ -670,7 +687,7 @@ class Client(ReviewMethods, EvidenceMethods):
             dataset: The data set.
             evidence: Name or digest prefix of the evidence bundle. Default: the data set's default bundle.
         """
-        request = pb.ListClassesRequest(parent=evidence_name(dataset, evidence))
+        request = build(pb.ListClassesRequest, parent=evidence_name(dataset, evidence))
         return self._all(self._catalog.ListClasses, request, "classes")
 
     def models(self) -> builtins.list[pb.Model]:

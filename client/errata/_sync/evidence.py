@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Unpack
 from errata import v1 as pb
 from errata._sync.calls import Calls
 from errata.names import dataset_name, evidence_name
-from errata.requests import AuditConditions, audit_request
+from errata.requests import AuditConditions, audit_request, build
 
 
 class EvidenceMethods(Calls):
@@ -28,7 +28,7 @@ class EvidenceMethods(Calls):
         Raises:
             InvalidEvidence: If no review changes the bundle.
         """
-        request = pb.BuildEvidenceRequest(parent=dataset_name(dataset), base=base, min_reviews=min_reviews)
+        request = build(pb.BuildEvidenceRequest, parent=dataset_name(dataset), base=base, min_reviews=min_reviews)
         return self._call(self._evidence.BuildEvidence, request, deadline=None)
 
     def upload_labels(self, labels: str | Path | BinaryIO, dataset: str, base: str = "") -> pb.Evidence:
@@ -44,7 +44,7 @@ class EvidenceMethods(Calls):
             InvalidInput: If the content cannot be read, or is not bytes.
             InvalidEvidence: If the file is invalid; `violations` has the lines.
         """
-        header = pb.UploadLabelsHeader(parent=dataset_name(dataset), base=base)
+        header = build(pb.UploadLabelsHeader, parent=dataset_name(dataset), base=base)
         return self._send_file(self._evidence.UploadLabels, pb.UploadLabelsRequest, header, labels)
 
     def upload_evidence(self, bundle: str | Path | BinaryIO) -> pb.Evidence:
@@ -66,7 +66,7 @@ class EvidenceMethods(Calls):
             dataset: The data set.
             evidence: Name or digest prefix of the bundle.
         """
-        request = pb.PublishEvidenceRequest(name=evidence_name(dataset, evidence))
+        request = build(pb.PublishEvidenceRequest, name=evidence_name(dataset, evidence))
         return self._call(self._evidence.PublishEvidence, request, deadline=None)
 
     def set_default_evidence(self, dataset: str, evidence: str) -> pb.Evidence:
@@ -76,7 +76,7 @@ class EvidenceMethods(Calls):
             dataset: The data set.
             evidence: Name or digest prefix of the bundle.
         """
-        request = pb.SetDefaultEvidenceRequest(name=evidence_name(dataset, evidence))
+        request = build(pb.SetDefaultEvidenceRequest, name=evidence_name(dataset, evidence))
         return self._call(self._evidence.SetDefaultEvidence, request, deadline=None)
 
     def reanalyze_all(self, dataset: str, evidence: str = "") -> Iterator[pb.ReanalyzeAnalysesResponse]:
@@ -86,7 +86,7 @@ class EvidenceMethods(Calls):
             dataset: The data set.
             evidence: Name or digest prefix of the bundle. Default: the data set's default bundle.
         """
-        request = pb.ReanalyzeAnalysesRequest(dataset=dataset_name(dataset), evidence=evidence)
+        request = build(pb.ReanalyzeAnalysesRequest, dataset=dataset_name(dataset), evidence=evidence)
         yield from self._stream(self._evidence.ReanalyzeAnalyses, request)
 
     def audit_events(

@@ -9,7 +9,7 @@ from errata import v1 as pb
 from errata._sync.calls import Calls
 from errata.choices import choice
 from errata.names import dataset_name, image_name
-from errata.requests import PAGE_SIZE, AnalysisRef, ReviewStatements, name_of, review_request
+from errata.requests import PAGE_SIZE, AnalysisRef, ReviewStatements, build, name_of, review_request
 
 
 class ReviewMethods(Calls):
@@ -28,7 +28,9 @@ class ReviewMethods(Calls):
             most: The maximum number of images.
         """
         size = PAGE_SIZE if most is None else max(1, min(most, PAGE_SIZE))
-        request = pb.ListReviewQueueRequest(parent=dataset_name(dataset), analysis=name_of(analysis), page_size=size)
+        request = build(
+            pb.ListReviewQueueRequest, parent=dataset_name(dataset), analysis=name_of(analysis), page_size=size
+        )
         remaining = most
         for item in self._each(self._reviews.ListReviewQueue, request, "items"):
             if remaining is not None:
@@ -47,7 +49,7 @@ class ReviewMethods(Calls):
             analysis: The analysis whose severe errors are in the queue. Default: the newest one.
             most: The maximum number of images. None: no limit.
         """
-        request = pb.ListReviewQueueRequest(parent=dataset_name(dataset), analysis=name_of(analysis))
+        request = build(pb.ListReviewQueueRequest, parent=dataset_name(dataset), analysis=name_of(analysis))
         return self._first(self._reviews.ListReviewQueue, request, "items", most)
 
     def create_review(
@@ -77,7 +79,7 @@ class ReviewMethods(Calls):
         Raises:
             ReviewNotFound: If there is no such review.
         """
-        return self._call(self._reviews.GetReview, pb.GetReviewRequest(name=name))
+        return self._call(self._reviews.GetReview, build(pb.GetReviewRequest, name=name))
 
     def list_reviews(self, dataset: str, file_name: str = "", reviewer: str = "") -> Iterator[pb.Review]:
         """Yield reviews, newest first, and fetch them page by page.
@@ -123,7 +125,8 @@ class ReviewMethods(Calls):
                 ignored.
             only_reviewed: Whether to export the labels of only those images that have reviews.
         """
-        request = pb.ExportReviewsRequest(
+        request = build(
+            pb.ExportReviewsRequest,
             parent=dataset_name(dataset),
             format=choice(pb.ReviewFormat, format, "format"),
             evidence=evidence,
@@ -147,11 +150,11 @@ class ReviewMethods(Calls):
         Raises:
             InvalidRow: If a line is invalid; nothing is imported. `violations` has the lines.
         """
-        header = pb.ImportReviewsHeader(parent=dataset_name(dataset), keep_authentication=keep_authentication)
+        header = build(pb.ImportReviewsHeader, parent=dataset_name(dataset), keep_authentication=keep_authentication)
         return self._send_file(self._reviews.ImportReviews, pb.ImportReviewsRequest, header, reviews)
 
 
 def _reviews_request(dataset: str, file_name: str, reviewer: str) -> pb.ListReviewsRequest:
     """Return the request for the reviews of a data set, or of one of its images."""
     parent = image_name(dataset, file_name) if file_name else dataset_name(dataset)
-    return pb.ListReviewsRequest(parent=parent, reviewer=reviewer, page_size=PAGE_SIZE)
+    return build(pb.ListReviewsRequest, parent=parent, reviewer=reviewer, page_size=PAGE_SIZE)

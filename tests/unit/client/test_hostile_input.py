@@ -1,6 +1,9 @@
 """Values from the environment, and messages of services, that a client must reject or clean."""
 
+import inspect
+import io
 from pathlib import Path
+from typing import BinaryIO, get_args
 
 import pytest
 from errata import Client, pb
@@ -94,3 +97,32 @@ def test_values_of_a_newer_service_have_a_name_or_a_clear_error() -> None:
     assert creation_time(analysis) == MISSING
     with pytest.raises(UnknownValue, match="Upgrade"):
         ErrorType(99)
+
+
+def text_arguments() -> list[tuple[str, str]]:
+    """Return the name of each method of the client with the name of each argument that can be a text, but no path."""
+    arguments = []
+    for method, function in inspect.getmembers(Client, inspect.isfunction):
+        for parameter in inspect.signature(function).parameters.values():
+            types = {parameter.name: parameter.annotation}
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                types = get_args(parameter.annotation)[0].__annotations__
+            texts = [
+                name for name, kind in types.items() if kind is str or {str, BinaryIO} & {*get_args(kind)} == {str}
+            ]
+            arguments += [(method, name) for name in texts if method[:1] != "_"]
+    return arguments
+
+
+@pytest.mark.parametrize(("method", "argument"), text_arguments())
+def test_a_text_that_cannot_be_sent_is_rejected_in_every_argument(method: str, argument: str) -> None:
+    call = getattr(Client("127.0.0.1:1", attempts=1), method)
+    required = {
+        parameter.name: io.BytesIO() if BinaryIO in get_args(parameter.annotation) else "a"
+        for parameter in inspect.signature(call).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    }
+
+    text = "a\udc80.jpg"
+    with pytest.raises(InvalidRequest, match="udc80"):
+        next(iter(call(**required | {argument: {text: text} if argument == "labels" else text})))
