@@ -31,14 +31,6 @@ CRASHES, REFUSED = "crashes", "refused"  # counters: expired leases, and writes 
 Reply = TypeVar("Reply", covariant=True)
 
 
-class LeaseReply(Enum):
-    """The store's reply to a report of a worker."""
-
-    OK = "ok"
-    CANCEL = "cancel"  # the job was canceled
-    LOST = "lost"  # another worker has the shard, or the job has ended
-
-
 @dataclass(frozen=True)
 class ShardResult:
     """The predictions of one shard, and the model that made them."""
@@ -325,23 +317,18 @@ def holds_lease(job: JobStatus, shard: Shard, fencing_token: int) -> bool:
     return not job.state.is_final and shard.state is State.RUNNING and shard.fencing_token == fencing_token
 
 
-def renew(job: JobStatus, shard: Shard, now: float, fencing_token: int, lease: float) -> Step[LeaseReply]:
-    """Renew the lease of a shard for `lease` seconds from now."""
-    return _report(job, shard, fencing_token, replace(shard, lease=now + lease))
-
-
-def progress(job: JobStatus, shard: Shard, now: float, fencing_token: int, done: int) -> Step[LeaseReply]:
-    """Set the number of predicted images of a shard."""
-    step = _report(job, shard, fencing_token, replace(shard, done=done))
-    return replace(step, counter=_refused(job)) if step.reply is LeaseReply.LOST else step
-
-
-def _report(job: JobStatus, shard: Shard, fencing_token: int, changed: Shard) -> Step[LeaseReply]:
-    if job.state is State.CANCELLED:
-        return Step(LeaseReply.CANCEL, job, shard)
+def renew(job: JobStatus, shard: Shard, now: float, fencing_token: int, lease: float) -> Step[bool]:
+    """Renew the lease of a shard for `lease` seconds from now; reply whether the worker still has it."""
     if not holds_lease(job, shard, fencing_token):
-        return Step(LeaseReply.LOST, job, shard)
-    return Step(LeaseReply.OK, job, changed)
+        return Step(False, job, shard)
+    return Step(True, job, replace(shard, lease=now + lease))
+
+
+def progress(job: JobStatus, shard: Shard, now: float, fencing_token: int, done: int) -> Step[bool]:
+    """Set the number of predicted images of a shard; reply whether the worker still has the lease."""
+    if not holds_lease(job, shard, fencing_token):
+        return Step(False, job, shard, _refused(job))
+    return Step(True, job, replace(shard, done=done))
 
 
 def finish(job: JobStatus, shard: Shard, now: float, fencing_token: int, result: ShardResult) -> Step[int | None]:

@@ -26,7 +26,6 @@ from service.jobs.transitions import (
     Job,
     JobSpec,
     JobStatus,
-    LeaseReply,
     Shard,
     ShardResult,
     Step,
@@ -256,7 +255,7 @@ class ShardLease:
             self.release_shard()
             return None
         names = worker.retry_while_unavailable(worker.store.image_names, spec.images)[start:stop]
-        if self._report_progress(0) is not LeaseReply.OK:
+        if not self._report_progress(0):
             return None
         key = spec.shard_result_key(info, worker.predictor.images_digest(spec.dataset, names))
         if not spec.fresh:
@@ -286,7 +285,7 @@ class ShardLease:
             batches.append(batch)
             done += len(batch.top1)
             worker.observer.batch_predicted(len(batch.top1))
-            if self._report_progress(done) is not LeaseReply.OK:
+            if not self._report_progress(done):
                 return None
             seconds_left = (len(names) - done) * (time.monotonic() - start_time) / done
             if done < len(names) and worker.drain.expires_within(seconds_left):
@@ -295,13 +294,13 @@ class ShardLease:
         assert done == len(names), f"this is a bug: {done} predictions for {len(names)} images"
         return batches
 
-    def _report_progress(self, done: int) -> LeaseReply:
-        """Report the progress; return OK if the store is unavailable, because the next batch reports again."""
+    def _report_progress(self, done: int) -> bool:
+        """Report the progress; return whether to continue, also while the store is unavailable."""
         self._last_progress = time.monotonic()
         try:
             return self._worker.store.change_shard(transitions.progress, *self._key, done)
         except Unavailable:
-            return LeaseReply.OK
+            return True  # the next batch reports again
 
     def release_shard(self) -> None:
         """Queue the shard again for another worker, without counting a retry."""
@@ -311,8 +310,7 @@ class ShardLease:
 
     def renew(self) -> None:
         """Renew the lease; if it is lost and the current batch or load takes too long, interrupt the predictor."""
-        reply = self._worker.store.change_shard(transitions.renew, *self._key, self._worker.lease)
-        self.lost = reply is not LeaseReply.OK
+        self.lost = not self._worker.store.change_shard(transitions.renew, *self._key, self._worker.lease)
         is_stuck = self._last_progress is None or time.monotonic() - self._last_progress > INTERRUPT_SECONDS
         if self.lost and is_stuck:
             self._worker.interrupt()

@@ -39,7 +39,6 @@ from service.jobs.transitions import (
     ClaimOutcome,
     Job,
     JobSpec,
-    LeaseReply,
     OutboxItem,
     ShardResult,
     WorkerOffer,
@@ -491,7 +490,7 @@ def test_a_renewal_extends_the_lease(store: JobStore, clock: Clock) -> None:
     fencing_token = claim_token(store, job)
     for _ in range(5):
         clock.advance(LEASE_SECONDS - 1)
-        assert store.change_shard(transitions.renew, job, 0, fencing_token, LEASE_SECONDS) is LeaseReply.OK
+        assert store.change_shard(transitions.renew, job, 0, fencing_token, LEASE_SECONDS) is True
         assert store.change_shard(transitions.claim, job, 0, "w2", LEASE_SECONDS).kind is ClaimOutcome.WAIT
     assert get_job(store, job).shards[0].crashes == 0
 
@@ -500,19 +499,19 @@ def test_the_progress_of_a_job_is_the_sum_of_its_shards(store: JobStore) -> None
     job = submit(store, "a").job
     first, second = claim_token(store, job, 0), claim_token(store, job, 1)
 
-    assert store.change_shard(transitions.progress, job, 0, first, 3) is LeaseReply.OK
-    assert store.change_shard(transitions.progress, job, 1, second, 2) is LeaseReply.OK
+    assert store.change_shard(transitions.progress, job, 0, first, 3) is True
+    assert store.change_shard(transitions.progress, job, 1, second, 2) is True
     assert get_job(store, job).done == 5
 
 
 LATE_WRITES: dict[str, tuple[Callable[[JobStore, str, int], Any], Any]] = {
     "renew_lease": (
         lambda store, job, fencing_token: store.change_shard(transitions.renew, job, 0, fencing_token, LEASE_SECONDS),
-        LeaseReply.LOST,
+        False,
     ),
     "progress": (
         lambda store, job, fencing_token: store.change_shard(transitions.progress, job, 0, fencing_token, 2),
-        LeaseReply.LOST,
+        False,
     ),
     "finish_shard": (
         lambda store, job, fencing_token: store.change_shard(
@@ -640,7 +639,7 @@ def test_a_failed_shard_fails_the_analyses_and_stops_the_other_shards(store: Job
     assert store.change_shard(transitions.fail, job, 0, first, OOPS) is True
 
     assert {state_of(store, "a"), state_of(store, "b")} == {State.FAILED}
-    assert store.change_shard(transitions.progress, job, 1, second, 1) is not LeaseReply.OK
+    assert store.change_shard(transitions.progress, job, 1, second, 1) is False
     assert store.change_shard(transitions.claim, job, 2, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
@@ -682,7 +681,7 @@ def test_cancelling_one_of_two_analyses_does_not_stop_the_job(store: JobStore, c
     assert snapshot.record.failure is not None
     assert snapshot.record.failure.message == "not needed"
     assert state_of(store, "b") is State.RUNNING
-    assert store.change_shard(transitions.progress, job, 0, fencing_token, 1) is LeaseReply.OK
+    assert store.change_shard(transitions.progress, job, 0, fencing_token, 1) is True
     assert state_of(store, "a") is State.CANCELLED
 
 
@@ -695,8 +694,8 @@ def test_cancelling_the_last_analysis_stops_the_job(store: JobStore) -> None:
     store.cancel("a", "")
     store.cancel("b", "")
 
-    assert store.change_shard(transitions.progress, job, 0, fencing_token, 1) is LeaseReply.CANCEL
-    assert store.change_shard(transitions.renew, job, 0, fencing_token, LEASE_SECONDS) is LeaseReply.CANCEL
+    assert store.change_shard(transitions.progress, job, 0, fencing_token, 1) is False
+    assert store.change_shard(transitions.renew, job, 0, fencing_token, LEASE_SECONDS) is False
     assert store.change_shard(transitions.finish, job, 0, fencing_token, shard_result(4)) is None
     assert store.change_shard(transitions.claim, job, 2, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
     assert claim_judging(store, job) is None
@@ -1223,15 +1222,13 @@ class JobStoreMachine(RuleBasedStateMachine):
         start, stop = self.jobs[id].spec.bounds(shard)
         match call:
             case "renew_lease":
-                accepted = (
-                    self.store.change_shard(transitions.renew, id, shard, fencing_token, LEASE_SECONDS) is LeaseReply.OK
-                )
+                accepted = self.store.change_shard(transitions.renew, id, shard, fencing_token, LEASE_SECONDS) is True
             case "progress":
                 accepted = (
                     self.store.change_shard(
                         transitions.progress, id, shard, fencing_token, data.draw(st.integers(0, stop - start))
                     )
-                    is LeaseReply.OK
+                    is True
                 )
             case "finish_shard":
                 left = self.store.change_shard(transitions.finish, id, shard, fencing_token, shard_result(stop - start))

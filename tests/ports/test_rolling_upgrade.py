@@ -19,7 +19,7 @@ from redis_server import RedisServer
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State
 from service.jobs import records, transitions
 from service.jobs.store import MODELS, Outcome
-from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec, LeaseReply, ShardResult
+from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec, ShardResult
 from service.key_value.redis_backend import connect
 
 LEASE_SECONDS = 20.0
@@ -152,7 +152,7 @@ def test_a_shard_moves_between_the_releases_when_its_lease_expires(
     kind, last = previous.claim_shard(job, 0)
 
     assert (kind, last) == ("claimed", older + 2)
-    assert store.change_shard(transitions.renew, job, 0, newer.fencing_token, LEASE_SECONDS) is LeaseReply.LOST
+    assert store.change_shard(transitions.renew, job, 0, newer.fencing_token, LEASE_SECONDS) is False
     _, _, index = store.claim_next((job, 0), "newer", LEASE_SECONDS)
     assert index == 1  # the older worker's lease is not in the index, but it is live
     assert store.depth().refused == 1  # renewals are not counted
