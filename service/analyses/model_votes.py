@@ -1,26 +1,16 @@
 """The votes of archived models on the labels of a data set, one vote per model."""
 
-from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
 from service.analyses.archived_predictions import find_predictions, is_usable
 from service.analyses.bundle_cache import BundleCache
-from service.archive.port import AnalysisIndex, Archive
-from service.domain import (
-    NEWEST_FIRST,
-    Analysis,
-    AnalysisFilter,
-    Cursor,
-    ModelVotes,
-    State,
-    Suggestions,
-    suggest_labels,
-)
+from service.archive.port import AnalysisIndex, Archive, iterate_index
+from service.domain import Analysis, AnalysisFilter, ModelVotes, State, Suggestions, suggest_labels
 from service.domain.listing import version_key
 from service.evidence.bundle import Bundle
 
-PAGE_SIZE = 100  # analyses per query
 MAX_ANALYSES = 1_000  # newest analyses of a data set that are searched for models
 MAX_MODELS = 200
 MAX_VOTES = 1 << 24  # of all models, 64 MB
@@ -78,9 +68,10 @@ def newest_of_each_model(index: AnalysisIndex, bundle: Bundle) -> list[Analysis]
     The evidence of the analyses does not matter. Analyses with the same predictions count as one model.
     """
     limit = min(MAX_MODELS, max(3, MAX_VOTES // max(1, len(bundle.rows))))
+    archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=bundle.dataset)
     newest: list[Analysis] = []
     known: set[tuple[str, ...]] = set()
-    for analysis in _iterate_archived(index, bundle.dataset):
+    for analysis in islice(iterate_index(index, archived), MAX_ANALYSES):
         if is_usable(analysis, bundle):
             model, predictions = model_identity(analysis), ("predictions", analysis.predictions_digest)
             is_new = not {model, predictions} & known
@@ -91,18 +82,6 @@ def newest_of_each_model(index: AnalysisIndex, bundle: Bundle) -> list[Analysis]
         if len(newest) == limit:
             break
     return newest
-
-
-def _iterate_archived(index: AnalysisIndex, dataset: str) -> Iterator[Analysis]:
-    """Yield the newest successful analyses of a data set, newest first, up to MAX_ANALYSES."""
-    archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset)
-    after: Cursor | None = None
-    for _ in range(0, MAX_ANALYSES, PAGE_SIZE):
-        analyses = index.find(archived, NEWEST_FIRST, after, PAGE_SIZE)
-        yield from analyses
-        if len(analyses) < PAGE_SIZE:
-            return
-        after = NEWEST_FIRST.cursor(analyses[-1])
 
 
 def _read_votes(archive: Archive, bundle: Bundle, analyses: list[Analysis]) -> ModelVotes:

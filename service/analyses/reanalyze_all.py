@@ -13,6 +13,7 @@ from service.analyses import request as requests
 from service.analyses.ports import Ports, Stores
 from service.analyses.reanalyze import judge_again
 from service.analyses.upload import archive_analysis, check_capacity
+from service.archive.port import iterate_index
 from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, State
 from service.evidence.bundle import Bundle
 
@@ -78,15 +79,12 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
 def _find_predicted(stores: Stores, dataset: str, evidence: str, caller: str) -> Mapping[str, _Predicted]:
     """Return the successful analyses of a data set by `predictions_key` and new owner, oldest first."""
     matching = AnalysisFilter(dataset=dataset, states=frozenset({State.SUCCEEDED}))
-    oldest_first, after = NEWEST_FIRST.reversed, None
     predicted: dict[str, _Predicted] = {}
-    while analyses := stores.index.find(matching, oldest_first, after, PAGE):
-        for analysis in analyses:
-            key = predictions_key(analysis) + owner_guard.isolated_owner(stores.archive, analysis, caller)
-            known = predicted.get(key) or _Predicted(analysis.id, analysis.create_time)
-            is_new = analysis.evidence == evidence
-            predicted[key] = replace(known, new_id=analysis.id) if is_new else replace(known, newest=analysis.id)
-        after = oldest_first.cursor(analyses[-1])
+    for analysis in iterate_index(stores.index, matching, NEWEST_FIRST.reversed, PAGE):
+        key = predictions_key(analysis) + owner_guard.isolated_owner(stores.archive, analysis, caller)
+        known = predicted.get(key) or _Predicted(analysis.id, analysis.create_time)
+        is_new = analysis.evidence == evidence
+        predicted[key] = replace(known, new_id=analysis.id) if is_new else replace(known, newest=analysis.id)
     return predicted
 
 

@@ -1,6 +1,5 @@
 """Delete expired analyses from the archive."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import structlog
@@ -8,9 +7,9 @@ from errata.errors import Unavailable
 
 from service.analyses.audit import record_change
 from service.analyses.ports import Stores
-from service.domain import NEWEST_FIRST, RETENTION, Analysis, AnalysisFilter, AuditAction
+from service.archive.port import iterate_index
+from service.domain import NEWEST_FIRST, RETENTION, AnalysisFilter, AuditAction
 
-BATCH = 100  # analyses per query
 MAX_CONSECUTIVE_FAILURES = 100  # after so many, the archive counts as unavailable
 _log = structlog.get_logger()
 
@@ -30,9 +29,10 @@ def delete_expired(stores: Stores, retention: timedelta, recorded: set[str]) -> 
     Raises:
         Unavailable: The index cannot be read, or the archive is unavailable.
     """
+    conditions = AnalysisFilter(ended_before=stores.clock() - retention)
     num_deleted, num_failed, num_consecutive, expired = 0, 0, 0, set[str]()
     try:
-        for analysis in _find_expired(stores, retention):
+        for analysis in iterate_index(stores.index, conditions, NEWEST_FIRST.reversed):
             expired.add(analysis.id)
             try:
                 if analysis.id not in recorded:
@@ -57,11 +57,3 @@ def delete_expired(stores: Stores, retention: timedelta, recorded: set[str]) -> 
         if num_deleted or num_failed:
             _log.info("expired analyses deleted", count=num_deleted, failed=num_failed)
     return num_deleted
-
-
-def _find_expired(stores: Stores, retention: timedelta) -> Iterator[Analysis]:
-    """Yield the expired analyses, the oldest first."""
-    expired, oldest_first, after = AnalysisFilter(ended_before=stores.clock() - retention), NEWEST_FIRST.reversed, None
-    while analyses := stores.index.find(expired, oldest_first, after, BATCH):
-        yield from analyses
-        after = oldest_first.cursor(analyses[-1])

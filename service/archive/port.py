@@ -1,6 +1,6 @@
 """The interfaces of the archive of finished analyses and of its index, for use cases."""
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,8 @@ from service.domain import (
     Predictions,
     StoredResult,
 )
+
+PAGE_SIZE = 100  # analyses per query of an iteration
 
 
 @dataclass(frozen=True)
@@ -115,3 +117,16 @@ class AnalysisIndex(Protocol):
     def newest_versions(self) -> Sequence[ModelVersion]:
         """Return the newest successful analysis for each named model, version, and data set; newest first."""
         ...
+
+
+def iterate_index(
+    index: AnalysisIndex, analysis_filter: AnalysisFilter, order: Order = NEWEST_FIRST, page_size: int = PAGE_SIZE
+) -> Iterator[Analysis]:
+    """Yield the analyses that match a filter. Each page is a query of its own, so the index can change meanwhile."""
+    after: Cursor | None = None
+    while True:
+        page = index.find(analysis_filter, order, after, page_size)
+        yield from page
+        if len(page) < page_size:
+            return
+        after = order.cursor(page[-1])
