@@ -30,6 +30,7 @@ from service.report.evidence_changes_view import MAX_EVENTS, FormsView, RunView,
 from service.report.messages.evidence import describe_changes
 from service.report.render import render
 from service.report.urls import changes_url, evidence_form_url, image_url, review_url, versions_url
+from service.web.application import retry_header
 from service.web.forms import add_form_cookie, form_token
 from service.web.judging_runs import JudgingRun, JudgingRuns
 from service.web.responses import HEADERS, html_page
@@ -149,8 +150,8 @@ class EvidencePages:
         view = views.versions_view(dataset, [_to_version(version) for version in versions])
         html = render("evidence_versions.html", site=True, view=view, forms=forms)
         response = html_page(html, status_of(error) if error else 200)
-        if error is not None and error.retry_after is not None:
-            response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        if error is not None:
+            response.headers.update(retry_header(error))
         return add_form_cookie(request, response, token)
 
     def _run_views(self, dataset: str) -> Mapping[str, RunView]:

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from service.predictions.pictures.messages import PictureRequest
 from service.predictions.thumbnails import PICTURE, THUMBNAIL, Thumbnails
-from service.web.application import ROUTE
+from service.web.application import ROUTE, retry_header
 from service.web.status import status_of
 
 NUM_THREADS = 4
@@ -110,6 +110,5 @@ def _placeholder(status: int) -> Response:
 
 def _unavailable(error: ErrataError) -> Response:
     response = _placeholder(status_of(error))
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    response.headers.update(retry_header(error))
     return response

@@ -15,6 +15,7 @@ from service.domain import AnalysisRequest, RowOrder
 from service.predictions.uploads.terms import format_size
 from service.redact import public_message
 from service.report.render import render
+from service.web.application import retry_header
 from service.web.forms import add_form_cookie, form_token
 from service.web.responses import html_page, unstated_problems
 from service.web.status import status_of
@@ -89,8 +90,8 @@ def upload_form(ports: Ports, request: Request, fields: UploadFields, error: Err
     )
     html = render("upload.html", site=True, view=view, form_token=token)
     response = html_page(html, status_of(error) if error else 200)
-    if error is not None and error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    if error is not None:
+        response.headers.update(retry_header(error))
     return add_form_cookie(request, response, token)
 
 

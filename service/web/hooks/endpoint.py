@@ -30,6 +30,7 @@ from service.web.application import peer_of
 from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.payload import InvalidEvent
 from service.web.hooks.signature import Unverified
+from service.web.responses import closing
 
 NUM_THREADS = 2  # threads per registry that queue analyses; a registry that answers slowly blocks only its own
 BODY_SECONDS = 20.0  # time limit for the body of a request
@@ -89,12 +90,12 @@ class Hooks:
                 body = await _read_body(request, kind.MAX_BODY)
         except TimeoutError:
             message = f"Request body too slow. Send it within {BODY_SECONDS:g} seconds, or sooner under load."
-            return _closing(self._respond(name, "slow", 408, message))
+            return closing(self._respond(name, "slow", 408, message))
         except ClientDisconnect:
             return self._respond(name, "disconnected", 400, "Connection closed before the end of the body.")
         if body is None:
             message = f"Request body too large. Send at most {kind.MAX_BODY} bytes."
-            return _closing(self._respond(name, "too_large", 413, message))
+            return closing(self._respond(name, "too_large", 413, message))
         headers = dict(request.headers)
         try:
             kind.verify(headers, body, source.secrets, self._clock())
@@ -161,12 +162,6 @@ def _describe(error: Exception) -> str:
             return "A number is too long."
         case _:
             return f"Expected JSON: {error!s:.120}."
-
-
-def _closing(response: Response) -> Response:
-    """Add the header that closes the connection, because the rest of the body is not read."""
-    response.headers["Connection"] = "close"
-    return response
 
 
 async def _read_body(request: Request, limit: int) -> bytes | None:
