@@ -179,14 +179,13 @@ def scratch_target(name: str) -> str | None:
     return match[1] if match else None
 
 
-def remove_scratch(folder: Path, age: float = ORPHAN_SECONDS) -> int:
+def remove_scratch(folder: Path) -> int:
     """Remove the scratch files and folders that killed processes left below a folder.
 
     If a process was killed while it replaced a folder, the original folder is restored.
 
     Args:
         folder: Root of the search; it need not exist.
-        age: Seconds since the last write after which scratch data is unused.
 
     Returns:
         Number of removed files and folders.
@@ -199,7 +198,7 @@ def remove_scratch(folder: Path, age: float = ORPHAN_SECONDS) -> int:
         target = scratch_target(path.name)
         if target is not None:
             with suppress(FileNotFoundError):  # another process removed it
-                if time.time() - _last_written(path) > age:
+                if _is_orphaned(path):
                     _remove_scratch(path, path.with_name(target))
                     removed += 1
     return removed
@@ -212,20 +211,13 @@ def temporary_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def remove_temporary_folders(age: float = ORPHAN_SECONDS) -> int:
-    """Remove the temporary folders that killed processes of this user left.
-
-    Args:
-        age: Seconds since the last write after which a folder is unused.
-
-    Returns:
-        Number of removed folders.
-    """
+def remove_temporary_folders() -> int:
+    """Remove the temporary folders that killed processes of this user left; return how many."""
     removed = 0
     for path in Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}*"):
         with suppress(FileNotFoundError):  # another process removed it
             state = path.lstat()
-            if stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and time.time() - _last_written(path) > age:
+            if stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and _is_orphaned(path):
                 shutil.rmtree(path)
                 removed += 1
     return removed
@@ -240,10 +232,10 @@ def _remove_scratch(path: Path, target: Path) -> None:
     shutil.rmtree(path)
 
 
-def _last_written(path: Path) -> float:
-    """Return the time of the last write to a file, or to any file in a folder, in seconds since 1970."""
+def _is_orphaned(path: Path) -> bool:
+    """Return whether the last write to a file, or to any file in a folder, is longer ago than ORPHAN_SECONDS."""
     parts = [path] if path.is_symlink() else [path, *path.rglob("*")]
-    return max(float(part.lstat().st_mtime) for part in parts)
+    return time.time() - max(part.lstat().st_mtime for part in parts) > ORPHAN_SECONDS
 
 
 @contextmanager

@@ -218,19 +218,18 @@ def record_event(
     return event
 
 
-def list_audit_events(stores: Stores, dataset: str = "", action: AuditAction | None = None) -> Sequence[AuditEvent]:
+def list_audit_events(stores: Stores, dataset: str = "") -> Sequence[AuditEvent]:
     """Return the audit events, newest first.
 
     Args:
         stores: The stores.
         dataset: Only events of this data set; empty: of all data sets.
-        action: Only events of this action; None: of all actions.
 
     Raises:
         Unavailable: The archive cannot be read.
     """
     events = reversed(stores.evidence.published.publications.events())
-    return [event for event in events if dataset in ("", event.dataset) and action in (None, event.action)]
+    return [event for event in events if dataset in ("", event.dataset)]
 
 
 def export_audit_events(events: Iterable[AuditEvent]) -> str:

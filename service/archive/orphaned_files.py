@@ -15,13 +15,12 @@ _ARCHIVE_FILE = re.compile(rf"{_PREDICTIONS.pattern}|[0-9a-z]{{1,64}}\.json|[0-9
 _log = structlog.get_logger()
 
 
-def remove_orphaned_files(files: Files, clock: Callable[[], float] = time.time, age: float = ORPHAN_SECONDS) -> int:
-    """Remove the orphaned files of an archive.
+def remove_orphaned_files(files: Files, clock: Callable[[], float] = time.time) -> int:
+    """Remove the orphaned files of an archive, except files of unknown age.
 
     Args:
         files: The files of the archive.
         clock: Returns the time in seconds since 1970.
-        age: Age in seconds from which a file is removed. A file of unknown age is not removed.
 
     Returns:
         The number of removed files.
@@ -33,7 +32,7 @@ def remove_orphaned_files(files: Files, clock: Callable[[], float] = time.time, 
     for name in find_orphaned_files(files.names()):
         try:
             modification_time = files.modification_time(name)
-            if modification_time is not None and clock() - modification_time > age and files.delete(name):
+            if modification_time is not None and clock() - modification_time > ORPHAN_SECONDS and files.delete(name):
                 removed += 1
         except Unavailable as error:
             _log.warning("orphaned file not removed", file=name, error=str(error))

@@ -10,13 +10,13 @@ DRAWS = 2000
 SEED = 0
 
 
-def resampled_cells(counts: NDArray[np.int64], draws: int = DRAWS) -> NDArray[np.int64]:
-    """Return bootstrap draws of the cells of a table, shape (draws, cells).
+def resampled_cells(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return bootstrap draws of the cells of a table, shape (DRAWS, cells).
 
     Resampling n images and counting them is one draw from a multinomial with the observed shares.
     """
     total = int(counts.sum())
-    return np.random.default_rng(SEED).multinomial(total, counts.ravel() / max(1, total), size=draws)
+    return np.random.default_rng(SEED).multinomial(total, counts.ravel() / max(1, total), size=DRAWS)
 
 
 def percentiles(
@@ -29,9 +29,9 @@ def percentiles(
 
 
 def resampled_class_means(
-    samples: NDArray[np.int64], only_a: NDArray[np.int64], only_b: NDArray[np.int64], draws: int = DRAWS
+    samples: NDArray[np.int64], only_a: NDArray[np.int64], only_b: NDArray[np.int64]
 ) -> NDArray[np.float64] | None:
-    """Return bootstrap draws of the mean over classes of (share only in A - share only in B), shape (draws,).
+    """Return bootstrap draws of the mean over classes of (share only in A - share only in B), shape (DRAWS,).
 
     Images are resampled within their class. All classes of one size have the same weights, so one number is drawn for
     all of them from the exact distribution of the sum of their differences. Resampling n images underestimates the
@@ -42,7 +42,6 @@ def resampled_class_means(
         samples: (C,) samples of each class.
         only_a: (C,) samples with the property in A only.
         only_b: (C,) samples with the property in B only.
-        draws: Number of draws.
 
     Returns:
         The draws; None if no class has two images.
@@ -51,17 +50,17 @@ def resampled_class_means(
     if is_single.all():
         return None
     generator = np.random.default_rng(SEED)
-    differences = np.full(draws, ((only_a - only_b) / samples).sum())
+    differences = np.full(DRAWS, ((only_a - only_b) / samples).sum())
     changed = samples[~is_single & ((only_a > 0) | (only_b > 0))]
     for size in np.unique(changed).tolist():
         of_size = samples == size
         pairs, times = np.unique(np.stack([only_a[of_size], only_b[of_size]], axis=1), axis=0, return_counts=True)
         offset, cumulative = difference_distribution(size, pairs, times)
-        drawn = offset + np.searchsorted(cumulative, generator.random(draws), "right")
+        drawn = offset + np.searchsorted(cumulative, generator.random(DRAWS), "right")
         differences += (drawn - times @ (pairs[:, 0] - pairs[:, 1])) / math.sqrt(size * (size - 1))
     if is_single.any():
         variance = _pooled_variance(samples[~is_single], only_a[~is_single], only_b[~is_single])
-        differences += generator.normal(0, math.sqrt(variance * is_single.sum()), draws)
+        differences += generator.normal(0, math.sqrt(variance * is_single.sum()), DRAWS)
     return differences / len(samples)
 
 

@@ -9,13 +9,11 @@ CGROUP_LIMITS = (  # memory limit files of cgroups v2 and v1
 )
 
 
-def default_memory_limit(
-    meminfo: Path = Path("/proc/meminfo"), limits: tuple[Path, ...] = CGROUP_LIMITS, share: float = SHARE
-) -> int | None:
-    """Return a share, in bytes, of the smaller of machine and container memory; None if both are unknown."""
+def default_memory_limit(meminfo: Path = Path("/proc/meminfo"), limits: tuple[Path, ...] = CGROUP_LIMITS) -> int | None:
+    """Return SHARE, in bytes, of the smaller of machine and container memory; None if both are unknown."""
     sizes = [_read_total(meminfo), *(_read_limit(path) for path in limits)]
     known = [size for size in sizes if size is not None]
-    return int(min(known) * share) if known else None
+    return int(min(known) * SHARE) if known else None
 
 
 def _read_total(meminfo: Path) -> int | None:
