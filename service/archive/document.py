@@ -76,7 +76,7 @@ def from_document(document: dict[str, Any]) -> Analysis:
         ValueError, KeyError, TypeError: The document is damaged.
     """
     analysis = parse_document(document)
-    _check_text(json.dumps(document, ensure_ascii=False))
+    json.dumps(document, ensure_ascii=False).encode()  # raises for a lone surrogate, which JSON can escape
     values = _to_values(analysis)
     analysis = _VALIDATOR.validate_python(values)
     _check_not_converted(values, _to_values(analysis))  # parse_document, which others use, does not convert
@@ -118,11 +118,6 @@ def _to_values(value: Any) -> Any:
 def encode_document(analysis: Analysis) -> bytes:
     """Return the document of an analysis as JSON text."""
     return json.dumps(to_document(analysis)).encode()
-
-
-def _check_text(text: str) -> None:
-    """Raise ValueError for text that cannot be encoded as UTF-8."""
-    text.encode()
 
 
 def _check_not_converted(value: Any, validated: Any) -> None:

@@ -58,7 +58,7 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
     attributes = AttributeRepository(settings.attributes)
     attributes.check()
     initialize_series(metrics.analyses, (state.name.lower() for state in State if state.is_final))
-    is_isolated = settings.isolate_owners
+    is_isolated, expected = settings.isolate_owners, expected_offer(settings)
     return Ports(
         stores=Stores(
             repository,
@@ -71,7 +71,7 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             events=open_events(settings.archive_location),
         ),
         models=Models(
-            workers=partial(_read_workers, store, expected_offer(settings)),
+            workers=lambda: Workers(store.offers(), expected),
             pin=partial(pin_allowed_model, model_policy(settings)),
             send_shards=engine.send_shards,
         ),
@@ -231,10 +231,6 @@ def expected_offer(settings: Settings) -> WorkerOffer:
     names += [f"{kind}:*" for kind in MODEL_REGISTRIES if kind in kinds]
     models = tuple((name, "expected: no worker offers it yet") for name in dict.fromkeys(names))
     return WorkerOffer(models, tuple(settings.images))
-
-
-def _read_workers(store: JobStore, expected: WorkerOffer) -> Workers:
-    return Workers(store.offers(), expected)
 
 
 def _versions(*packages: str) -> str:

@@ -167,10 +167,6 @@ def _check_superclass(label_space: LabelSpace, parents: tuple[str, ...], target:
     return ""
 
 
-def _class_of_name(label_space: LabelSpace, name: str) -> int | None:
-    return label_space.parse(name)
-
-
 WORDNET_IDS = FolderLayout("wnid/file, such as n01440764/a.jpg", _class_of_id)
 CLASS_NUMBERS = FolderLayout("class number/file, such as 0/a.jpg", _class_of_number)
 CORRUPTIONS = FolderLayout(
@@ -181,6 +177,6 @@ CORRUPTIONS = FolderLayout(
     check_parents=_check_severity,
 )
 NAMED_CLASSES = FolderLayout(
-    "class/file or superclass/class/file", _class_of_name, max_parents=1, check_parents=_check_superclass
+    "class/file or superclass/class/file", LabelSpace.parse, max_parents=1, check_parents=_check_superclass
 )
-TRAINING_IMAGES = FolderLayout("class/file", _class_of_name, option="train_images")
+TRAINING_IMAGES = FolderLayout("class/file", LabelSpace.parse, option="train_images")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def _parse_document(text: str, to_dict: Callable[[list[tuple[str, Any]]], dict[s
 
 
 def _from_json(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
-    raw = _parse_document(text, _to_unique_images, source)
+    raw = _parse_document(text, partial(to_unique_dict, kind="image"), source)
     for number, (name, labels) in enumerate(raw.items(), start=1):
         if isinstance(labels, list) and all(map(_is_class, labels)):
             yield LabelRow(number, name, None, [str(label) for label in labels], problematic=False)
@@ -161,7 +162,3 @@ def _from_json(text: str, problems: Problems, source: str) -> Iterator[LabelRow]
 
 def _is_class(value: object) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
-
-
-def _to_unique_images(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return to_unique_dict(pairs, "image")

@@ -5,7 +5,7 @@
 POST /reviews                   creates or undoes a review, and goes on to the next image; search: finds classes
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -48,14 +48,13 @@ class ReviewPages:
         self._ports = ports
         self._default_dataset = default_dataset
 
-    def handlers(self) -> Mapping[str, Handler]:
-        """Return the handler of each route for GET."""
-        return {"/review": self._queue, "/review/{dataset}/{image:path}": self._image}
-
     def routes(self, make_endpoint: Callable[[Handler], Endpoint]) -> list[Route]:
         """Return the routes; `make_endpoint` returns an endpoint that calls a handler in a thread."""
-        routes = [Route(path, make_endpoint(handler)) for path, handler in self.handlers().items()]
-        return [*routes, Route("/reviews", _with_form(make_endpoint(self._create)), methods=["POST"])]
+        return [
+            Route("/review", make_endpoint(self._queue)),
+            Route("/review/{dataset}/{image:path}", make_endpoint(self._image)),
+            Route("/reviews", _with_form(make_endpoint(self._create)), methods=["POST"]),
+        ]
 
     def _queue(self, request: Request) -> Response:
         dataset = parameter(request, "dataset") or self._default_dataset()
