@@ -8,12 +8,14 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from registry_server import LocalServer, send
 
 USER = "errata-bot"
 TOKEN = "hf_token-of-the-tests"
@@ -66,7 +68,7 @@ class Repository:
         return texts[1:]
 
 
-class HuggingFaceServer:
+class HuggingFaceServer(LocalServer):
     """A running Hub. `before` is called before a request changes anything, and `after` before its answer."""
 
     def __init__(self) -> None:
@@ -75,39 +77,18 @@ class HuggingFaceServer:
         self.before: Callable[[str, str], None] = lambda verb, path: None
         self.after: Callable[[str, str], None] = lambda verb, path: None
         self._lock = threading.Lock()
-        server = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            def _answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                server.requests.append((self.command, self.path, headers, body))
-                server.before(self.command, self.path)
-                with server._lock:
-                    status, content = server.answer(self.command, self.path, headers, body)
-                data = content if isinstance(content, bytes) else json.dumps(content).encode()
-                with suppress(OSError):  # the connection ends before the answer
-                    server.after(self.command, self.path)
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(data)))
-                    self.send_header("Content-Type", "application/json")
-                    self.end_headers()
-                    self.wfile.write(data)
-
-            do_GET = do_POST = _answer  # noqa: N815 - names of http.server
-
-            def log_message(self, *_: Any) -> None:
-                """Print nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def start(self) -> None:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def respond(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.requests.append((request.command, request.path, headers, body))
+        self.before(request.command, request.path)
+        with self._lock:
+            status, content = self.answer(request.command, request.path, headers, body)
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        with suppress(OSError):  # the connection ends before the answer
+            self.after(request.command, request.path)
+            send(request, status, data, **{"Content-Type": "application/json"})
 
     def changes(self) -> list[tuple[str, str]]:
         """Return the requests that change something."""
@@ -229,14 +210,3 @@ def _to_fields(name: str, pull: Pull) -> dict[str, Any]:
         "createdAt": TIME,
         "repo": {"name": name, "type": "model"},
     }
-
-
-@contextmanager
-def huggingface_server() -> Iterator[HuggingFaceServer]:
-    """Yield a running server."""
-    server = HuggingFaceServer()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()

@@ -2,36 +2,25 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
-class RegistryServer:
-    """Responses by path, and the requests that the server received."""
+class LocalServer:
+    """An HTTP server on this machine. A subclass writes the response to a request."""
 
     def __init__(self) -> None:
-        self.responses: dict[str, Any] = {}  # by path: a JSON value, or a function that writes the response
-        self.fallback: Any = (404, {"error_code": "ENDPOINT_NOT_FOUND"})  # the response to other paths
-        self.requests: list[tuple[str, str, str, bytes]] = []  # verb, path with query, Authorization, body
-        server = self
+        respond = self.respond
 
         class Handler(BaseHTTPRequestHandler):
-            def _answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                server.requests.append((self.command, self.path, self.headers.get("Authorization", ""), body))
-                response = server.responses.get(urlsplit(self.path).path, server.fallback)
-                if callable(response):
-                    response(self)
-                    return
-                status, value = response if isinstance(response, tuple) else (200, response)
-                send(self, status, value if isinstance(value, bytes) else json.dumps(value).encode())
+            def _respond(self) -> None:
+                respond(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
 
-            do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - names of http.server
+            do_GET = do_POST = do_PUT = do_DELETE = _respond  # noqa: N815 - names of http.server
 
             def log_message(self, *_: Any) -> None:
                 """Print nothing."""
@@ -39,12 +28,41 @@ class RegistryServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
+    def respond(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        raise NotImplementedError
+
     def start(self) -> None:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class RegistryServer(LocalServer):
+    """Responses by path, and the requests that the server received."""
+
+    def __init__(self) -> None:
+        self.responses: dict[str, Any] = {}  # by path: a JSON value, or a function that writes the response
+        self.fallback: Any = (404, {"error_code": "ENDPOINT_NOT_FOUND"})  # the response to other paths
+        self.requests: list[tuple[str, str, str, bytes]] = []  # verb, path with query, Authorization, body
+        super().__init__()
+
+    def respond(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        self.requests.append((request.command, request.path, request.headers.get("Authorization", ""), body))
+        response = self.responses.get(urlsplit(request.path).path, self.fallback)
+        if callable(response):
+            response(request)
+            return
+        status, value = response if isinstance(response, tuple) else (200, response)
+        send(request, status, value if isinstance(value, bytes) else json.dumps(value).encode())
 
 
 def send(handler: BaseHTTPRequestHandler, status: int, content: bytes, **headers: str) -> None:
@@ -54,14 +72,3 @@ def send(handler: BaseHTTPRequestHandler, status: int, content: bytes, **headers
         handler.send_header(name, value)
     handler.end_headers()
     handler.wfile.write(content)
-
-
-@contextmanager
-def registry_server() -> Iterator[RegistryServer]:
-    """Yield a running server."""
-    server = RegistryServer()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()

@@ -7,11 +7,13 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from registry_server import LocalServer, send
 
 KEY = "0123456789abcdef0123456789abcdef01234567"  # API key; the client requires 40 characters
 AUTHORIZATION = "Basic " + base64.b64encode(f"api:{KEY}".encode()).decode()
@@ -34,7 +36,7 @@ class Artifact:
         return f"QXJ0aWZhY3Q6{self.index}"
 
 
-class WandbServer:
+class WandbServer(LocalServer):
     """A running server. `after` is called with the name of an operation before its answer."""
 
     def __init__(self) -> None:
@@ -44,41 +46,22 @@ class WandbServer:
         self.queries: list[str] = []
         self.after: Callable[[str], None] = lambda operation: None
         self._lock = threading.Lock()
-        server = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                result = re.search(r"(?:query|mutation)\s+(\w+)", request["query"])
-                assert result, request
-                name, variables = result[1], request.get("variables") or {}
-                status, answer = 401, {"errors": [{"message": "invalid API key"}]}
-                if self.headers.get("Authorization") == AUTHORIZATION and self.path == "/graphql":
-                    with server._lock:
-                        server.requests.append((name, variables))
-                        server.queries.append(request["query"])
-                        status, answer = 200, server.answer(name, variables)
-                content = json.dumps(answer).encode()
-                with suppress(OSError):  # the connection ends before the answer
-                    server.after(name)
-                    self.send_response(status)
-                    self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(content)))
-                    self.end_headers()
-                    self.wfile.write(content)
-
-            def log_message(self, *_: Any) -> None:
-                """Print nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def start(self) -> None:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def respond(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        operation = json.loads(body)
+        result = re.search(r"(?:query|mutation)\s+(\w+)", operation["query"])
+        assert result, operation
+        name, variables = result[1], operation.get("variables") or {}
+        status, answer = 401, {"errors": [{"message": "invalid API key"}]}
+        if request.headers.get("Authorization") == AUTHORIZATION and request.path == "/graphql":
+            with self._lock:
+                self.requests.append((name, variables))
+                self.queries.append(operation["query"])
+                status, answer = 200, self.answer(name, variables)
+        with suppress(OSError):  # the connection ends before the answer
+            self.after(name)
+            send(request, status, json.dumps(answer).encode(), **{"Content-Type": "application/json"})
 
     def changes(self) -> list[str]:
         """Return the names of the operations that change something."""
@@ -163,14 +146,3 @@ def _aliases(artifact: Artifact) -> list[dict[str, Any]]:
 def _collection() -> dict[str, Any]:
     project = {"id": "p", "internalId": "1", "name": PROJECT, "entity": {"name": ENTITY}}
     return {"__typename": "ArtifactSequence", "name": COLLECTION, "project": project}
-
-
-@contextmanager
-def wandb_server() -> Iterator[WandbServer]:
-    """Yield a running server."""
-    server = WandbServer()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()

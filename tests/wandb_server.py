@@ -150,10 +150,5 @@ class WandbServer:
 @contextmanager
 def wandb_server() -> Iterator[WandbServer]:
     """Yield a running server without artifacts."""
-    server = RegistryServer()
-    wandb = WandbServer(server)
-    server.start()
-    try:
-        yield wandb
-    finally:
-        server.stop()
+    with RegistryServer() as server:
+        yield WandbServer(server)

@@ -18,7 +18,7 @@ import pytest
 from errata import pb
 from errata.errors import InvalidRequest
 from prometheus_client.parser import text_string_to_metric_families
-from registry_server import registry_server
+from registry_server import RegistryServer
 from running_service import MODEL, Running, Start, start_service
 from standardwebhooks import Webhook
 
@@ -179,7 +179,7 @@ def registries(folder: Path, mlflow_url: str = "http://127.0.0.1:9") -> dict[str
 
 @pytest.fixture(scope="module")
 def site(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with registry_server() as mlflow:
+    with RegistryServer() as mlflow:
         mlflow.fallback = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}
         registry_settings = registries(tmp_path_factory.mktemp("policies"), mlflow.url)
         with start_service(data_dir, tmp_path_factory.mktemp("archive"), registries=registry_settings) as running:

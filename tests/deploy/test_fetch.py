@@ -12,7 +12,7 @@ import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
 from redis_server import free_port
-from registry_server import registry_server
+from registry_server import RegistryServer
 
 from service.evidence.bundle import Bundle, open_bundle, verify
 
@@ -119,7 +119,7 @@ def test_a_missing_bucket_and_a_bad_destination_are_reported(
 def test_a_store_that_refuses_the_credentials_is_reported(
     script: ModuleType, use_store: Callable[[str], None], tmp_path: Path
 ) -> None:
-    with registry_server() as server:
+    with RegistryServer() as server:
         server.fallback = (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>")
         use_store(server.url)
 

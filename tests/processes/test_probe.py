@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from registry_server import RegistryServer, registry_server
+from registry_server import RegistryServer
 
 import service
 
@@ -20,7 +20,7 @@ PROBE = Path(service.__file__).parent / "probe.py"
 
 @pytest.fixture
 def server() -> Iterator[RegistryServer]:
-    with registry_server() as running:
+    with RegistryServer() as running:
         yield running
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
-from huggingface_server import TOKEN, HuggingFaceServer, Repository, huggingface_server
+from huggingface_server import TOKEN, HuggingFaceServer, Repository
 from redis import Redis
-from wandb_results_server import COLLECTION, ENTITY, KEY, PROJECT, Artifact, WandbServer, wandb_server
+from wandb_results_server import COLLECTION, ENTITY, KEY, PROJECT, Artifact, WandbServer
 
 from .cluster import SOON, Cluster, cluster, wait_for
 from .test_write_back import SECRET, call
@@ -29,7 +29,7 @@ bounds: [{name: few failures, measure: count, types: MODEL_FAILURE, max: 20}]
 
 @pytest.fixture
 def hub() -> Iterator[HuggingFaceServer]:
-    with huggingface_server() as running:
+    with HuggingFaceServer() as running:
         running.repositories[NAME] = Repository()
         running.repositories[NAME].commit("main", {"model.safetensors": b"", "README.md": b"# Photo net\n"})
         yield running
@@ -37,7 +37,7 @@ def hub() -> Iterator[HuggingFaceServer]:
 
 @pytest.fixture
 def wandb() -> Iterator[WandbServer]:
-    with wandb_server() as running:
+    with WandbServer() as running:
         running.artifacts = [Artifact(3, {"latest"})]
         yield running
 

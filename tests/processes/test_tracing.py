@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from errata import pb
-from registry_server import RegistryServer, registry_server
+from registry_server import RegistryServer
 from standardwebhooks.webhooks import Webhook
 from trace_collector import Span, TraceCollector, trace_collector
 
@@ -41,7 +41,7 @@ def collector() -> Iterator[TraceCollector]:
 @pytest.fixture
 def registry() -> Iterator[RegistryServer]:
     """A registry that speaks the API of MLflow."""
-    with registry_server() as running:
+    with RegistryServer() as running:
         running.responses[f"{VERSION}/get"] = {"model_version": {"name": "photo-net", "version": "7"}}
         running.responses[f"{VERSION}/set-tag"] = {}
         running.responses[f"{VERSION}/search"] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from errata.errors import ModelNotFound, Unavailable, UnsupportedFormat
-from registry_server import RegistryServer, registry_server, send
+from registry_server import RegistryServer, send
 
 from service.predictions import registry_http
 from service.predictions.mlflow_client import MlflowClient
@@ -23,7 +23,7 @@ TOKEN = "t0k3n-t0k3n"
 
 @pytest.fixture
 def server() -> Iterator[RegistryServer]:
-    with registry_server() as running:
+    with RegistryServer() as running:
         yield running
 
 
@@ -101,7 +101,7 @@ def test_all_pages_of_a_search_are_read(server: RegistryServer, client: MlflowCl
 
 
 def test_a_redirect_is_not_followed(server: RegistryServer, client: MlflowClient) -> None:
-    with registry_server() as other:
+    with RegistryServer() as other:
         server.responses[f"{API}model-versions/get"] = lambda handler: send(handler, 302, b"", Location=other.url)
 
         with pytest.raises(Unavailable, match="redirects to another address"):
@@ -200,7 +200,7 @@ def test_a_slow_registry_delays_only_its_own_calls(server: RegistryServer, clien
         send(handler, 200, b'{"model_version": {"name": "net", "version": "7"}}')
 
     server.responses[f"{API}model-versions/get"] = wait
-    with registry_server() as other, ThreadPoolExecutor() as pool:
+    with RegistryServer() as other, ThreadPoolExecutor() as pool:
         other.responses[f"{API}model-versions/get"] = {"model_version": {"name": "net", "version": "8"}}
         slow = pool.submit(client.model_version, "net", "7")
         fast = pool.submit(MlflowClient(RegistryAddress("test", other.url)).model_version, "net", "8")

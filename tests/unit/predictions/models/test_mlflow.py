@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from errata.errors import ModelRefused, Unavailable
-from registry_server import RegistryServer, registry_server
+from registry_server import RegistryServer
 
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models import mlflow
@@ -22,7 +22,7 @@ LIMIT = 1 << 20  # bytes of a download
 
 @pytest.fixture
 def server() -> Iterator[RegistryServer]:
-    with registry_server() as running:
+    with RegistryServer() as running:
         running.responses[f"{API}model-versions/get-download-uri"] = {"artifact_uri": "mlflow-artifacts:/1/r"}
         running.responses[FILES] = {"files": [{"path": "predictions.csv", "is_dir": False, "file_size": 40}]}
         running.responses[f"{FILES}/1/r/predictions.csv"] = b"file_name,predicted_class\na.jpg,1\nb.jpg,2\n"

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from errata.errors import ModelRefused, UnsupportedFormat
-from registry_server import RegistryServer, registry_server, send
+from registry_server import RegistryServer, send
 from unit.predictions.label_spaces import label_space
 from unit.predictions.models.transformers_models import save_vit
 
@@ -52,7 +52,7 @@ def server(tmp_path: Path, stored: Path) -> Iterator[RegistryServer]:
             return send(handler, 200, json.dumps({"files": entries}).encode())
         return send(handler, 200, (tmp_path / parts.path.removeprefix(f"{FILES}/")).read_bytes())
 
-    with registry_server() as running:
+    with RegistryServer() as running:
         version = {"name": "vit", "version": "3", "status": "READY", "source": "", "run_id": ""}
         running.responses["/api/2.0/mlflow/model-versions/get"] = {"model_version": version}
         uri = {"artifact_uri": f"mlflow-artifacts:/{ROOT}"}

@@ -12,7 +12,7 @@ from threading import Event
 import pytest
 import torch
 from errata.errors import ErrataError, ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
-from registry_server import registry_server, send
+from registry_server import RegistryServer, send
 from unit.predictions.label_spaces import label_space
 from unit.predictions.models.transformers_models import files_of, save_vit
 from wandb_server import API_KEY, StoredArtifact, WandbServer, wandb_server
@@ -218,7 +218,7 @@ def test_a_version_that_is_not_committed_is_not_read(server: WandbServer, state:
 
 
 def test_a_redirect_of_the_api_is_not_followed(server: WandbServer) -> None:
-    with registry_server() as other:
+    with RegistryServer() as other:
         server.server.responses["/graphql"] = lambda handler: send(handler, 307, b"", Location=f"{other.url}/graphql")
         with pytest.raises(Unavailable, match="redirects to another address"):
             load(server)
@@ -227,7 +227,7 @@ def test_a_redirect_of_the_api_is_not_followed(server: WandbServer) -> None:
 
 def test_a_redirect_of_a_file_is_not_followed(server: WandbServer) -> None:
     store(server, PREDICTIONS)
-    with registry_server() as other:
+    with RegistryServer() as other:
         server.server.responses["/files/0/predictions.csv"] = lambda handler: send(
             handler, 302, b"", Location=f"{other.url}/x"
         )

@@ -9,17 +9,8 @@ import pytest
 from analyses_strategy import make_analysis, make_summary
 from errata.errors import InvalidInput, ModelNotFound, Unavailable
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
-from huggingface_server import (
-    TOKEN,
-    USER,
-    HuggingFaceServer,
-    Pull,
-    Repository,
-    huggingface_server,
-    is_check,
-    other_comment,
-)
-from registry_server import registry_server, send
+from huggingface_server import TOKEN, USER, HuggingFaceServer, Pull, Repository, is_check, other_comment
+from registry_server import RegistryServer, send
 
 from service.analyses.write_back import WriteBack
 from service.domain import Action, AnalysisRequest, GateDecision, GateResult, RegistryEvent, State
@@ -34,7 +25,7 @@ WEIGHTS = {"model.safetensors": b"weights", "config.json": b"{}"}
 
 @pytest.fixture
 def hub() -> Iterator[HuggingFaceServer]:
-    with huggingface_server() as running:
+    with HuggingFaceServer() as running:
         running.repositories[NAME] = repository = Repository()
         repository.commit("main", {**WEIGHTS, "README.md": CARD.encode()})
         yield running
@@ -249,7 +240,7 @@ def test_a_commit_that_comes_between_reading_and_writing_is_not_overwritten(
 
 
 def test_the_token_goes_to_no_other_host(registry: HuggingFaceRegistry) -> None:
-    with registry_server() as first, registry_server() as other:
+    with RegistryServer() as first, RegistryServer() as other:
         first.responses["/api/whoami-v2"] = {"name": USER}
         first.responses[f"/api/models/{NAME}/discussions"] = lambda handler: send(
             handler, 307, b"", Location=f"{other.url}/api"
@@ -262,7 +253,7 @@ def test_the_token_goes_to_no_other_host(registry: HuggingFaceRegistry) -> None:
 
 
 def test_a_model_card_that_is_too_long_is_not_read(registry: HuggingFaceRegistry) -> None:
-    with registry_server() as server:
+    with RegistryServer() as server:
         server.responses["/team/net/raw/main/README.md"] = b"x" * ((1 << 20) + 1)
 
         with pytest.raises(Unavailable, match="more than 1,048,576 bytes"):
@@ -270,7 +261,7 @@ def test_a_model_card_that_is_too_long_is_not_read(registry: HuggingFaceRegistry
 
 
 def test_pull_requests_that_are_no_objects_are_not_used() -> None:
-    with registry_server() as server:
+    with RegistryServer() as server:
         server.responses["/api/whoami-v2"] = {"name": "me"}
         discussions = ["x", None, [1]]
         server.responses["/api/models/team/net/discussions"] = {"discussions": discussions, "start": 0, "count": 3}

@@ -12,8 +12,8 @@ import pytest
 from analyses_strategy import make_analysis
 from errata.errors import ModelNotFound, Unavailable
 from graphql import FieldNode, Visitor, parse, visit
-from registry_server import registry_server, send
-from wandb_results_server import COLLECTION, ENTITY, KEY, PROJECT, Artifact, WandbServer, wandb_server
+from registry_server import RegistryServer, send
+from wandb_results_server import COLLECTION, ENTITY, KEY, PROJECT, Artifact, WandbServer
 
 from service.analyses.write_back import WriteBack
 from service.domain import Action, AnalysisRequest, Failure, GateDecision, GateResult, RegistryEvent, State
@@ -27,7 +27,7 @@ LINK = "https://errata.example/analyses/a1"
 
 @pytest.fixture
 def server() -> Iterator[WandbServer]:
-    with wandb_server() as running:
+    with WandbServer() as running:
         running.artifacts = [Artifact(2, {"champion"}), Artifact(3, {"latest"}, {"framework": "torch"})]
         yield running
 
@@ -230,7 +230,7 @@ def test_an_event_of_a_version_needs_no_request(server: WandbServer, registry: W
     ],
 )
 def test_unexpected_responses_are_errors(response: Any, message: str) -> None:
-    with registry_server() as server:
+    with RegistryServer() as server:
         server.responses["/graphql"] = response
         client = WandbResults(RegistryAddress("wandb", server.url, KEY, "wandb"))
 
@@ -239,7 +239,7 @@ def test_unexpected_responses_are_errors(response: Any, message: str) -> None:
 
 
 def test_the_key_goes_to_no_other_host() -> None:
-    with registry_server() as server, registry_server() as other:
+    with RegistryServer() as server, RegistryServer() as other:
         server.responses["/graphql"] = lambda handler: send(handler, 307, b"", Location=f"{other.url}/graphql")
 
         with pytest.raises(Unavailable, match="redirects to another address"):
