@@ -51,7 +51,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from typing import Any, TextIO
 
@@ -61,7 +60,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.redact import mask_credentials
-from service.tracing import ENDPOINTS, add_trace_ids
+from service.tracing import ENDPOINTS, add_trace_ids, service_version
 
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)  # seconds
 REPEAT_SECONDS = 10.0  # minimum interval between two log lines about file descriptors, or about a collector
@@ -195,7 +194,7 @@ class Metrics:
         )
         self.index_pending = Gauge("errata_index_pending", "analyses that the index lacks", registry=registry)
         self.results_dropped = Gauge("errata_results_dropped", "results without series", registry=registry)
-        self.build.labels(_version()).set(1)
+        self.build.labels(service_version()).set(1)
         initialize_series(self.cache_requests, ("results", "predictions", "pages"), ("hit", "miss"))
 
 
@@ -216,13 +215,6 @@ def new_request_id() -> str:
 def current_request_id() -> str:
     """Return the id of the current call; empty outside of a call."""
     return str(structlog.contextvars.get_contextvars().get("request", ""))
-
-
-def _version() -> str:
-    try:
-        return version("errata-service")
-    except PackageNotFoundError:  # sources that are not installed
-        return "unknown"
 
 
 def configure_logging(level: str, form: str, stream: TextIO | None = None) -> None:

@@ -157,7 +157,7 @@ class _Tracing:
         self.provider = TracerProvider(resource=Resource.create(_resource(service)), shutdown_on_exit=False)
         for exporter in exporters:
             self.provider.add_span_processor(BatchSpanProcessor(exporter))
-        self._tracer = self.provider.get_tracer("errata", _version())
+        self._tracer = self.provider.get_tracer("errata", service_version())
         self._propagator = TraceContextTextMapPropagator()
         self._empty = Context()
 
@@ -221,7 +221,7 @@ def _exporters() -> Iterator[Any]:
 
 def _resource(service: str) -> dict[str, str]:
     """Return the attributes of the process that no variable sets."""
-    attributes = {"service.version": _version(), "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"}
+    attributes = {"service.version": service_version(), "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"}
     if not os.environ.get("OTEL_SERVICE_NAME") and "service.name=" not in os.environ.get(
         "OTEL_RESOURCE_ATTRIBUTES", ""
     ):
@@ -229,10 +229,11 @@ def _resource(service: str) -> dict[str, str]:
     return attributes
 
 
-def _version() -> str:
+def service_version() -> str:
+    """Return the version of the service; `unknown` for sources that are not installed."""
     try:
         return version("errata-service")
-    except PackageNotFoundError:  # sources that are not installed
+    except PackageNotFoundError:
         return "unknown"
 
 
