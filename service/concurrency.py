@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from errata.errors import TooBusy, Unavailable
 
-from service.authorization import CALLER
+from service.caller import CALLER
 
 UPLOAD_RETRY_SECONDS = 2.0  # delay before a client retries an upload that exceeded the limit
 ABORT_SECONDS = 0.5  # time before the end of the grace period at which uploads are ended, to send their status

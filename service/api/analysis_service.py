@@ -37,7 +37,7 @@ from service.api.executors import BoundedExecutor
 from service.api.file_stream import stream_chunks
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
-from service.authorization import CALLER
+from service.caller import CALLER
 from service.concurrency import ConcurrencyLimit
 from service.domain import Analysis
 from service.wire.names import check_enum

@@ -16,7 +16,7 @@ from service.analyses.reanalyze_all import reanalyze_all
 from service.api.executors import BoundedExecutor
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
-from service.authorization import CALLER
+from service.caller import CALLER
 from service.concurrency import ConcurrencyLimit
 from service.evidence.bundle import Bundle
 

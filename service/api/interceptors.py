@@ -10,12 +10,13 @@ from typing import Any
 import grpc
 import structlog
 from errata.errors import ErrataError, TooBusy
+from errata.tokens import Scope
 from grpc_status import rpc_status
 
 from service import tracing
 from service.api.messages import parse_message
 from service.api.status import code_of, internal_status, status_of
-from service.authorization import PERMISSIONS, Authorizer, Scope
+from service.authorization import PERMISSIONS, Authorizer
 from service.caller import CALLER, Caller
 from service.evicting_limiter import EvictingLimiter
 from service.quotas import RequestQuota

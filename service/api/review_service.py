@@ -19,7 +19,7 @@ from service.api.executors import BoundedExecutor
 from service.api.file_stream import stream_chunks
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
-from service.authorization import CALLER
+from service.caller import CALLER
 
 QUEUE_SIZE = 100  # images on a page of the queue
 

@@ -22,7 +22,8 @@ from service.analyses import evidence_versions
 from service.analyses.evidence_changes import ChangedLabels, EvidenceChanges, compute_changes
 from service.analyses.evidence_versions import EvidenceVersion, list_audit_events, list_versions
 from service.analyses.ports import Ports
-from service.authorization import CALLER, may
+from service.authorization import may
+from service.caller import CALLER
 from service.redact import public_message, public_text
 from service.report import evidence_view as views
 from service.report.class_names import display_names

@@ -21,7 +21,8 @@ from service.analyses.ports import Ports
 from service.analyses.review_details import find_details, find_last_review
 from service.analyses.review_queue import find_labels, review_queue
 from service.analyses.reviews import ReviewRequest, create_review
-from service.authorization import CALLER, may
+from service.authorization import may
+from service.caller import CALLER
 from service.report.render import render
 from service.web.analysis_list import parameter
 from service.web.forms import add_form_cookie, form_token, read_form

@@ -26,7 +26,7 @@ from starlette.routing import Route
 from service.analyses import evidence_versions, upload
 from service.analyses.evidence_versions import MAX_LABELS_BYTES
 from service.analyses.ports import Ports
-from service.authorization import CALLER
+from service.caller import CALLER
 from service.concurrency import ConcurrencyLimit, interrupted_upload, upload_seconds
 from service.domain import AnalysisRequest
 from service.paced_stream import PacedStream

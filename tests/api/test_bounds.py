@@ -12,6 +12,7 @@ import pytest
 from errata import AsyncClient, Client, error_of, pb
 from errata._sync import client as client_module
 from errata.errors import ErrataError, TooBusy, Unavailable
+from errata.tokens import Scope, line_of, new_token
 from errata.v1 import analysis_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -20,7 +21,6 @@ from running_service import MODEL, Start
 from service.api import analysis_service, interceptors
 from service.api.executors import MAX_CALLS, THREADS, BoundedExecutor
 from service.api.server import max_connections
-from service.authorization import Scope, line_of, new_token
 from service.caller import CALLER, Caller
 from service.web.connection import MAX_CONNECTIONS as MOST_HTTP
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from errata import Client
 from errata.errors import InvalidEvidence
+from errata.tokens import Scope, line_of, new_token
 from running_service import Running, Start
 
 from service.analyses.reanalyze_all import ReanalysisProgress
-from service.authorization import Scope, line_of, new_token
 from service.bootstrap.build import Inputs, build_evidence
 from service.web import judging_runs
 from service.web.judging_runs import MAX_SKIPPED, JudgingRun

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from errata import Client, pb
 from errata.errors import EvidenceNotFound, InvalidEvidence, InvalidRequest
+from errata.tokens import Scope, line_of, new_token
 from errata.v1 import evidence_service_pb2_grpc
 from running_service import Running, Start, start_service
 
-from service.authorization import Scope, line_of, new_token
 from service.evidence.bundle import Bundle
 
 ADMIN = new_token()

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from errata import Client
 from errata.errors import AnalysisNotFound, InvalidUpload, TooBusy
+from errata.tokens import Scope, line_of, new_token
 from running_service import MODEL, Running, Start
 
 from service.analyses import upload as use_case
-from service.authorization import Scope, line_of, new_token
 from service.predictions.sandbox.pool import ParserPool
 from service.web import upload_page
 

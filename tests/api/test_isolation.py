@@ -16,6 +16,7 @@ import grpc
 import pytest
 from errata import Client, pb
 from errata.errors import AlreadyExists, AnalysisNotFound, NotFound, PermissionDenied
+from errata.tokens import Scope, line_of, new_token
 from errata.v1 import (
     analysis_service_pb2_grpc,
     catalog_service_pb2_grpc,
@@ -25,7 +26,7 @@ from errata.v1 import (
 from google.protobuf.message import Message
 from running_service import MODEL, Running, start_service
 
-from service.authorization import PERMISSIONS, Scope, line_of, new_token
+from service.authorization import PERMISSIONS
 from service.evidence.bundle import Bundle
 from service.web.judging_runs import JudgingRun, JudgingRuns
 

@@ -15,12 +15,12 @@ from analyses_strategy import make_analysis
 from click.testing import CliRunner
 from errata import Client, pb
 from errata.cli.list import list_analyses
+from errata.tokens import Scope, line_of, new_token
 from running_service import MODEL, Running, Start
 
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
 from service.archive.index import SqliteIndex
-from service.authorization import Scope, line_of, new_token
 from service.domain import Predictions
 from service.evidence.bundle import Bundle
 

@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 import pytest
 from errata import pb
+from errata.tokens import Scope, line_of, new_token
 from PIL import Image
 from running_service import MODEL, Running, Start, start_service
 
-from service.authorization import Scope, line_of, new_token
 from service.predictions.thumbnails import Thumbnails
 from service.report.urls import image_url, picture_url, thumbnail_url
 from service.web import pictures

@@ -22,10 +22,10 @@ from errata.errors import (
     ReviewNotFound,
     TokenMissing,
 )
+from errata.tokens import Scope, line_of, new_token
 from errata.v1 import review_service_pb2_grpc
 from running_service import Running, Start, start_service
 
-from service.authorization import Scope, line_of, new_token
 from service.evidence.bundle import Bundle
 
 from .test_forms import SAME_ORIGIN, FormClient

@@ -11,12 +11,12 @@ import grpc
 import pytest
 from errata import Client
 from errata import v1 as pb
+from errata.tokens import Scope, line_of, new_token
 from errata.v1 import analysis_service_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from running_service import MODEL, Running, Start
 
 from service.api import file_stream, interceptors
-from service.authorization import Scope, line_of, new_token
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
 Stub = analysis_service_pb2_grpc.AnalysisServiceStub

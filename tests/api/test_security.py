@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from errata import Client
 from errata.errors import InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown, Unavailable
-from errata.tokens import INCLUDED_SCOPES
+from errata.tokens import INCLUDED_SCOPES, Scope, line_of, new_token
 from grpc_health.v1 import health_pb2
 from pki import Authority, Pair
 from prometheus_client import CollectorRegistry
@@ -26,7 +26,7 @@ from running_service import Running, Start, start_service
 
 from service.analyses.ports import Ports
 from service.api.server import SERVICES
-from service.authorization import PERMISSIONS, Scope, line_of, new_token
+from service.authorization import PERMISSIONS
 from service.concurrency import make_upload_limit
 from service.domain import Observer
 from service.predictions.thumbnails import Thumbnails

@@ -15,13 +15,13 @@ import pytest
 from errata import Client, error_of
 from errata import v1 as pb
 from errata.errors import TooBusy, Unavailable
+from errata.tokens import Scope, line_of, new_token
 from errata.v1 import analysis_service_pb2_grpc
 from running_service import MODEL, Running, Start
 
 from service import paced_stream
 from service.analyses import upload
 from service.api import analysis_service
-from service.authorization import Scope, line_of, new_token
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
 HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo")))

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from errata import Client
 from errata.errors import InvalidInput, PermissionDenied, TokenUnknown
-
-from service.authorization import Scope, line_of, new_token
+from errata.tokens import Scope, line_of, new_token
 
 from .cluster import REDIS_PASSWORD, Cluster, cluster, wait_for
 

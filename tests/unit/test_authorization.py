@@ -15,11 +15,11 @@ from errata.errors import (
     TokenUnknown,
     Unauthenticated,
 )
-from errata.tokens import INCLUDED_SCOPES, Quota
+from errata.tokens import INCLUDED_SCOPES, Quota, Scope, line_of, new_token
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.authorization import PERMISSIONS, Authorizer, Scope, Tokens, line_of, new_token, parse_tokens
+from service.authorization import PERMISSIONS, Authorizer, Tokens, parse_tokens
 
 READER, WRITER = new_token(), new_token()
 READ_CALL, WRITE_CALL = "/errata.v1.AnalysisService/GetAnalysis", "/errata.v1.AnalysisService/CreateAnalysis"
