@@ -24,7 +24,6 @@ from service.domain.images import (
     Value,
 )
 
-__all__ = ["ImagePage", "ImageQuery", "ImageRow", "Selection", "list_images", "select_images"]
 MAX_PAGE_SIZE = 1000
 
 

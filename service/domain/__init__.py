@@ -78,7 +78,6 @@ from service.domain.evidence import (
     Strata,
     build_strata,
     effective_targets,
-    rejected_targets,
 )
 from service.domain.gate import (
     DEFAULT_MIN_COVERAGE,
@@ -128,7 +127,6 @@ from service.domain.review import (
 )
 from service.domain.slices import (
     Attributes,
-    ImageAttribute,
     RateContrast,
     Slice,
     SliceChange,
@@ -136,7 +134,6 @@ from service.domain.slices import (
     SliceTable,
 )
 from service.domain.suggestions import (
-    MIN_AGREEMENT,
     ModelVotes,
     Suggestions,
     count_agreeing,
@@ -161,7 +158,6 @@ from service.domain.trend import (
     Metric,
     NoReferenceReason,
     PercentileRank,
-    Portion,
     Trend,
     TrendPoint,
 )
@@ -192,7 +188,6 @@ __all__ = [
     "MAX_GROUPS",
     "METRICS",
     "METRIC_TYPES",
-    "MIN_AGREEMENT",
     "MIN_CLASSES",
     "MIN_NEIGHBORS",
     "MULTI_LABEL_ACCURACY",
@@ -265,7 +260,6 @@ __all__ = [
     "GroupComparison",
     "GroupNumbers",
     "GroupSummary",
-    "ImageAttribute",
     "ImageChanges",
     "Interval",
     "LabelFit",
@@ -286,7 +280,6 @@ __all__ = [
     "PairedTest",
     "PercentileRank",
     "PermutedClasses",
-    "Portion",
     "Predictions",
     "ProblematicTag",
     "Progress",
@@ -338,7 +331,6 @@ __all__ = [
     "normalize",
     "normalize_answer",
     "parse_class_lines",
-    "rejected_targets",
     "review_keys",
     "similar_texts",
     "suggest_labels",

@@ -9,7 +9,7 @@ from service.wire.analyses import (
     to_analysis,
     to_breakdown,
 )
-from service.wire.audit import audit_action, audit_filter, to_audit_event, to_progress
+from service.wire.audit import audit_filter, to_audit_event, to_progress
 from service.wire.catalog import to_classes, to_dataset, to_error_type, to_evidence, to_model
 from service.wire.comparison import to_comparison
 from service.wire.gate import to_gate_result
@@ -48,7 +48,6 @@ __all__ = [
     "analysis_filter",
     "analysis_id",
     "analysis_name",
-    "audit_action",
     "audit_filter",
     "class_ids",
     "class_named",

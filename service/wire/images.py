@@ -5,9 +5,8 @@ from typing import Any
 
 from errata import v1 as pb
 
-from service.analyses.images import ImageQuery, ImageRow
 from service.domain import ALL, LabelSpace, class_name_of
-from service.domain.images import Facet, ImageFacets
+from service.domain.images import Facet, ImageFacets, ImageQuery, ImageRow
 from service.wire.names import analysis_id, error_type_of, optional, optional_class, to_class_index
 
 

@@ -19,7 +19,8 @@ import pyarrow as pa
 from errata.errors import ErrataError, InvalidUpload, TooLarge
 
 from service.domain import RowOrder
-from service.predictions.sandbox import ParserLimits, ParserPool
+from service.predictions.sandbox import ParserPool
+from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.uploads import Layout, parse_upload
 from service.taxonomy.imagenet_1k import imagenet_1k
 

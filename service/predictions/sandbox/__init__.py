@@ -5,7 +5,6 @@ reaches the next. The forked process has no network, writes no files, sees no se
 time, and wall time.
 """
 
-from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.sandbox.pool import ParserPool
 
-__all__ = ["ParserLimits", "ParserPool"]
+__all__ = ["ParserPool"]

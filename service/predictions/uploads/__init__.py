@@ -27,7 +27,7 @@ from service.predictions.uploads.terms import (
 from service.predictions.uploads.validation import Layout, place_named, place_ordered, row_orders
 from service.storage import Readable, spool
 
-__all__ = ["FORMATS", "Format", "Layout", "Upload", "parse_upload"]
+__all__ = ["FORMATS", "Layout", "Upload", "parse_upload"]
 
 HEAD_BYTES = jsonl.MAX_LINE  # enough to recognize a format
 MAX_ROW_BYTES = 512  # average size of a text row

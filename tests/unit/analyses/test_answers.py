@@ -10,7 +10,7 @@ import pytest
 from errata.errors import InvalidRequest, InvalidRow, TruncatedUpload
 
 from service.analyses.error_table import ReportKind
-from service.analyses.images import ImageQuery, list_images
+from service.analyses.images import list_images
 from service.analyses.reanalyze import reanalyze
 from service.analyses.report import build_view
 from service.analyses.upload import upload
@@ -25,6 +25,7 @@ from service.domain import (
     AnswerRelation,
     ErrorType,
 )
+from service.domain.images import ImageQuery
 from service.evidence.bundle import Bundle
 from service.report.render import render_report
 

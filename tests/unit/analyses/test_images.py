@@ -14,14 +14,14 @@ from indexed_archive import InMemoryIndexedArchive
 
 from service.analyses.explain import explain_prediction
 from service.analyses.image_details import find_image
-from service.analyses.images import ImageQuery, ImageRow, list_images, select_images
+from service.analyses.images import list_images, select_images
 from service.analyses.judge import compute_summary
 from service.analyses.model_verdicts import find_model_verdicts
 from service.analyses.ports import Stores
 from service.analyses.verdict_cache import VerdictCache
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import ALL, ERROR_TYPES, Analysis, AnalysisRequest, ErrorType, Predictions, State, Verdict
-from service.domain.images import MAX_FACET_VALUES, Facet, Neighbors
+from service.domain.images import MAX_FACET_VALUES, Facet, ImageQuery, ImageRow, Neighbors
 from service.evidence.bundle import Bundle
 from service.evidence.labels import original_labels, validation_name
 from service.evidence.repository import EvidenceRepository

@@ -15,7 +15,8 @@ from example_counts import max_examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain import ImageAttribute, Slice
+from service.domain import Slice
+from service.domain.slices import ImageAttribute
 from service.evidence import attribute_files
 from service.evidence.attribute_files import FACTORS, MAX_LINE, MAX_TEXT, read_attributes
 from service.evidence.attributes import AttributeRepository

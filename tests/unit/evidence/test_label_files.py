@@ -12,7 +12,8 @@ from errata.errors import InvalidEvidence
 from pyarrow import parquet
 from unit.evidence.official import wordnet_id
 
-from service.domain import LabelSource, LabelSpace, rejected_targets
+from service.domain import LabelSource, LabelSpace
+from service.domain.evidence import rejected_targets
 from service.evidence import input_files, parquet_labels
 from service.evidence.class_files import read_classes
 from service.evidence.inputs import LabelInputs

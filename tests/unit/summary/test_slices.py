@@ -13,9 +13,9 @@ from service.domain import (
     NO_TYPE,
     Attributes,
     ErrorType,
-    ImageAttribute,
     Slice,
 )
+from service.domain.slices import ImageAttribute
 from service.summary.compare import pair_verdicts
 from service.summary.slices import slice_changes, slice_table
 

@@ -24,8 +24,9 @@ from pyarrow import parquet
 from security.parquet_cases import deep_and_wide_schema, nested_groups
 
 from service.bootstrap.process import raise_file_limit
-from service.predictions.sandbox import ParserLimits, ParserPool
+from service.predictions.sandbox import ParserPool
 from service.predictions.sandbox import pool as pool_module
+from service.predictions.sandbox.limits import ParserLimits
 from service.predictions.sandbox.messages import MAX_REQUEST, decode_request, encode_request
 from service.predictions.uploads.binary import ParseRequest, read_binary
 from service.predictions.uploads.rows import NamedRows, OrderedRows, Rows
