@@ -184,7 +184,7 @@ def open_index(path: Path, files: GeneratedFiles) -> tuple[SqliteIndex, IndexedA
     """Open an index, and compare it with its archive, which builds a new index."""
     index = SqliteIndex(path)
     archive = IndexedArchive(FileArchive(files), index)
-    Comparison(archive, index)()
+    Comparison(archive)()
     assert index.is_complete
     return index, archive
 

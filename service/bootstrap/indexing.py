@@ -34,7 +34,7 @@ class Indexing:
             self._index,
             announce=notices.send if notices is not None else lambda _: None,
         )
-        self._comparison = Comparison(self.archive, self._index, metrics.index_pending.set)
+        self._comparison = Comparison(self.archive, metrics.index_pending.set)
         self._task = PeriodicTask("index", self._comparison, archive_interval(settings))
         self._index.on_replaced = self._rebuild
 

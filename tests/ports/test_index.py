@@ -203,7 +203,7 @@ def test_an_index_is_built_from_an_archive(request: pytest.FixtureRequest, tmp_p
         FileArchive(open_files(place)).put(analysis, Predictions(np.zeros(3, dtype=np.int16)))
     open_files(place).write({"a07.json": b"damaged"})
     index = SqliteIndex(tmp_path / "index" / "0.sqlite")
-    compare = Comparison(IndexedArchive(FileArchive(open_files(place)), index), index)
+    compare = Comparison(IndexedArchive(FileArchive(open_files(place)), index))
 
     with structlog.testing.capture_logs() as log:
         compare()

@@ -8,7 +8,6 @@ from threading import Event
 import structlog
 from errata.errors import Unavailable
 
-from service.archive.index.sqlite import SqliteIndex
 from service.archive.indexed import IndexedArchive
 
 BATCH = 300  # documents that are read and added in one transaction: about 3 MB of memory
@@ -24,15 +23,12 @@ class Comparison:
 
     Args:
         archive: The archive with the index.
-        index: The index.
         on_pending: Called with the number of analyses that are still to be added.
     """
 
-    def __init__(
-        self, archive: IndexedArchive, index: SqliteIndex, on_pending: Callable[[int], None] = lambda _: None
-    ) -> None:
+    def __init__(self, archive: IndexedArchive, on_pending: Callable[[int], None] = lambda _: None) -> None:
         self._archive = archive
-        self._index = index
+        self._index = archive.index
         self._on_pending = on_pending
         self._unreadable: Set[str] = frozenset()  # ids whose documents could not be read
         self._last_ids: Set[str] | None = None  # the ids in the archive at the last complete comparison

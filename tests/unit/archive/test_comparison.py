@@ -63,7 +63,7 @@ class Setup:
         self.index.mark(is_complete=False)
         self.indexed = IndexedArchive(self.archive, self.index)
         self.pending: list[int] = []
-        self.compare = Comparison(self.indexed, self.index, self.pending.append)
+        self.compare = Comparison(self.indexed, self.pending.append)
 
     def add(self, number: int) -> None:
         self.archive.put(make_analysis(f"a{number:05}", number), PREDICTIONS)
@@ -118,7 +118,7 @@ def test_an_interrupted_build_continues_where_it_stopped() -> None:
     assert len(setup.listed()) == 3 * BATCH
 
     setup.archive.reads.clear()
-    Comparison(setup.indexed, setup.index)()
+    Comparison(setup.indexed)()
 
     assert sum(map(len, setup.archive.reads)) == 2 * BATCH
     assert setup.index.is_complete
@@ -201,7 +201,7 @@ def test_a_repaired_document_is_listed(tmp_path: Path) -> None:
     document = archive.put(make_analysis("a1"), PREDICTIONS).document
     files.write({"a1.json": document[:100]})
     index = SqliteIndex(tmp_path / "0.sqlite")
-    compare = Comparison(IndexedArchive(archive, index), index)
+    compare = Comparison(IndexedArchive(archive, index))
     compare()
     assert index.ids() == set()
 
@@ -261,7 +261,7 @@ def test_an_archive_gets_no_id_from_a_comparison_and_a_later_id_keeps_the_index(
     archive.put(make_analysis("a1"), PREDICTIONS)
     for _ in range(2):
         index = SqliteIndex(tmp_path / "0.sqlite")
-        Comparison(IndexedArchive(archive, index), index)()
+        Comparison(IndexedArchive(archive, index))()
         assert [analysis.id for analysis in index.find(ALL, NEWEST_FIRST, None, 9)] == ["a1"]
         index.close()
     assert not (tmp_path / "archive" / "archive-id").exists()
@@ -282,7 +282,7 @@ def test_an_archive_that_gets_its_id_after_the_first_comparison_stays_indexed(tm
     archive = FileArchive(FolderFiles(tmp_path / "archive"))
     archive.put(make_analysis("a1"), PREDICTIONS)
     index = SqliteIndex(tmp_path / "0.sqlite")
-    compare = Comparison(IndexedArchive(archive, index), index)
+    compare = Comparison(IndexedArchive(archive, index))
 
     compare()
     archive.id()
@@ -299,7 +299,7 @@ def test_an_archive_that_disappears_or_is_replaced_keeps_its_index_until_it_is_b
     archive.put(make_analysis("a1"), PREDICTIONS)
     archive.id()
     index = SqliteIndex(tmp_path / "0.sqlite")
-    compare = Comparison(IndexedArchive(archive, index), index)
+    compare = Comparison(IndexedArchive(archive, index))
     compare()
     folder.rename(tmp_path / "unmounted")
 
@@ -328,7 +328,7 @@ def test_an_archive_without_an_id_that_disappears_keeps_its_index_until_it_is_ba
     archive = FileArchive(FolderFiles(folder))
     archive.put(make_analysis("a1"), PREDICTIONS)
     index = SqliteIndex(tmp_path / "0.sqlite")
-    compare = Comparison(IndexedArchive(archive, index), index)
+    compare = Comparison(IndexedArchive(archive, index))
     compare()
     folder.rename(tmp_path / "unmounted")
     if is_mount_point:
@@ -352,7 +352,7 @@ def test_all_analyses_of_an_archive_without_an_id_can_be_deleted(tmp_path: Path)
     index = SqliteIndex(tmp_path / "0.sqlite")
     indexed = IndexedArchive(archive, index)
     indexed.put(make_analysis("a1"), PREDICTIONS)
-    compare = Comparison(indexed, index)
+    compare = Comparison(indexed)
     compare()
 
     indexed.delete("a1")
@@ -362,7 +362,7 @@ def test_all_analyses_of_an_archive_without_an_id_can_be_deleted(tmp_path: Path)
     indexed.put(make_analysis("a2"), PREDICTIONS)
     compare()
     archive.delete("a2")  # by an operator, who then restarts the service
-    Comparison(indexed, index)()
+    Comparison(indexed)()
 
     assert index.is_complete
     assert index.ids() == set()
@@ -373,7 +373,7 @@ def test_all_analyses_of_an_archive_with_an_id_can_be_deleted_by_another_process
     archive.id()
     archive.put(make_analysis("a1"), PREDICTIONS)
     index = SqliteIndex(tmp_path / "0.sqlite")
-    compare = Comparison(IndexedArchive(archive, index), index)
+    compare = Comparison(IndexedArchive(archive, index))
     compare()
 
     archive.delete("a1")
