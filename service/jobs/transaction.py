@@ -121,10 +121,8 @@ class JobTransaction(Transaction):
 
     def request(self, request_id: str) -> tuple[str, str] | None:
         """Return the digest and the analysis of a request ID."""
-        digest, analysis = values(self.read("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"))
-        if digest is None or analysis is None:
-            return None
-        return digest.decode(errors="replace"), analysis.decode(errors="replace")
+        digest, analysis = texts(self.read("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"))
+        return (digest, analysis) if digest and analysis else None
 
     def check_known(self, table: Table[Any], id: str) -> None:
         """Raise NewerRecord if a newer version of Errata wrote a document. Its reader reports a damaged one."""
