@@ -126,6 +126,7 @@ class GateReason:
     detectable_change: float | None = None  # McNemar's test finds it with 80 % power; None: no test, or no power
     change_limits: tuple[float, float] | None = None  # one-sided 95 % limits of value - baseline; for non-inferiority
     coverage: Coverage | None = None  # only if the reason is about the coverage; None also: unknown
+    is_opposite_to_images: bool = False  # a mean over classes and the share of images changed in opposite directions
     on_common_images: bool = False  # whether a change is over only the images that both analyses cover
 
 

@@ -293,7 +293,11 @@ def _with_statistics(reason: GateReason, bound: Bound, compared: GroupComparison
         lost, gained = compared.top1_broken, compared.top1_fixed
         only_a, only_b = (lost, gained) if bound.measure is Measure.TOP1_ACCURACY else (gained, lost)
     metric = PAIRED_METRICS.get(bound.measure)
+    p_value = compared.tests[metric].p_value if metric else float(mcnemar(only_a, only_b))
     unit = compared.num_samples if bound.measure is Measure.COUNT else 1
+    is_opposite = False  # a mean over classes can decrease while the share of images increases
+    if bound.measure is Measure.MULTI_LABEL_ACCURACY and reason.value is not None and reason.baseline is not None:
+        is_opposite = (reason.value - reason.baseline) * (only_b - only_a) < -_ROUNDING
     detectable = detectable_change(compared.num_samples, only_a, only_b, bound.alpha or ALPHA)
     limits = None
     if bound.non_inferiority and bound.measure is Measure.MULTI_LABEL_ACCURACY:
@@ -304,7 +308,8 @@ def _with_statistics(reason: GateReason, bound: Bound, compared: GroupComparison
         limits = (unit * float(low), unit * float(high))
     return replace(
         reason,
-        p_value=compared.tests[metric].p_value if metric else float(mcnemar(only_a, only_b)),
+        p_value=None if is_opposite else p_value,
+        is_opposite_to_images=is_opposite,
         detectable_change=None if detectable is None else unit * detectable,
         change_limits=limits,
     )

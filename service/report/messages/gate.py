@@ -137,6 +137,8 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
         sentences.append(common_images_note(reason.num_samples or 0))
     if bound.alpha is not None:
         sentences.append(f"A change counts if p < {bound.alpha:g}.")
+    if reason.is_opposite_to_images:
+        sentences.append("McNemar's test does not count: the share of correct images changed in the other direction.")
     if reason.change_limits is not None:
         low, high = (_format_signed(limit, is_count) for limit in reason.change_limits)
         sentences.append(f"Non-inferiority: the one-sided 95 % limits of the change are {low} and {high}.")

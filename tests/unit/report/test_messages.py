@@ -290,6 +290,19 @@ def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() 
         ),
         (
             GateReason(
+                GateDecision.PASS,
+                Bound("mla", Measure.MULTI_LABEL_ACCURACY, max_decrease=0.01, alpha=0.05),
+                0.81,
+                0.01,
+                baseline=0.98,
+                is_opposite_to_images=True,
+            ),
+            "Multi-label accuracy (class mean) is 81.00 % (baseline: 98.00 %); a decrease of at most 1 point is "
+            "allowed. A change counts if p < 0.05. McNemar's test does not count: the share of correct images changed "
+            "in the other direction.",
+        ),
+        (
+            GateReason(
                 GateDecision.UNDECIDED,
                 Bound("m", Measure.IMAGENET_M_ERRORS, max=1),
                 None,
