@@ -82,7 +82,7 @@ class GroupComparison:
     transitions: NDArray[np.int64]  # (T, T) row: type in A, in the order of the rules; column: type in B
     tests: Mapping[PairedMetric, PairedTest]
     rates: Mapping[PairedMetric, Interval]  # share of samples, by a bootstrap; empty without samples
-    multi_label_accuracy: Interval | None  # mean over target classes, by a bootstrap; None: no class has two images
+    multi_label_accuracy: Interval | None  # mean over target classes, by a bootstrap; None: no interval
     types: Mapping[ErrorType, Interval]  # share of samples with the type, by the score test; empty without samples
     type_changes: tuple[TypeChange, ...] = ()  # error types with changes, the smallest adjusted p-value first
     multi_label_accuracy_limits: Interval | None = None  # the same rates with one-sided 95 % limits of B - A

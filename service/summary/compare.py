@@ -251,7 +251,7 @@ def _multi_label_accuracies(pair: Pair) -> tuple[tuple[float, float], Interval |
     """Return the multi-label accuracies of A and B, and two intervals of their change.
 
     The intervals are the two-sided 95 % interval, and the one-sided 95 % limits. Images are resampled within their
-    target class. Both intervals are None if no target class has two images.
+    target class. Both intervals are None if there are no draws.
     """
     correct_a, correct_b = is_among(pair.types_a, CORRECT_TYPES), is_among(pair.types_b, CORRECT_TYPES)
     only_a, only_b = correct_a & ~correct_b, correct_b & ~correct_a
