@@ -336,8 +336,9 @@ def _interval(bound: Bound, compared: GroupComparison) -> Interval | None:
         return compared.multi_label_accuracy
     if bound.measure is Measure.ACCURACY_AGAINST_LABELS:
         return compared.accuracy_against_labels
-    if bound.measure is Measure.RATE and len(bound.types) == 1:
-        return compared.types.get(bound.types[0])
+    types = counted_types(bound)
+    if bound.measure in (Measure.RATE, Measure.SEVERE_ERROR_RATE) and len(types) == 1:
+        return compared.types.get(types[0])
     metric = PAIRED_METRICS.get(bound.measure)
     interval = compared.rates.get(metric) if metric else None
     if interval is None or bound.measure not in (Measure.TOP1_ERROR_RATE, Measure.MULTI_LABEL_ERROR_RATE):

@@ -621,7 +621,7 @@ INTERVALS = [
         against(rates={PairedMetric.MULTI_LABEL: CONTAINS_LIMIT}),
     ),
     (make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.06), against(multi_label_accuracy=CONTAINS_LIMIT)),
-    (make_bound(Measure.SEVERE_ERROR_RATE, max_increase=0.06), against(rates={PairedMetric.SEVERE: WORSE})),
+    (make_bound(Measure.SEVERE_ERROR_RATE, max_increase=0.06), against(types={FAILURE: WORSE})),
     (make_bound(Measure.RATE, FAILURE, max_increase=0.06), against(types={FAILURE: WORSE})),
 ]
 
@@ -685,7 +685,10 @@ def test_has_interval_names_the_measures_that_a_wide_interval_affects(
     measure: Measure, types: tuple[ErrorType, ...]
 ) -> None:
     wide = against(
-        dict.fromkeys(PairedMetric, 1.0), dict.fromkeys(PairedMetric, WIDE), WIDE, dict.fromkeys(types, WIDE)
+        dict.fromkeys(PairedMetric, 1.0),
+        dict.fromkeys(PairedMetric, WIDE),
+        WIDE,
+        {FAILURE: WIDE, **dict.fromkeys(types, WIDE)},
     )
     changed = replace(wide.comparison[ALL], accuracy_against_labels=WIDE)
     known = replace(group(COUNTS[ALL]), accuracy_against_labels=0.7)
@@ -696,6 +699,17 @@ def test_has_interval_names_the_measures_that_a_wide_interval_affects(
     )
 
     assert (UndecidedReason.WIDE_INTERVAL in reason.causes) is has_interval(measure, types)
+
+
+def test_measures_of_the_same_share_have_the_same_interval() -> None:
+    baseline = against(rates={PairedMetric.SEVERE: WIDE}, types={FAILURE: WORSE})
+    for limit, decision in ((0.005, FAIL), (0.06, UNDECIDED), (0.2, PASS)):
+        severe, rate = (
+            judge(make_bound(measure, *types, max_increase=limit, undecided_within_interval=True), baseline=baseline)
+            for measure, types in ((Measure.SEVERE_ERROR_RATE, ()), (Measure.RATE, (FAILURE,)))
+        )
+        assert (severe.decision, rate.decision) == (decision, decision)
+        assert severe.causes == rate.causes
 
 
 def test_wide_interval_is_listed_once() -> None:
