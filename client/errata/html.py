@@ -16,6 +16,7 @@ from errata.messages import (
     MISSING,
     STATE_NAMES,
     abstention_notes,
+    error_noun,
     format_change,
     format_count,
     format_optional,
@@ -69,8 +70,8 @@ def analysis_html(analysis: pb.Analysis) -> str:
     for key in error_keys(key for summary in summaries for key in summary.counts):
         cells = [MISSING if key in abstained else _count_and_portion(summary, key) for summary in summaries]
         rows.append((title_of(key), cells))
-    errors = "errors" if analysis.summary.num_rejected_targets else "top-1 errors"
-    caption = f"Error types, and their percentages of the {errors}"
+    noun = error_noun(analysis.summary.num_rejected_targets)
+    caption = f"Error types, and their percentages of the {noun}s"
     return _document(title, [_table(caption, ["", *(group_title(group) for group in groups)], rows)], notes)
 
 

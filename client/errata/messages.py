@@ -346,12 +346,21 @@ def labels_accuracy_name(dataset: str, num_rejected_targets: int) -> str:
     return "ReaL accuracy" if is_real else "accuracy against the labels"
 
 
+def error_noun(num_rejected_targets: int | None) -> str:
+    """Return the name of the errors that the error types other than `correct` count.
+
+    If labels reject targets, a prediction of a rejected target is an error but top-1 correct. Otherwise, all of these
+    errors are top-1 errors.
+    """
+    return "top-1 or multi-label error" if num_rejected_targets else "top-1 error"
+
+
 def rejected_targets_note(count: int) -> str:
     """Describe the effect of rejected targets on the statistics of an analysis."""
     return (
         f"The labels reject the original label of {pluralize(count, 'image')}. Top-1 accuracy compares predictions "
         "with the original label. For these images, statistics by class use the first label instead. Percentages "
-        "refer to all errors against the labels. A gain in top-1 accuracy is therefore not shown."
+        f"refer to all {error_noun(count)}s. A gain in top-1 accuracy is therefore not shown."
     )
 
 

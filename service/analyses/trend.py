@@ -178,6 +178,7 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         num_other_models=0 if published_curves is not None else max(0, len(own_models) - is_own_model),
         axes=axes,
         changed_labels=analyses.changed_labels if curves_of(analyses.dataset) is not None else False,
+        has_rejected_targets=any(result.has_rejected_targets for result in members),
         without_images=without_images,
         label_keys=tuple(sorted({key for result in members for key in result.labels})[:MAX_LABELS]),
     )

@@ -127,6 +127,7 @@ class GateReason:
     change_limits: tuple[float, float] | None = None  # one-sided 95 % limits of value - baseline; for non-inferiority
     coverage: Coverage | None = None  # only if the reason is about the coverage; None also: unknown
     is_opposite_to_images: bool = False  # a mean over classes and the share of images changed in opposite directions
+    has_rejected_targets: bool = False  # whether labels reject targets: not all errors are top-1 errors
     on_common_images: bool = False  # whether a change is over only the images that both analyses cover
 
 

@@ -125,6 +125,13 @@ class StoredResult:
         )
 
     @property
+    def has_rejected_targets(self) -> bool:
+        """Return whether the number of top-1 errors is not that of the errors by type: labels reject targets."""
+        num_samples = sum(self.overall.counts.values())
+        num_correct = self.overall.counts[ErrorType.CORRECT]
+        return self.top1_accuracy is not None and round(self.top1_accuracy * num_samples) != num_correct
+
+    @property
     def version(self) -> tuple[str, str]:
         """Return the identity of the model version: from its labels or model ID, or else from its predictions."""
         return self.model if self.model[0] else ("", self.predictions_digest)

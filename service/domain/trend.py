@@ -166,6 +166,7 @@ class Trend:
     label_keys: tuple[str, ...] = ()  # of the analyses, sorted
     # Whether published models exist, but were evaluated with other labels than the evidence has; None: unknown
     changed_labels: bool | None = False
+    has_rejected_targets: bool = False  # whether the number of top-1 errors is not that of the errors by type
     without_images: tuple[str, ...] = ()  # titles of requested analyses that have no evaluated image with a prediction
 
     @property

@@ -7,6 +7,7 @@ from errata.groups import group_title, group_titles
 from errata.messages import (
     MISSING,
     SEVERITY_NAMES,
+    error_noun,
     format_count,
     format_percentage,
 )
@@ -26,7 +27,6 @@ from service.report.messages.error_types import (
     GAIN_TITLES,
     SEVERITY_DESCRIPTIONS,
     breakdown_description,
-    error_noun,
     gains_description,
 )
 from service.report.messages.formatting import format_gain
@@ -115,7 +115,7 @@ def breakdown_chart(summary: Summary, links: ImageLinks) -> Chart:
                 (error_type.title, result.portions_of_top1_errors.get(error_type, 0.0))
                 for error_type in TOP1_ERROR_TYPES
             ],
-            error_noun(summary),
+            error_noun(summary.num_rejected_targets),
         )
         for group, result in summary.groups.items()
     ]

@@ -21,13 +21,13 @@ class PercentileRow:
     comparison: str  # sentence about the percentile, or the reason why there is none
 
 
-def percentile_rows(ranks: Sequence[PercentileRank]) -> tuple[PercentileRow, ...]:
+def percentile_rows(ranks: Sequence[PercentileRank], has_rejected_targets: bool = False) -> tuple[PercentileRow, ...]:
     """Convert percentiles for display."""
     return tuple(
         PercentileRow(
             METRIC_NAMES[rank.metric],
             format_percentage(rank.value),
-            portion_name(rank.metric),
+            portion_name(rank.metric, has_rejected_targets),
             percentile_number(rank),
             percentile_interval(rank),
             percentile_text(rank),

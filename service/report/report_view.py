@@ -8,6 +8,7 @@ from errata.messages import (
     CLASS_ACCURACY,
     MISSING,
     abstention_notes,
+    error_noun,
     format_count,
     format_percentage,
     labels_accuracy_name,
@@ -57,7 +58,6 @@ from service.report.messages.error_types import (
     LABELS_ACCURACY_NOTE,
     SEVERE_ERROR_RATE_NOTE,
     TOP1_ACCURACY_NOTE,
-    error_noun,
     label_preference_note,
     multi_label_accuracy_note,
     percentile_note,
@@ -197,7 +197,7 @@ def report_view(data: ReportData) -> ReportView:
         confusions=tuple(confusion_row(pair, examples, names, links) for pair, examples in data.confusions),
         confusion_map=confusion_map_view(*data.confused, names, links),
         calibration=calibration_view(data.calibration, data.confidence) if data.calibration is not None else None,
-        percentiles=percentile_rows(data.percentiles),
+        percentiles=percentile_rows(data.percentiles, bool(rejected)),
         notes=tuple(data.notes),
         errors=tuple(error_row(verdict, names) for verdict in data.errors),
         table=data.table,
@@ -215,8 +215,8 @@ def analysis_summary(title: str, summary: Summary) -> str:
     counts = dict.fromkeys(tuple(Severity)[1:], 0)
     for error_type in TOP1_ERROR_TYPES:
         counts[error_type.severity] += overall.counts[error_type]
-    is_upper_bound = bool(summary.abstained)
-    return summary_sentence(title, overall.num_samples, counts, is_upper_bound, error_noun(summary))
+    noun = error_noun(summary.num_rejected_targets)
+    return summary_sentence(title, overall.num_samples, counts, bool(summary.abstained), noun)
 
 
 def _key_figures(dataset: str, summary: Summary, percentiles: Mapping[Metric, str]) -> tuple[KeyFigure, ...]:

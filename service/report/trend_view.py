@@ -158,7 +158,7 @@ def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
         percentiles=tuple(
             PercentileTable(
                 model_title(point),
-                percentile_rows(point.percentile_ranks),
+                percentile_rows(point.percentile_ranks, trend.has_rejected_targets),
             )
             for point in analyses
             if point.id in selected_ids and point.percentile_ranks
@@ -200,7 +200,7 @@ def _charts(trend: Trend, metrics: list[Metric], style: TrendStyle) -> tuple[Cha
             title=METRIC_NAMES[metric],
             subtitle=fit_text(fit),
             x=axis_name(trend.axes[metric]),
-            y=portion_name(metric),
+            y=portion_name(metric, trend.has_rejected_targets),
             line=None if fit is None else (fit.slope, fit.intercept),
         )
         for metric in metrics

@@ -151,6 +151,7 @@ def _bound(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Baselin
         causes=tuple(causes),
         abstained=abstained,
         exactness=exactness,
+        has_rejected_targets=bool(summary.num_rejected_targets),
     )
 
 
@@ -209,6 +210,7 @@ def _on_change(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Bas
         (),
         abstained,
         exactness,
+        has_rejected_targets=bool(summary.num_rejected_targets),
         on_common_images=samples < most_samples and bound.measure not in ON_WHOLE_ANALYSIS,
     )
     if compared is not None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from errata.messages import format_count, format_percentage, pluralize
 
-from service.domain import Severity, Summary
+from service.domain import Severity
 from service.report.messages.formatting import format_gain
 
 TOP1_ACCURACY_NOTE = "The prediction is the original label."
@@ -34,7 +34,7 @@ def summary_sentence(
         samples: Number of evaluated images.
         counts: Number of errors of each severity.
         is_upper_bound: Whether a rule has no evidence, so that the number of model failures is an upper bound.
-        noun: Name of the errors; "error" if labels reject targets.
+        noun: Name of the errors; see `error_noun`.
 
     Returns:
         For example "resnet50 makes 100 top-1 errors on 1,000 images: 40.0 % are label noise, 30.0 % are minor;
@@ -63,11 +63,6 @@ def summary_sentence(
         f"{sentence}{separator}{'at most ' if is_upper_bound else ''}{format_percentage(severe / errors)} are model "
         f"failures ({pluralize(severe, 'image')}, {format_percentage(severe / samples)} of all images)."
     )
-
-
-def error_noun(summary: Summary) -> str:
-    """Return the name of the errors: "error" if labels reject targets, otherwise "top-1 error"."""
-    return "error" if summary.num_rejected_targets else "top-1 error"
 
 
 def label_preference_note(num_preferred: int, total: int) -> str:

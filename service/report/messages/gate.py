@@ -9,6 +9,7 @@ from errata.messages import (
     MISSING,
     common_images_note,
     coverage_text,
+    error_noun,
     format_count,
     format_percentage,
     format_points,
@@ -18,7 +19,7 @@ from errata.messages import (
 from service.domain import ALL, Bound, Exactness, GateReason, Measure, UndecidedReason
 from service.report.messages.formatting import capitalize, describe_p_value
 
-MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types
+MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types; {error}: see `error_noun`
     Measure.TOP1_ACCURACY: "top-1 accuracy",
     Measure.ACCURACY_AGAINST_LABELS: "accuracy against the labels",
     Measure.MULTI_LABEL_ACCURACY: CLASS_ACCURACY,
@@ -30,7 +31,7 @@ MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded
     Measure.IMAGENET_M_ERRORS: "number of ImageNet-M errors",
     Measure.COUNT: "number of {types}",
     Measure.RATE: "rate of {types}",
-    Measure.PORTION_OF_TOP1_ERRORS: "portion of {types} among the top-1 errors",
+    Measure.PORTION_OF_TOP1_ERRORS: "portion of {types} among the {error}s",
     Measure.PORTION_OF_MULTI_LABEL_ERRORS: "portion of {types} among the multi-label errors",
 }
 COVERAGE = "share of evaluated images with a prediction"
@@ -96,13 +97,13 @@ def _describe_cause(cause: UndecidedReason, bound: Bound | None, value: float | 
     return _UNDECIDED_REASONS[cause]
 
 
-def measure_name(bound: Bound) -> str:
+def measure_name(bound: Bound, has_rejected_targets: bool = False) -> str:
     """Return the name of a bounded measure, for example "rate of model failures (organisms)"."""
     types = list_names([error_type.plural for error_type in bound.types])
     subsets = [] if bound.group == ALL else [group_title(bound.group)]
     subsets += [f"slice {bound.slice}"] if bound.slice else []
     subset = f" ({', '.join(subsets)})" if subsets else ""
-    return f"{MEASURE_NAMES[bound.measure].format(types=types)}{subset}"
+    return f"{MEASURE_NAMES[bound.measure].format(types=types, error=error_noun(has_rejected_targets))}{subset}"
 
 
 def _coverage(reason: GateReason) -> str:
@@ -116,7 +117,8 @@ def _coverage(reason: GateReason) -> str:
 def _limits(reason: GateReason, bound: Bound) -> list[str]:
     is_count = bound.measure in _COUNTS
     decimals = _num_decimals(reason, bound)
-    subject = f"{capitalize(measure_name(bound))} is {_format_value(reason.value, is_count, decimals)}"
+    measure = capitalize(measure_name(bound, reason.has_rejected_targets))
+    subject = f"{measure} is {_format_value(reason.value, is_count, decimals)}"
     if not bound.is_on_change:
         limits = (
             [f"at least {_format_value(bound.min, is_count, decimals)} is required"] if bound.min is not None else []

@@ -175,9 +175,9 @@ _TEXTS = (
         "and severities do not depend on attributes."
     ),
     "images",
-    "Images by group and error type, with the percentage of the group's errors. An image can be in several groups. The "
-    "labels of some images reject the original label. Multi-label (class mean) and the two columns after it: means "
-    "over target classes. The other accuracies: shares of images.",
+    "Images by group and error type, with the percentage of the group's top-1 or multi-label errors. An image can be "
+    "in several groups. The labels of some images reject the original label. Multi-label (class mean) and the two "
+    "columns after it: means over target classes. The other accuracies: shares of images.",
     "Images by group and error type, with the percentage of the group's top-1 errors. An image can be in several "
     "groups. Multi-label (class mean) and the two columns after it: means over target classes. The other accuracies: "
     "shares of images.",

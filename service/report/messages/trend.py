@@ -6,6 +6,7 @@ from errata.messages import (
     AXIS_NAMES,
     MISSING,
     PORTION_NAMES,
+    error_noun,
     format_count,
     format_percentage,
     format_signed,
@@ -50,6 +51,10 @@ OTHER_AXIS_NOTE = (
     "Class overlaps and missing multi-labels are portions of the top-1 errors. The other error types are portions of "
     "the multi-label errors. The reference models are shown only on the axes of the paper."
 )
+REJECTED_TARGETS_NOTE = (
+    "Because the labels reject some original labels, class overlaps and missing multi-labels are portions of the "
+    f"{error_noun(True)}s instead of the {error_noun(False)}s."
+)
 AS_IN_THE_PAPER = "as in the paper"
 ALL_METRICS = "all metrics"
 INDISTINCT = "not distinguishable from its neighbors"
@@ -84,10 +89,6 @@ _NO_REFERENCE: Mapping[NoReferenceReason, str] = {
     NoReferenceReason.FEW: "too few reference models have a similar accuracy",
     NoReferenceReason.NO_VALUE: "the model makes no such errors",
 }
-_PORTIONS_OF: Mapping[Axis, str] = {
-    Axis.TOP1: PORTION_NAMES["top1_errors"],
-    Axis.MULTI_LABEL: PORTION_NAMES["multi_label_errors"],
-}
 
 
 def axis_name(axis: Axis) -> str:
@@ -95,9 +96,12 @@ def axis_name(axis: Axis) -> str:
     return AXIS_NAMES[axis.value]
 
 
-def portion_name(metric: Metric) -> str:
+def portion_name(metric: Metric, has_rejected_targets: bool = False) -> str:
     """Return the name of the errors of which a metric is a portion; empty for an accuracy."""
-    return _PORTIONS_OF[AXES[metric]] if metric in PORTIONS else ""
+    if metric not in PORTIONS:
+        return ""
+    is_of_top1 = AXES[metric] is Axis.TOP1
+    return f"{error_noun(has_rejected_targets)}s" if is_of_top1 else PORTION_NAMES["multi_label_errors"]
 
 
 def percentile_text(rank: PercentileRank) -> str:
@@ -163,6 +167,8 @@ def trend_notes(trend: Trend) -> list[str]:
         notes.append(CUSTOM_SUPERCLASSES_NOTE)
     if trend.curves is not None and trend.changed_labels is None:
         notes.append(UNKNOWN_LABELS_NOTE)
+    if trend.has_rejected_targets:
+        notes.append(REJECTED_TARGETS_NOTE)
     if trend.without_images:
         notes.append(without_images_note(trend.without_images))
     if trend.by and not any(point.label for point in trend.points):

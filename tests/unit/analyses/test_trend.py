@@ -154,6 +154,12 @@ def test_version_of_a_model_is_its_label_or_its_predictions() -> None:
 # own models as the reference
 
 
+def test_trend_knows_whether_labels_reject_targets() -> None:
+    assert not trend(result(), result(1)).has_rejected_targets
+    assert trend(result(), result(1, top1_accuracy=14_901 / sum(COUNTS))).has_rejected_targets
+    assert not trend(result(top1_accuracy=None)).has_rejected_targets
+
+
 def own_trend(count: int, *others: StoredResult, selected: tuple[StoredResult, ...] = ()) -> Trend:
     """Return the trend of models with falling numbers of model failures, without published models."""
     results = [

@@ -284,6 +284,14 @@ def test_html_of_an_analysis_has_counts_percentages_and_abstentions() -> None:
     assert "upper bound" in analysis()._repr_html_()
 
 
+def test_html_names_the_errors_that_the_percentages_refer_to() -> None:
+    rejecting = analysis()
+    rejecting.summary.num_rejected_targets = 2
+
+    assert "their percentages of the top-1 errors<" in analysis()._repr_html_()
+    assert "their percentages of the top-1 or multi-label errors<" in rejecting._repr_html_()
+
+
 def test_an_analysis_without_a_result_in_html_has_its_state() -> None:
     failure = pb.Failure(reason="MODEL_REFUSED", message=HOSTILE)
     failed = Analysis(pb.Analysis(display_name="m", dataset="demo", state=pb.Analysis.STATE_FAILED, failure=failure))

@@ -234,6 +234,17 @@ def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() 
             "Top-1 accuracy is 75.00 %; at least 50.00 % is required and at most 90.00 % is allowed.",
         ),
         (
+            GateReason(
+                GateDecision.PASS,
+                Bound("p", Measure.PORTION_OF_TOP1_ERRORS, types=(ErrorType.MULTI_LABEL,), max=0.5),
+                0.25,
+                0.5,
+                has_rejected_targets=True,
+            ),
+            "Portion of missing multi-labels among the top-1 or multi-label errors is 25.00 %; at most 50.00 % is "
+            "allowed.",
+        ),
+        (
             GateReason(GateDecision.PASS, Bound("m", Measure.IMAGENET_M_ERRORS, max=40), 12.0, 40),
             "Number of ImageNet-M errors is 12; at most 40 is allowed.",
         ),

@@ -743,11 +743,12 @@ def test_real_accuracy_is_a_key_figure_if_labels_reject_targets() -> None:
 def test_errors_by_type_are_not_called_top1_errors_if_labels_reject_targets() -> None:
     result = view(rejecting())
 
-    assert result.summary.startswith("timm:net makes 40 errors on 100 images: 25.0 % are label noise")
+    assert result.summary.startswith("timm:net makes 40 top-1 or multi-label errors on 100 images: 25.0 % are")
     assert "10 images" in result.rejected_targets
+    assert "Percentages refer to all top-1 or multi-label errors." in result.rejected_targets
     assert [row.of_errors for row in result.severities] == ["25.0 %", "25.0 %", "12.5 %", "37.5 %"]
     assert {row.top1 for row in result.gains} == {"–"}
-    assert result.breakdown_chart.description[0].startswith("all images: 40 errors: ")
+    assert result.breakdown_chart.description[0].startswith("all images: 40 top-1 or multi-label errors: ")
     properties = {item.name: item.value for item in result.provenance}
     assert properties["images whose labels reject the original label"] == "10"
     assert view().rejected_targets == ""

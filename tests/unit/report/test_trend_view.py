@@ -30,7 +30,13 @@ from service.domain import (
     TrendPoint,
 )
 from service.report.charts import LABEL_COLORS
-from service.report.messages.trend import excluded_note, fit_text, trend_description, trend_summary
+from service.report.messages.trend import (
+    REJECTED_TARGETS_NOTE,
+    excluded_note,
+    fit_text,
+    trend_description,
+    trend_summary,
+)
 from service.report.percentile_view import PercentileRow
 from service.report.trend_chart import MAX_NAMED
 from service.report.trend_view import MAX_MODELS, TrendView, trend_view
@@ -184,6 +190,15 @@ def test_charts_name_the_axis_and_what_the_metric_is_a_portion_of() -> None:
     assert ">top-1 accuracy, %<" in overlap and ">% of top-1 errors<" in overlap
     assert ">multi-label accuracy, %<" in failure and ">% of multi-label errors<" in failure
     assert ">top-1 accuracy, %<" in accuracy and ">%<" in accuracy
+
+
+def test_portions_of_labels_that_reject_targets_are_not_called_portions_of_top1_errors() -> None:
+    result = view(has_rejected_targets=True)
+
+    overlap, *_, failure, _ = (chart.svg for chart in result.charts)
+    assert ">% of top-1 or multi-label errors<" in overlap
+    assert ">% of multi-label errors<" in failure
+    assert REJECTED_TARGETS_NOTE in result.notes and REJECTED_TARGETS_NOTE not in view().notes
 
 
 def test_charts_without_models_need_reference_models() -> None:

@@ -180,6 +180,15 @@ def test_portion_of_no_errors_has_no_value() -> None:
     )
 
 
+@pytest.mark.parametrize(("num_rejected", "expected"), [(None, False), (0, False), (7, True)])
+def test_reason_knows_whether_labels_reject_targets(num_rejected: int | None, expected: bool) -> None:
+    analysis = summary(num_rejected_targets=num_rejected)
+
+    for limits in ({"max": 0.5}, {"max_increase": 0.5}):
+        bound = make_bound(Measure.PORTION_OF_TOP1_ERRORS, FAILURE, **limits)
+        assert judge(bound, analysis, against()).has_rejected_targets is expected
+
+
 def test_unknown_imagenet_m_errors_are_undecided() -> None:
     reason = judge(make_bound(Measure.IMAGENET_M_ERRORS, max=20.0), summary(imagenet_m_errors=None))
 
