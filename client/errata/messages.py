@@ -174,17 +174,23 @@ def coverage_text(covered: int, expected: int, num_judged: int | None = None) ->
     )
 
 
-def common_images_note(num_samples: int) -> str:
-    """Describe how many images are compared if two analyses cover different images."""
-    return f"Compared on the {pluralize(num_samples, 'image')} that both analyses cover."
+def common_images_note(num_samples: int, subset: str = "") -> str:
+    """Describe how many images are compared if two analyses cover different images.
+
+    Args:
+        num_samples: Number of images with a prediction in both analyses, without problematic images.
+        subset: The images among which they are, such as " of the group"; empty: all images.
+    """
+    images = pluralize(num_samples, f"image{subset}", f"images{subset}")
+    return f"Compared on {images} with predictions in both analyses, without problematic images."
 
 
 def compared_coverage_text(coverages: Sequence[str], num_samples: int) -> str:
-    """Describe the coverages of two compared analyses, and how many images both cover.
+    """Describe the coverages of two compared analyses, and how many images are compared.
 
     Args:
         coverages: A text of `coverage_text` for each analysis; empty if the coverage is unknown.
-        num_samples: Number of images that both analyses cover.
+        num_samples: As in `common_images_note`.
     """
     a, b = (coverage or MISSING for coverage in coverages)
     return f"{common_images_note(num_samples)} Coverage of A: {a}. Coverage of B: {b}."

@@ -90,7 +90,8 @@ def test_a_subset_is_stored_with_the_analysis(errata: Errata, partial: Path, sub
     assert (summary["subset"]["num_images"], summary["subset"]["num_judged"]) == (10, 10)
     compared = errata("compare", str(tmp_path / "out"), str(tmp_path / "whole"))
     coverage = (
-        "Compared on the 10 images that both analyses cover. Coverage of A: 10 of 10 images of a subset (100.0 %); the "
+        "Compared on 10 images with predictions in both analyses, without problematic images. Coverage of A: "
+        "10 of 10 images of a subset (100.0 %); the "
         "data set has 20 evaluated images. Coverage of B: 15 of 20 images (75.0 %).\n"
     )
     assert coverage in compared.stdout

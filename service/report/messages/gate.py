@@ -136,7 +136,8 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
         limits.append(f"a decrease of at most {_format_difference(bound.max_decrease, is_count)}")
     sentences = [f"{subject} ({baseline}{p_value}); {' or '.join(limits)} is allowed."]
     if reason.on_common_images:
-        sentences.append(common_images_note(reason.num_samples or 0))
+        subset = " of the slice" if bound.slice else " of the group" if bound.group != ALL else ""
+        sentences.append(common_images_note(reason.num_samples or 0, subset))
     if bound.alpha is not None:
         sentences.append(f"A change counts if p < {bound.alpha:g}.")
     if reason.is_opposite_to_images:

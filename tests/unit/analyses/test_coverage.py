@@ -215,7 +215,7 @@ def test_a_change_of_a_measure_of_whole_analyses_is_undecided_for_other_images(b
     whole = evaluate_gate(stores, analysis.id, forgiving, baseline.id).reasons[1]
 
     num_common = int((~demo.evidence.problematic)[:12].sum())
-    assert f"Compared on the {num_common} images that both analyses cover." in gate_reason(rate)
+    assert f"Compared on {num_common} images with predictions in both analyses" in gate_reason(rate)
     assert whole.decision is GateDecision.UNDECIDED
     assert "cover different images" in gate_reason(whole)
     same = evaluate_gate(stores, analysis.id, forgiving, send(backend, demo, range(20)).id).reasons[1]

@@ -57,7 +57,8 @@ def test_a_comparison_states_the_coverage_of_both_analyses_unless_both_are_compl
     subset.subset.num_judged = 50
 
     assert compared_coverage_note([subset, complete], 50) == (
-        "Compared on the 50 images that both analyses cover. Coverage of A: 50 of 50 images of a subset (100.0 %); the "
+        "Compared on 50 images with predictions in both analyses, without problematic images. Coverage of A: "
+        "50 of 50 images of a subset (100.0 %); the "
         "data set has 1,000 evaluated images. Coverage of B: 1,000 of 1,000 images (100.0 %)."
     )
     assert "A: –. Coverage of B: 1 of 1,000 images" in compared_coverage_note(

@@ -478,7 +478,7 @@ def test_texts_of_the_page_are_complete() -> None:
 def test_a_comparison_of_other_images_states_the_coverage_of_both() -> None:
     partial = view(comparison(coverages=(Coverage(980, 1000), Coverage(50, 50, 1000))))
 
-    assert partial.coverage.startswith(f"Compared on the {int(MATRIX.sum())} images that both analyses")
+    assert partial.coverage.startswith(f"Compared on {int(MATRIX.sum())} images with predictions in both analyses")
     assert "Coverage of A: 980 of 1,000 images (98.0 %)." in partial.coverage
     assert "Coverage of B: 50 of 50 images of a subset (100.0 %)" in partial.coverage
     assert view(comparison(coverages=(Coverage(1000, 1000), None))).coverage == ""

@@ -324,6 +324,19 @@ def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() 
             "ImageNet-M.",
         ),
         (
+            GateReason(
+                GateDecision.PASS,
+                Bound("top", Measure.TOP1_ACCURACY, group="organism", max_decrease=0.01),
+                0.75,
+                0.01,
+                baseline=0.76,
+                num_samples=1200,
+                on_common_images=True,
+            ),
+            "Top-1 accuracy (organisms) is 75.00 % (baseline: 76.00 %); a decrease of at most 1 point is allowed. "
+            "Compared on 1,200 images of the group with predictions in both analyses, without problematic images.",
+        ),
+        (
             GateReason(GateDecision.PASS, None, 0.999, 0.95),
             "The share of evaluated images with a prediction is 99.9 %; at least 95 % is required.",
         ),
