@@ -76,8 +76,8 @@ def label_preference_note(num_preferred: int, total: int) -> str:
 def multi_label_accuracy_note(over_images: float | None) -> str:
     """Describe multi-label accuracy. `over_images` is its mean over images, a fraction of 1."""
     return (
-        "The prediction is one of the image's labels. This is the mean over target classes; the mean over images is "
-        f"{format_percentage(over_images)}."
+        "The prediction is one of the image's labels, or overlaps with its target class. This is the mean over target "
+        f"classes; the mean over images is {format_percentage(over_images)}."
     )
 
 

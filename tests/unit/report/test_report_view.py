@@ -214,6 +214,11 @@ def test_report_has_three_key_figures() -> None:
         ("multi-label accuracy (class mean)", "76.5 %"),
         ("severe error rate", "15.0 %"),
     ]
+    assert (
+        view()
+        .key_figures[1]
+        .note.startswith("The prediction is one of the image's labels, or overlaps with its target class. ")
+    )
 
 
 def test_rates_without_samples_are_dashes() -> None:
