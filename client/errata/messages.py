@@ -17,6 +17,8 @@ from errata.enums import (
 from errata.error_types import ERROR_TYPES, TOP1_ERROR_TYPES, find_error_type, title_of
 
 MISSING = "–"  # placeholder for a missing value
+SIGNIFICANCE_LEVEL = 0.05  # of p-values
+MAX_P_VALUE_DECIMALS = 6
 
 SEVERITY_NAMES: Mapping[Severity, str] = {
     Severity.NONE: "label noise",
@@ -228,11 +230,22 @@ def format_range(interval: DifferenceInterval) -> str:
     return f"{format_points(interval.low)} to {format_points(interval.high)}"
 
 
-def format_p_value(value: float) -> str:
-    """Format a p-value, for example "< 0.001", "0.042", or "0.20"."""
-    if value < 0.001:
-        return "< 0.001"
-    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+def format_p_value(value: float, alpha: float | None = None) -> str:
+    """Format a p-value, for example "< 0.001", "0.042", or "0.20".
+
+    Args:
+        value: The p-value.
+        alpha: The significance level; None: 0.05. A p-value close to it has enough decimals to show its side.
+    """
+    alpha = alpha or SIGNIFICANCE_LEVEL
+    smallest = min(0.001, alpha)
+    if value < smallest:
+        return f"< {smallest:g}"
+    for decimals in range(3 if value < 0.1 else 2, MAX_P_VALUE_DECIMALS):
+        shown = float(text := f"{value:.{decimals}f}")
+        if (shown < alpha, shown > alpha) == (value < alpha, value > alpha):
+            return text
+    return f"{value:.{MAX_P_VALUE_DECIMALS}f}"
 
 
 def format_duration(seconds: float) -> str:

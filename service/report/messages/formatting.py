@@ -5,9 +5,9 @@ from errata.messages import MISSING, format_change, format_p_value, format_point
 from service.domain import Interval
 
 
-def describe_p_value(value: float) -> str:
-    """Format a p-value in a sentence, for example "p < 0.001" or "p = 0.20"."""
-    text = format_p_value(value)
+def describe_p_value(value: float, alpha: float | None = None) -> str:
+    """Format a p-value in a sentence, for example "p < 0.001" or "p = 0.20"; `alpha` as in `format_p_value`."""
+    text = format_p_value(value, alpha)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 

@@ -128,7 +128,7 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
         )
         return [f"{subject}; {' and '.join(limits)}."]
     baseline = f"baseline: {_format_value(reason.baseline, is_count, decimals)}"
-    p_value = f", {describe_p_value(reason.p_value)}" if reason.p_value is not None else ""
+    p_value = f", {describe_p_value(reason.p_value, bound.alpha)}" if reason.p_value is not None else ""
     limits = []
     if bound.max_increase is not None:
         limits.append(f"an increase of at most {_format_difference(bound.max_increase, is_count)}")

@@ -404,6 +404,22 @@ def test_gate_reason_states_value_and_limit(reason: GateReason, sentence: str) -
     assert gate_reason(reason) == sentence
 
 
+@pytest.mark.parametrize(
+    ("alpha", "p_value", "text"),
+    [
+        (0.01, 0.00998, "p = 0.00998"),
+        (0.01, 0.0498, "p = 0.050"),
+        (0.2, 0.1996, "p = 0.1996"),
+        (0.0005, 0.0004, "p < 0.0005"),
+        (0.0005, 0.0006, "p = 0.001"),
+    ],
+)
+def test_p_value_of_a_gate_is_on_the_right_side_of_alpha(alpha: float, p_value: float, text: str) -> None:
+    reason = GateReason(GateDecision.PASS, replace(STABLE, alpha=alpha), 0.12, 0.0, baseline=0.1, p_value=p_value)
+
+    assert f", {text});" in gate_reason(reason)
+
+
 CAUSES = {
     UndecidedReason.FEW_SAMPLES: "too few samples",
     UndecidedReason.ABSTAINED: "no evidence",
