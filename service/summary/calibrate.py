@@ -11,7 +11,8 @@ BINS = 15
 def calibrate(types: Bytes, probability: NDArray[np.floating], is_target: Mask | None = None) -> Calibration:
     """Return the calibration of n samples.
 
-    Bins have equal width and include their upper bound. Probabilities that are NaN or infinite are skipped.
+    Bins have equal width and include their upper bound, rounded to the type of the probabilities. Probabilities that
+    are NaN or infinite are skipped.
 
     Args:
         types: (n,) ID of the error type of each sample.
@@ -23,7 +24,8 @@ def calibrate(types: Bytes, probability: NDArray[np.floating], is_target: Mask |
     confidence = probability[finite].astype(np.float64)
     top1_correct = is_among(types, TOP1_CORRECT_TYPES) if is_target is None else is_target
     correct = np.stack([top1_correct[finite], is_among(types[finite], CORRECT_TYPES)])
-    bin_index = np.searchsorted(np.arange(1, BINS) / BINS, confidence, "left")
+    bounds = (np.arange(1, BINS) / BINS).astype(probability.dtype)  # 0.6 as float16 is above 0.6
+    bin_index = np.searchsorted(bounds, probability[finite], "left")
     samples = np.bincount(bin_index, minlength=BINS)
     sums = np.stack([np.bincount(bin_index, weights=quantity, minlength=BINS) for quantity in (confidence, *correct)])
     bins = tuple(
