@@ -140,12 +140,16 @@ def _is_higher(percentile: float) -> bool:
 
 
 def _percent(share: float) -> int:
-    """Return a share of the reference models in percent, at least 1 and at most 99, the range of known quantiles."""
-    return min(99, max(1, round(100 * share)))
+    """Return a share of the reference models in percent.
+
+    Only no models are 0 % and only all models are 100 %. Shares of published models are in between: 1 to 99 % are their
+    known quantiles.
+    """
+    return round(100 * share) if share in (0, 1) else min(99, max(1, round(100 * share)))
 
 
 def percentile_number(rank: PercentileRank) -> str:
-    """Return a percentile from 1 to 99; a dash if there is none."""
+    """Return a percentile from 0 to 100; a dash if there is none."""
     return MISSING if rank.percentile is None else str(_percent(rank.percentile))
 
 
