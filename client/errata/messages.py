@@ -14,7 +14,7 @@ from errata.enums import (
     Severity,
     State,
 )
-from errata.error_types import ERROR_TYPES, TOP1_ERROR_TYPES, find_error_type, title_of
+from errata.error_types import ERROR_TYPES, TOP1_ERROR_TYPES, ErrorType, find_error_type, title_of
 
 MISSING = "–"  # placeholder for a missing value
 SIGNIFICANCE_LEVEL = 0.05  # of p-values
@@ -431,15 +431,20 @@ def abstention_notes(abstained: Collection[str]) -> list[str]:
     for key in abstained:
         error_type = find_error_type(key)
         if error_type is None:
-            notes.append(f"The rule “{key}” has no evidence. The number of model failures is an upper bound.")
+            notes.append(f"The rule “{key}” has no evidence. {_upper_bounds([ErrorType.MODEL_FAILURE.plural])}")
             continue
-        later = [other.title for other in ERROR_TYPES[error_type.position + 1 :] if other.key not in abstained]
+        later = [other for other in ERROR_TYPES[error_type.position + 1 :] if other.key not in abstained]
         plural = error_type.plural
         notes.append(
             f"{error_type.row.missing} {plural[0].upper()}{plural[1:]} are counted as "
-            f"{list_names(later, 'or')}. The number of model failures is an upper bound."
+            f"{list_names([other.title for other in later], 'or')}. {_upper_bounds([other.plural for other in later])}"
         )
     return notes
+
+
+def _upper_bounds(plurals: Sequence[str]) -> str:
+    number, verb = ("number", "is an upper bound") if len(plurals) == 1 else ("numbers", "are upper bounds")
+    return f"The {number} of {list_names(plurals)} {verb}."
 
 
 def expert_note(cause: str, severity: ExpertSeverity) -> str:
