@@ -33,7 +33,7 @@ class Sources:
     """The analyses from which the facts of images are computed."""
 
     judged: JudgedAnalysis
-    models: ModelVerdicts  # of all archived analyses with the same evidence
+    models: ModelVerdicts  # of all plausible archived analyses with the same evidence
     baseline: JudgedAnalysis | None = None
 
     def are(self, others: "Sources") -> bool:
@@ -51,6 +51,7 @@ class Images:
     predicted: Classes  # (N,)
     probability: NDArray[np.floating] | None  # (N,)
     num_failing: NDArray[np.int16]  # (N,) number of other analyses with an error on the image
+    num_predicting: NDArray[np.int16]  # (N,) number of other analyses with a prediction for the image
     num_models: int  # number of other analyses
     baseline: tuple[Bytes, Classes] | None = None  # (N,) error types and predictions
 
@@ -93,6 +94,7 @@ def load_images(sources: Sources) -> Images:
         judged.predictions.top1[bundle.rows],
         None if judged.predictions.probability is None else judged.predictions.probability[bundle.rows],
         models.num_failing if own is None else models.num_failing - own.fails,
+        models.num_predicting if own is None else models.num_predicting - (own.types != NO_TYPE),
         len(models.analyses) - (own is not None),
         None if baseline is None else (error_types(baseline.verdicts), baseline.predictions.top1[baseline.bundle.rows]),
     )

@@ -22,7 +22,7 @@ class ImageDetails:
     judged: JudgedAnalysis
     verdict: Verdict
     neighbors: Neighbors | None  # None: the image does not match the query
-    others: Sequence[ModelVerdict]  # of other archived analyses with the same evidence, newest first
+    others: Sequence[ModelVerdict]  # of other plausible archived analyses with the same evidence, newest first
 
 
 def find_image(stores: Stores, dataset: str, name: str, query: ImageQuery) -> ImageDetails:

@@ -37,7 +37,7 @@ class ImagePage:
     total: int  # images on all pages
     page: int  # from 1; the last page if the requested one does not exist
     num_pages: int
-    num_models: int  # other archived analyses with the same evidence; `num_failing` of a row counts those with an error
+    num_models: int  # other archived analyses with the same evidence
 
 
 def list_images(stores: Stores, query: ImageQuery) -> ImagePage:
@@ -161,6 +161,7 @@ def take_images(images: Images, rows: NDArray[np.intp]) -> list[ImageRow]:
         images.types,
         images.problematic,
         images.num_failing,
+        images.num_predicting,
     )
     names = [name.decode() for name in bundle.arrays["names"][bundle.rows[rows]].tolist()]
     probability = [np.nan] * len(rows) if images.probability is None else images.probability[rows].tolist()
@@ -174,8 +175,9 @@ def take_images(images: Images, rows: NDArray[np.intp]) -> list[ImageRow]:
             problematic=problematic,
             probability=None if np.isnan(value) else value,
             num_failing=num_failing,
+            num_predicting=num_predicting,
         )
-        for name, value, target, effective_target, predicted, type_id, problematic, num_failing in zip(
+        for name, value, target, effective_target, predicted, type_id, problematic, num_failing, num_predicting in zip(
             names, probability, *(column[rows].tolist() for column in columns), strict=True
         )
     ]

@@ -25,17 +25,18 @@ def find_model_verdicts(stores: Stores, bundle: Bundle) -> ModelVerdicts:
         bundle: The bundle.
 
     Returns:
-        The verdicts of at most MAX_MODELS analyses; fewer for a bundle with over 100,000 images. Analyses whose
-        predictions cannot be read are left out.
+        The verdicts of at most MAX_MODELS analyses; fewer for a bundle with over 100,000 images. Implausible analyses
+        and those whose predictions cannot be read are left out.
     """
 
     def load(earlier: ModelVerdicts | None) -> ModelVerdicts:
         limit = max(2, min(MAX_MODELS, MAX_VERDICTS // max(1, len(bundle.rows))))
         query = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=bundle.dataset, evidence=bundle.digest)
         analyses = stores.index.find(query, NEWEST_FIRST, None, limit)
+        plausible = [analysis for analysis in analyses if not analysis.implausible]
         known = {verdicts.id: verdicts for verdicts in (earlier.analyses if earlier else ())}
         with ThreadPoolExecutor(NUM_READERS, thread_name_prefix="verdicts") as pool:
-            loaded = [*pool.map(lambda analysis: known.get(analysis.id) or _load(stores, bundle, analysis), analyses)]
+            loaded = [*pool.map(lambda analysis: known.get(analysis.id) or _load(stores, bundle, analysis), plausible)]
         return ModelVerdicts([verdicts for verdicts in loaded if verdicts], len(bundle.rows))
 
     return stores.verdict_cache.models.get(bundle.digest, stores.index.version, load)

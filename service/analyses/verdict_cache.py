@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.analyses.bundle_cache import BundleCache
-from service.domain import MULTI_LABEL_ERROR_TYPES, Bytes, Classes, is_among
+from service.domain import MULTI_LABEL_ERROR_TYPES, NO_TYPE, Bytes, Classes, is_among
 from service.domain.images import ImageQuery
 
 MAX_ANALYSES = 8  # of 5 bytes for each image
@@ -39,7 +39,7 @@ class StoredVerdicts:
 
 @dataclass(frozen=True)
 class ModelVerdicts:
-    """The verdicts of the newest archived analyses of one bundle."""
+    """The verdicts of the newest plausible archived analyses of one bundle."""
 
     analyses: Sequence[StoredVerdicts]  # newest first
     num_images: int
@@ -50,6 +50,14 @@ class ModelVerdicts:
         counts = np.zeros(self.num_images, dtype=np.int16)
         for analysis in self.analyses:
             counts += analysis.fails
+        return counts
+
+    @cached_property
+    def num_predicting(self) -> NDArray[np.int16]:
+        """Return the number of analyses with a prediction for each judged image, (N,)."""
+        counts = np.zeros(self.num_images, dtype=np.int16)
+        for analysis in self.analyses:
+            counts += analysis.types != NO_TYPE
         return counts
 
     def find(self, analysis_id: str) -> StoredVerdicts | None:

@@ -49,6 +49,7 @@ class ImageRow:
     problematic: bool
     probability: float | None  # None: not known
     num_failing: int  # other archived analyses with a multi-label error on the image
+    num_predicting: int  # other archived analyses with a prediction for the image
     baseline_predicted: int | None = None  # None: no baseline, or no prediction
     baseline_type: ErrorType | None = None
 

@@ -162,7 +162,7 @@ def _hidden(data: GridData, *names: str) -> tuple[tuple[str, str], ...]:
 
 
 def _grid_image(data: GridData, row: ImageRow) -> GridImage:
-    notes = [failing_note(row.num_failing, data.num_models)] if data.num_models else []
+    notes = [failing_note(row.num_failing, row.num_predicting)] if row.num_predicting else []
     if row.baseline_type is not None and row.baseline_predicted is not None:
         before = class_name_of(data.names, row.baseline_predicted)
         notes.append(baseline_note(before, row.baseline_type))

@@ -115,7 +115,7 @@ def image_view(data: ImageData) -> ImageView:
         others_note=others_note(
             sum(other.fails for other in data.others),
             sum(other.predicted == verdict.predicted for other in data.others),
-            len(data.others),
+            sum(other.error_type is not None for other in data.others),
         ),
         agreement=type_note(verdict.error_type, values) if values else "",
     )

@@ -43,6 +43,7 @@ def to_image(image: ImageRow, label_space: LabelSpace) -> pb.AnalyzedImage:
         error_type=image.error_type.key,
         problematic=image.problematic,
         num_failing=image.num_failing,
+        num_predicting=image.num_predicting,
         baseline_predicted=None if image.baseline_predicted is None else to_class_index(image.baseline_predicted),
     )
     if image.baseline_predicted is not None:

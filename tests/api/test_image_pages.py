@@ -62,7 +62,7 @@ def test_the_grid_is_filtered_and_sorted(running: Running, demo: Bundle, models:
 def test_the_grid_shows_how_many_models_fail(running: Running, demo: Bundle, models: Sequence[str]) -> None:
     def failing() -> list[int]:
         grid = request(running, f"/analyses/{models[0]}/images?predicted=tench")
-        notes = re.findall(r"(\d+) of \d+ other models fail", grid.text)
+        notes = re.findall(r"error in (\d+) of \d+ other analys[ei]s", grid.text)
         fails = dict(zip(_images(grid), map(int, notes), strict=True))
         return [fails[name] for name in demo.judged_names[:5]]
 

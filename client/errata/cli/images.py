@@ -114,7 +114,7 @@ def images(
 
 def _print_images(response: pb.ListImagesResponse, has_baseline: bool, console: Console) -> None:
     titles = ["image", "error type", "class", "predicted", *(["baseline"] if has_baseline else [])]
-    table = new_table(*titles, "probability", "failing models", left=len(titles))
+    table = new_table(*titles, "probability", "failing analyses", left=len(titles))
     for image in response.images:
         cells = [
             image.file_name,
@@ -123,7 +123,7 @@ def _print_images(response: pb.ListImagesResponse, has_baseline: bool, console: 
             image.predicted_name,
             *([image.baseline_predicted_name] if has_baseline else []),
         ]
-        failing = f"{image.num_failing} of {response.num_models}"
+        failing = f"{image.num_failing} of {image.num_predicting}"
         table.add_row(*map(safe, cells), format_optional(image, "probability"), failing)
     console.print(table)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from errata.messages import format_count
+from errata.messages import format_count, pluralize
 
 from service.domain import ERROR_TYPES, ErrorType
 
@@ -11,8 +11,8 @@ SORT_NAMES: Mapping[str, str] = {
     "severity": "least severe first",
     "confidence desc": "highest confidence first",
     "confidence": "lowest confidence first",
-    "models desc": "most failing models first",
-    "models": "fewest failing models first",
+    "models desc": "most failing analyses first",
+    "models": "fewest failing analyses first",
     "class": "class",
 }
 CONFIDENCES = ("0.25", "0.5", "0.75", "0.9")
@@ -96,17 +96,15 @@ def position_text(position: int, total: int) -> str:
 
 
 def others_note(num_failing: int, num_same: int, total: int) -> str:
-    """Describe the verdicts of other analyses on an image."""
+    """Describe the verdicts of the other analyses with a prediction for an image."""
     if not total:
-        return "No other analysis has this evidence."
+        return "No other analysis with this evidence has a prediction for the image."
     return (
-        f"Other analyses with this evidence: {format_count(total)}. With an error on the image: "
+        f"Other analyses with this evidence and a prediction: {format_count(total)}. With an error on the image: "
         f"{format_count(num_failing)}. Same prediction: {format_count(num_same)}."
     )
 
 
-def failing_note(num_failing: int, num_models: int) -> str:
-    """Describe how many of the other analyses have an error on an image."""
-    if num_models == 1:
-        return "the other model fails" if num_failing else "the other model is correct"
-    return f"{format_count(num_failing)} of {format_count(num_models)} other models fail"
+def failing_note(num_failing: int, num_predicting: int) -> str:
+    """Describe how many of the other analyses with a prediction for an image have an error on it."""
+    return f"error in {format_count(num_failing)} of {pluralize(num_predicting, 'other analysis', 'other analyses')}"

@@ -47,6 +47,9 @@ class Case:
         others = (verdicts[row] for name, verdicts in self.verdicts.items() if name != own)
         return sum(verdict is not None and not verdict.error_type.counts_as_correct for verdict in others)
 
+    def predicting(self, row: int, own: str) -> int:
+        return sum(verdicts[row] is not None for name, verdicts in self.verdicts.items() if name != own)
+
     def matching(self, query: ImageQuery, without: str = "") -> list[tuple[int, Verdict]]:
         """Return the rows and verdicts that match a query; `without`: the condition to leave out."""
         query = _without(query, without)
@@ -175,6 +178,7 @@ def test_the_rows_of_all_pages_are_the_images_that_match_each_condition(case: Ca
             bool(case.bundle.evidence.problematic[row]),
             verdict.probability,
             case.failing(row, query.analysis),
+            case.predicting(row, query.analysis),
         )
         for row, verdict in case.matching(query)
     }
@@ -188,6 +192,7 @@ def test_the_rows_of_all_pages_are_the_images_that_match_each_condition(case: Ca
             row.problematic,
             row.probability,
             row.num_failing,
+            row.num_predicting,
         )
         for row in rows
     } == expected
@@ -366,6 +371,21 @@ def test_a_query_is_computed_once_until_an_analysis_or_the_order_changes(case: C
     assert after.num_models == before.num_models + 1
     case.stores.archive.delete("new")
     assert list_images(case.stores, query).rows == before.rows
+
+
+def test_an_implausible_analysis_does_not_count_as_another_analysis(case: Case) -> None:
+    query = ImageQuery("main")
+    before = list_images(case.stores, query)
+    wrong = _predictions(case.bundle, 7, 0.0)
+    case.stores.archive.put(replace(_analysis("wrong", case.bundle, wrong, 7), implausible=True), wrong)
+    after = list_images(case.stores, query)
+    details = find_image(case.stores, "imagenet", after.rows[0].file_name, query)
+    own = list_images(case.stores, ImageQuery("wrong"))
+    case.stores.archive.delete("wrong")
+
+    assert (after.rows, after.num_models) == (before.rows, before.num_models)
+    assert [other.analysis for other in details.others] == ["worst", "better", "older"]
+    assert own.num_models == len(MODELS)
 
 
 def test_an_image_has_its_neighbors_in_the_query_and_the_verdicts_of_all_analyses(case: Case) -> None:

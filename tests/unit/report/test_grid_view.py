@@ -14,7 +14,7 @@ from service.report.image_urls import ImageUrls
 from service.report.messages.images import SORT_NAMES, failing_note
 
 NAMES, IDS = ("tench", "goldfish", "shark"), ("n1", "n2", "n3")
-ROW = ImageRow("x.jpg", 0, 1, 2, ErrorType.MODEL_FAILURE, False, 0.875, 3)
+ROW = ImageRow("x.jpg", 0, 1, 2, ErrorType.MODEL_FAILURE, False, 0.875, 3, 5)
 
 
 def facet(*counts: tuple[Any, int], num_values: int = 0) -> Facet[Any]:
@@ -46,12 +46,13 @@ def test_a_card_shows_ground_truth_prediction_and_error_type() -> None:
     assert (image.error_type, image.css_class) == ("model failure", "type-8")
     assert image.thumbnail == "/x.jpg"
     assert image.url == "/datasets/demo/images/x.jpg?analysis=a1"
-    assert image.notes == ("3 of 5 other models fail",)
+    assert image.notes == ("error in 3 of 5 other analyses",)
 
 
 def test_a_card_shows_only_what_is_known() -> None:
-    row = replace(ROW, probability=None, problematic=True, baseline_predicted=0, baseline_type=ErrorType.FINE_GRAINED)
-    (image,) = view(rows=[row], thumbnail_url=lambda _: "", num_models=0).images
+    row = replace(ROW, probability=None, num_predicting=0, problematic=True)
+    row = replace(row, baseline_predicted=0, baseline_type=ErrorType.FINE_GRAINED)
+    (image,) = view(rows=[row], thumbnail_url=lambda _: "").images
 
     assert (image.probability, image.thumbnail) == ("", "")
     assert image.notes == ("before: tench (fine-grained)", "problematic")
@@ -59,9 +60,9 @@ def test_a_card_shows_only_what_is_known() -> None:
 
 @pytest.mark.parametrize(
     ("counts", "text"),
-    [((0, 1), "the other model is correct"), ((1, 1), "the other model fails"), ((0, 2), "0 of 2 other models fail")],
+    [((0, 1), "error in 0 of 1 other analysis"), ((1, 2), "error in 1 of 2 other analyses")],
 )
-def test_the_number_of_failing_models_is_a_sentence(counts: tuple[int, int], text: str) -> None:
+def test_a_note_has_the_number_of_analyses_with_an_error(counts: tuple[int, int], text: str) -> None:
     assert failing_note(*counts) == text
 
 

@@ -99,7 +99,7 @@ def test_other_analyses_are_counted_and_linked() -> None:
     result = view(others=others)
 
     assert result.others_note == (
-        "Other analyses with this evidence: 3. With an error on the image: 1. Same prediction: 1."
+        "Other analyses with this evidence and a prediction: 2. With an error on the image: 1. Same prediction: 1."
     )
     rows = [(row.predicted, row.error_type, row.url, row.analysis_url) for row in result.others]
     assert rows == [
@@ -107,7 +107,7 @@ def test_other_analyses_are_counted_and_linked() -> None:
         ("goldfish", "top-1 correct", "/datasets/demo/images/x.jpg?analysis=b2", "/analyses/b2"),
         ("–", "no prediction", "/datasets/demo/images/x.jpg?analysis=b3", "/analyses/b3"),
     ]
-    assert view().others_note == "No other analysis has this evidence."
+    assert view().others_note == "No other analysis with this evidence has a prediction for the image."
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "./a", "a//b", "<img src=x>", 'a"b?c#d&e', "ä 画.png", "a\r\nb"])

@@ -414,7 +414,7 @@ def image() -> ImageView:
 def images() -> GridView:
     shown = GridImage(
         "x.jpg", "/datasets/demo/images/x.jpg", "/datasets/demo/thumbnails/x.jpg", "goldfish", "tench", "87.5 %",
-        "fine-grained", "type-4", ("1 of 2 other models fail",),
+        "fine-grained", "type-4", ("error in 1 of 2 other analyses",),
     )  # fmt: skip
     item = FacetItem("class-1", "tench", "1,234", "/analyses/a1/images?class=1", True, "type-4")
     other = replace(item, id="class-2", is_selected=False, css_class="")

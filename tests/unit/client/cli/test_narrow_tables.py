@@ -67,9 +67,13 @@ def test_images() -> None:
         effective_target_name="great white shark",
         predicted_name="hammerhead",
         problematic=True,
+        num_failing=1,
+        num_predicting=2,
     )
 
     images._print_images(response, True, Console(width=80, file=output, highlight=False))
+
+    assert "1 of 2" in output.getvalue(), "the other analyses with a prediction for the image"
 
     assert column(output.getvalue().partition("\n")[2], "image", "error type") == IMAGE
     assert "…" not in output.getvalue()
