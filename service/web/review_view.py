@@ -9,7 +9,7 @@ from errata.messages import LABEL_SOURCE_NAMES, MISSING, format_percentage
 from service.analyses.class_names import identify_class
 from service.analyses.class_search import search_classes
 from service.analyses.review_details import ReviewDetails
-from service.analyses.review_queue import QueueItem, ReviewQueue
+from service.analyses.review_queue import QueueItem, QueueReason, ReviewQueue
 from service.domain import Review, undone_ids
 from service.evidence.bundle import Bundle
 from service.report.class_names import display_names, shorten
@@ -394,7 +394,12 @@ def _queue_row(item: QueueItem, form: ReviewForm, names: Sequence[str], has_thum
         predicted=MISSING if item.predicted is None else names[item.predicted],
         agreement=""
         if item.predicted is None
-        else messages.agreement_text(item.num_agreeing, item.num_models, item.confidence),
+        else messages.agreement_text(
+            item.num_agreeing,
+            item.num_models,
+            item.confidence,
+            is_mean=item.reason is not QueueReason.SEVERE_ERROR,
+        ),
     )
 
 

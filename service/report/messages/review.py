@@ -74,10 +74,11 @@ QUEUE_REASONS = {
 }
 
 
-def agreement_text(num_agreeing: int, num_models: int, confidence: float | None) -> str:
-    """Return how many models predict a class, and their mean confidence."""
+def agreement_text(num_agreeing: int, num_models: int, confidence: float | None, is_mean: bool = True) -> str:
+    """Return how many models predict a class, and their mean confidence or that of one analysis."""
     text = f"{num_agreeing} of {pluralize(num_models, 'model')}"
-    return text if confidence is None else f"{text}, confidence {format_percentage(confidence)}"
+    name = "mean confidence" if is_mean else "confidence of the analysis"
+    return text if confidence is None else f"{text}, {name} {format_percentage(confidence)}"
 
 
 def conflict_text(subject: str, yes: Sequence[str], no: Sequence[str]) -> str:

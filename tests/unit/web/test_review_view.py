@@ -8,9 +8,11 @@ from service.web.review_form import ReviewForm
 from service.web.review_view import PAGE_SIZE, QueueView, class_options, queue_view
 
 
-def view(demo: Bundle, page: int, total: int, counts: tuple[int, int, int]) -> QueueView:
+def view(
+    demo: Bundle, page: int, total: int, counts: tuple[int, int, int], reason: QueueReason = QueueReason.SEVERE_ERROR
+) -> QueueView:
     items = [
-        QueueItem(f"{number}.jpg", QueueReason.SEVERE_ERROR, 7, 2, 3, 0.5)
+        QueueItem(f"{number}.jpg", reason, 7, 2, 3, 0.5)
         for number in range((page - 1) * PAGE_SIZE, min(total, page * PAGE_SIZE))
     ]
     by_reason = dict(zip(QueueReason, counts, strict=True))
@@ -42,7 +44,14 @@ def test_the_number_of_each_reason_links_to_the_page_on_which_it_begins(demo: Bu
 def test_a_row_names_the_class_and_the_models_that_predict_it(demo: Bundle) -> None:
     row = view(demo, 1, 1, (0, 1, 0)).rows[0]
 
-    assert (row.predicted, row.agreement) == (demo.label_space.names[7], "2 of 3 models, confidence 50.0 %")
+    assert row.predicted == demo.label_space.names[7]
+    assert row.agreement == "2 of 3 models, confidence of the analysis 50.0 %"
+
+
+def test_the_mean_confidence_of_models_that_agree_is_named(demo: Bundle) -> None:
+    row = view(demo, 1, 1, (0, 0, 1), QueueReason.AGREEMENT).rows[0]
+
+    assert row.agreement == "2 of 3 models, mean confidence 50.0 %"
 
 
 def test_large_label_spaces_have_no_list_of_classes() -> None:
