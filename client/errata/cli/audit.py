@@ -20,7 +20,7 @@ from errata.cli.resolve import MAX_CANDIDATES, PREFIX, resolve
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
 from errata.errors import AnalysisNotFound, InvalidRequest
-from errata.names import dataset_id
+from errata.names import dataset_id, evidence_id
 from errata.proto_json import to_dict
 
 ACTIONS = [name.replace("_", "-") for name in enum_names(pb.AuditEvent.Action)]
@@ -130,7 +130,10 @@ def _print_table(events: Iterable[pb.AuditEvent]) -> None:
     titles = ("time (UTC)", "actor", "action", "data set", "analysis", "details")
     table = new_table(*titles, left=len(titles), unbroken=("time (UTC)", "analysis"))
     for event in events:
-        details = ", ".join(f"{name}: {_shorten(name, value)}" for name, value in sorted(event.details.items()))
+        values = [(name, _shorten(name, value)) for name, value in sorted(event.details.items())]
+        if event.evidence:
+            values.insert(0, ("evidence", evidence_id(event.evidence)[:12]))
+        details = ", ".join(f"{name}: {value}" for name, value in values)
         action = enum_name(pb.AuditEvent.Action, event.action).replace("_", "-")
         texts = event.actor, action, dataset_id(event.dataset), event.analysis.removeprefix("analyses/"), details
         table.add_row(creation_time(event, seconds=True), *map(safe, texts))

@@ -58,6 +58,21 @@ def test_audit_events(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "…" not in output.getvalue()
 
 
+def test_an_audit_event_has_the_first_digits_of_its_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = narrow_console(monkeypatch, audit)
+    event = pb.AuditEvent(
+        actor="boss",
+        action=pb.AuditEvent.ACTION_SET_DEFAULT,
+        dataset="datasets/demo",
+        evidence=f"datasets/demo/evidence/{'0123456789abcdef' * 4}",
+        details={"previous": "x"},
+    )
+
+    audit._print_table([event])
+
+    assert "evidence: 0123456789ab, previous: x" in " ".join(output.getvalue().split())
+
+
 def test_images() -> None:
     output = io.StringIO()
     response = pb.ListImagesResponse(num_models=3)
