@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-from errata.errors import EvidenceNotFound, ImageNotFound, InvalidEvidence, InvalidRequest, Unavailable
+from errata.errors import (
+    DatasetNotFound,
+    EvidenceNotFound,
+    ImageNotFound,
+    InvalidEvidence,
+    InvalidRequest,
+    Unavailable,
+)
 from errata.groups import check_group
 from numpy.typing import NDArray
 
@@ -59,7 +66,7 @@ def load_judged(stores: Stores, analysis_id: str) -> JudgedAnalysis:
     Raises:
         AnalysisNotFound: The analysis does not exist.
         NotReady: The analysis has no result.
-        EvidenceNotFound: The bundle of the analysis is not served.
+        DatasetNotFound, EvidenceNotFound: The bundle of the analysis is not served.
         Unavailable: The archive does not have the predictions, or they do not fit the bundle.
     """
     analysis = queries.get_succeeded(stores, analysis_id)
@@ -84,13 +91,23 @@ def find_attributes(stores: Stores, bundle: Bundle) -> Attributes | None:
 
 
 def find_bundle(stores: Stores, analysis: Analysis) -> Bundle:
-    """Return the bundle of an analysis; raise EvidenceNotFound if it is not served."""
+    """Return the bundle of an analysis; raise DatasetNotFound or EvidenceNotFound if it is not served."""
+    dataset, digest = analysis.request.dataset, analysis.evidence[:12]
+    remedy = (
+        f"Add the bundle {digest} to ERRATA_EVIDENCE. If a command with --local used the bundle, restart "
+        "'errata serve --local' instead."
+    )
     try:
-        return stores.evidence.find(analysis.request.dataset, analysis.evidence)
+        return stores.evidence.find(dataset, analysis.evidence)
+    except DatasetNotFound as error:
+        raise DatasetNotFound(
+            f"This service has no evidence for the data set {dataset!r:.80} of analysis {analysis.id}. {remedy}",
+            field="name",
+        ) from error
     except EvidenceNotFound as error:
         raise EvidenceNotFound(
-            f"The bundle {analysis.evidence[:12]} of analysis {analysis.id} is not served. Add it to ERRATA_EVIDENCE, "
-            f"or judge the predictions with a served bundle: 'errata reanalyze {analysis.id}'.",
+            f"The bundle {digest} of analysis {analysis.id} is not served. {remedy} Or judge the predictions with a "
+            f"served bundle: 'errata reanalyze {analysis.id}'.",
             field="name",
         ) from error
 

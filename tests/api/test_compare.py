@@ -352,3 +352,8 @@ def test_a_missing_bundle_is_reported_with_the_remedy(start: Start, tmp_path: Pa
             service.client.report(old.name)
         again = service.client.reanalyze(old.name, two.digest)
         assert service.client.compare(again.name, again.name).groups["all"].num_samples == 2
+    with (
+        start() as service,
+        pytest.raises(errors.DatasetNotFound, match=rf"no evidence for .*'own'.* Add the bundle {one.digest[:12]} to"),
+    ):
+        service.client.report(old.name)
