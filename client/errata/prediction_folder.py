@@ -6,13 +6,16 @@ an array of objects that name their images.
 
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from errata.errors import InvalidInput
+from errata.errors import InvalidInput, InvalidUpload, Violation
 from errata.files import read_file
 from errata.json_input import parse_json
 
@@ -20,13 +23,16 @@ MAX_FILE_BYTES = 16 << 20
 MAX_FILES = 2_000_000  # of all kinds, including those in subfolders
 NAME_KEYS = ("file_name", "filename", "file_path", "filepath", "path", "image_path", "image")
 CLASS_KEY = "prediction"
+_PLACE = re.compile(r"\b[Ll]ine (\d{1,9})(?=:| also names)")  # in messages of the service
+_OTHER_FILE = re.compile(r"Line [\d,]+ of the ")  # such as "Line 3 of the subset file"
 
 
 @contextmanager
 def open_predictions(predictions: str | Path | BinaryIO) -> Iterator[str | Path | BinaryIO]:
     """Yield a temporary JSONL file if `predictions` is a folder; otherwise yield `predictions` unchanged.
 
-    All files are read before the upload starts, so that an error names a file.
+    All files are read before the upload starts, so that an error names a file. In an InvalidUpload from the body of the
+    `with` statement, the lines of the temporary file become names of files.
 
     Raises:
         InvalidInput: The folder has no JSON files, or one of them is damaged; or `predictions` has another type.
@@ -41,9 +47,15 @@ def open_predictions(predictions: str | Path | BinaryIO) -> Iterator[str | Path 
         yield predictions
         return
     with tempfile.TemporaryFile() as content:
-        content.writelines(_read_lines(Path(predictions)))
+        files: list[tuple[int, str]] = []
+        content.writelines(_read_lines(Path(predictions), files))
         content.seek(0)
-        yield cast(BinaryIO, content)
+        try:
+            yield cast(BinaryIO, content)
+        except InvalidUpload as error:
+            if not _OTHER_FILE.match(error.message):
+                _name_files(error, files)
+            raise
 
 
 def _find_files(folder: Path) -> list[Path]:
@@ -65,7 +77,33 @@ def _find_files(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def _read_lines(folder: Path) -> Iterator[bytes]:
+def _name_files(error: InvalidUpload, files: Sequence[tuple[int, str]]) -> None:
+    """Replace the lines in an error; `files` has the first line and the name of each file, and the end."""
+
+    def place(line: int) -> str:
+        if not 0 < line < files[-1][0]:  # text of a file that looks like a line
+            return f"line {line}"
+        index = bisect_right(files, line, key=itemgetter(0)) - 1
+        first, name = files[index]
+        is_only = files[index + 1][0] == first + 1
+        return name if is_only else f"entry {line - first + 1} of {name}"
+
+    def replace_lines(text: str) -> str:
+        return _PLACE.sub(lambda match: place(int(match[1])), text)
+
+    error.message = replace_lines(error.message)
+    error.args = (error.message,)
+    error.violations = tuple(
+        Violation(
+            violation.field if violation.line is None else place(violation.line), replace_lines(violation.description)
+        )
+        for violation in error.violations
+    )
+
+
+def _read_lines(folder: Path, files: list[tuple[int, str]]) -> Iterator[bytes]:
+    """Yield the lines of the JSONL file; append the first line and the name of each file, and the end, to `files`."""
+    line = 1
     for path in _find_files(folder):
         try:
             content = parse_json(read_file(path, MAX_FILE_BYTES))
@@ -75,8 +113,12 @@ def _read_lines(folder: Path) -> Iterator[bytes]:
             raise InvalidInput(
                 f"{path} is not JSON: {error!s:.200}. Correct or remove it.", field="predictions"
             ) from error
-        for row in _rows_of(path.relative_to(folder).with_suffix("").as_posix(), content):
+        name = path.relative_to(folder)
+        files.append((line, name.as_posix()))
+        for row in _rows_of(name.with_suffix("").as_posix(), content):
+            line += 1
             yield json.dumps(row, ensure_ascii=False).encode(errors="replace") + b"\n"
+    files.append((line, ""))
 
 
 def _rows_of(name: str, content: Any) -> Iterator[dict[str, Any]]:

@@ -68,6 +68,17 @@ def test_a_folder_of_json_files_is_uploaded(client: Client, images: Images, tmp_
     assert "20 file names match by the end of the path" in " ".join(analysis.assumptions)
 
 
+def test_an_error_in_a_folder_names_its_files(client: Client, images: Images, tmp_path: Path) -> None:
+    (name, index), (other, _), *_ = images.rows
+    (tmp_path / "one.json").write_text(json.dumps({"image": name, "label": index}))
+    (tmp_path / "two.json").write_text(json.dumps([{"image": name, "label": index}, {"image": other, "label": "x?"}]))
+
+    with pytest.raises(errors.InvalidRow, match=r"^entry 1 of two\.json: .* one\.json also names it\. ") as refused:
+        client.upload(tmp_path, "demo")
+
+    assert [violation.place for violation in refused.value.violations] == ["entry 1 of two.json", "entry 2 of two.json"]
+
+
 def test_objects_of_a_folder_can_name_their_images(client: Client, images: Images, tmp_path: Path) -> None:
     rows = [{"image": name, "pred": index} for name, index in images.rows]
     (tmp_path / "first.json").write_text(json.dumps(rows[:7]))

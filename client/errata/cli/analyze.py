@@ -23,7 +23,17 @@ from errata.cli.connect import (
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.coverage import min_coverage_option, read_subset
 from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
-from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, clear_folder, make_folder, write_folder
+from errata.cli.folder import (
+    CLASSES,
+    JUNIT,
+    REPORT,
+    SUMMARY,
+    VERDICTS,
+    clear_folder,
+    is_folder,
+    make_folder,
+    write_folder,
+)
 from errata.cli.gate import EXIT_CODES, evaluate_finished, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import STDOUT, check_single_stdout, print_json, read_text
@@ -276,6 +286,12 @@ def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str
 def _upload(client: Client, file: Path, options: dict[str, Any]) -> pb.Analysis:
     options = options | {"display_name": options["display_name"] or file.name}
     if file.is_dir():
+        if is_folder(str(file)) and (file / VERDICTS).is_file():
+            raise InvalidInput(
+                f"The folder {file} is a result of 'errata analyze': it has {SUMMARY} and {VERDICTS}. Choose a "
+                "predictions file, or a folder with one JSON file per image.",
+                field="predictions",
+            )
         return client.upload(file, **options)
     try:
         content = file.open("rb", buffering=0)  # a buffer cannot be closed while a thread waits for a pipe
