@@ -120,7 +120,7 @@ def named_outputs(model: str, config: Mapping[str, Any], label_space: LabelSpace
     if config.get("label_names") is None:
         raise ModelRefused(
             f"{model}: config.json does not name the classes of the outputs. Write label_names in it: an array with "
-            f"the class of label space {label_space.name!r:.80} (ID, name, index, or null) of each output."
+            "the class of the data set (ID, name, index, or null) of each output."
         )
     return map_outputs(f"label_names in config.json of {model}", config["label_names"], label_space)
 
@@ -143,8 +143,8 @@ def map_labels(source: str, id2label: object, label_space: LabelSpace) -> Output
     if unmapped:
         shown = ", ".join(f"{output} {labels[output]!r:.40}" for output in unmapped[:MAX_SHOWN])
         raise ModelRefused(
-            f"{source}: {len(unmapped)} of {len(labels)} labels name no class of label space "
-            f"{label_space.name!r:.80}: {shown}{', and more' if len(unmapped) > MAX_SHOWN else ''}. Expected an ID, a "
+            f"{source}: {len(unmapped)} of {len(labels)} labels name no class of the data set: "
+            f"{shown}{', and more' if len(unmapped) > MAX_SHOWN else ''}. Expected an ID, a "
             "name, or a synonym of a class. Correct id2label, or put a classes.json beside the weights."
         )
     for output, classes in enumerate(candidates):
@@ -177,8 +177,8 @@ def require_imagenet(model: str, label_space: LabelSpace) -> OutputClasses:
     """Return the classes of a model that was trained on ImageNet-1k; raise ModelRefused for another label space."""
     if label_space.name != IMAGENET_1K:
         raise ModelRefused(
-            f"{model}: The model predicts ImageNet-1k classes, but the data set has the {label_space.num_classes} "
-            f"classes of label space {label_space.name!r:.80}. {IMAGENET_REMEDY}"
+            f"{model}: The model predicts ImageNet-1k classes, but the data set has "
+            f"{label_space.num_classes} other classes. {IMAGENET_REMEDY}"
         )
     return OutputClasses(label_space.num_classes)
 

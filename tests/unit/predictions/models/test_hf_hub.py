@@ -212,7 +212,7 @@ def test_unusable_label_names_are_rejected(hub: FakeHub, names: object, message:
 
 
 def test_a_pretrained_model_of_timm_is_rejected_for_another_label_space(hub: FakeHub) -> None:
-    with pytest.raises(ModelRefused, match="predicts ImageNet-1k classes, but the data set has the 1000 classes"):
+    with pytest.raises(ModelRefused, match="predicts ImageNet-1k classes, but the data set has 1000 other classes"):
         timm_source.load("test_vit", ModelPolicy(), label_space(1000))
 
 

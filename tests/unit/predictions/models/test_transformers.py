@@ -103,7 +103,7 @@ def test_another_configuration_with_the_same_weights_has_other_settings(tmp_path
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ({0: "name 0", 1: "nothing", 2: "cat"}, r"2 of 3 labels name no class of label space 'own': 1 'nothing', 2 'c"),
+        ({0: "name 0", 1: "nothing", 2: "cat"}, r"2 of 3 labels name no class of the data set: 1 'nothing', 2 'c"),
         ({0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}, "3 of 3 labels name no class"),
         ({0: "name 0", 1: "synonym 0", 2: "name 1"}, "Class 0 has the outputs 0 and 1"),
     ],
