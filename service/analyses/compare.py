@@ -158,10 +158,9 @@ def check_comparable(a: Analysis, b: Analysis) -> None:
         )
     if a.evidence != b.evidence:
         older, newer = (a, b) if rejects_targets(b) and not rejects_targets(a) else (b, a)
-        which = "first" if older is a else "second"
         raise NotComparable(
             f"Cannot compare analyses judged with different evidence ({a.evidence[:12]} and {b.evidence[:12]})."
-            f"{labels_difference([a, b])} Judge the {which} analysis again with "
+            f"{labels_difference([a, b])} Judge them with the same evidence: "
             f"'errata reanalyze {older.id} --evidence {newer.evidence[:12]}'.",
             field="b",
         )

@@ -275,7 +275,10 @@ def test_analyses_with_different_evidence_are_not_comparable_until_reanalyzed(
         client = service.client
         a = client.upload(io.BytesIO(file), "own")
         b = client.upload(io.BytesIO(file), "own", evidence=other.digest)
-        with pytest.raises(errors.NotComparable, match=f"reanalyze {b.name.removeprefix('analyses/')} --evidence"):
+        with pytest.raises(
+            errors.NotComparable,
+            match=f"Judge them with the same evidence: 'errata reanalyze {b.name.removeprefix('analyses/')} --evidence",
+        ):
             client.compare(a.name, b.name)
         with pytest.raises(errors.NotComparable):
             client.trend(pb.ComputeTrendRequest(analyses=[a.name, b.name]))
