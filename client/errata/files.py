@@ -11,6 +11,11 @@ from pathlib import Path
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows: no conversion of line breaks
 
 
+def describe_read_error(path: Path, error: OSError) -> str:
+    """Return the message about a file that cannot be read."""
+    return f"Cannot read {path}: {error.strerror or os.strerror(error.errno or 0)}. Check the path."
+
+
 class IncompleteWrite(OSError):
     """A write of several files failed after the first one: the others may have been written too."""
 

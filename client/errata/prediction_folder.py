@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from errata.errors import InvalidInput, InvalidUpload, Violation
-from errata.files import read_file
+from errata.files import describe_read_error, read_file
 from errata.json_input import parse_json
 
 MAX_FILE_BYTES = 16 << 20
@@ -108,7 +108,7 @@ def _read_lines(folder: Path, files: list[tuple[int, str]]) -> Iterator[bytes]:
         try:
             content = parse_json(read_file(path, MAX_FILE_BYTES))
         except OSError as error:
-            raise InvalidInput(f"Cannot read {path}: {error.strerror}.", field="predictions") from error
+            raise InvalidInput(describe_read_error(path, error), field="predictions") from error
         except ValueError as error:
             raise InvalidInput(
                 f"{path} is not JSON: {error!s:.200}. Correct or remove it.", field="predictions"

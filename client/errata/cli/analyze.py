@@ -41,6 +41,7 @@ from errata.cli.progress import follow, names_on_error
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
 from errata.errors import ErrataError, InvalidInput, InvalidRequest
+from errata.files import describe_read_error
 from errata.proto_json import to_json
 from errata.requests import DEFAULT_DATASET
 
@@ -296,7 +297,7 @@ def _upload(client: Client, file: Path, options: dict[str, Any]) -> pb.Analysis:
     try:
         content = file.open("rb", buffering=0)  # a buffer cannot be closed while a thread waits for a pipe
     except OSError as error:
-        raise InvalidInput(f"Cannot read {file}: {error.strerror}.", field="predictions") from error
+        raise InvalidInput(describe_read_error(file, error), field="predictions") from error
     with content:
         return client.upload(content, **options)
 

@@ -15,7 +15,7 @@ import click
 
 from errata.cli.commands import FilePath
 from errata.errors import InvalidInput, InvalidRequest
-from errata.files import read_file, write_file
+from errata.files import describe_read_error, read_file, write_file
 
 STDOUT = Path("-")
 PIPE_WIDTH = 1 << 16  # columns of output that is not shown in a terminal, so that no line is wrapped
@@ -51,8 +51,7 @@ def read_input(file: Path, limit: int, option: str) -> bytes:
     try:
         return read_file(file, limit)
     except OSError as error:
-        reason = error.strerror or os.strerror(error.errno or 0)
-        raise InvalidInput(f"Cannot read {file}: {reason}.", field=option) from error
+        raise InvalidInput(describe_read_error(file, error), field=option) from error
 
 
 def read_text(file: Path, limit: int, option: str) -> str:

@@ -18,6 +18,7 @@ from errata.cli.resolve import resolve
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
 from errata.errors import InvalidRequest, ReviewNotFound
+from errata.files import describe_read_error
 from errata.messages import MISSING, format_count, format_optional, pluralize
 from errata.names import DATASETS, image_name
 from errata.proto_json import to_json
@@ -266,7 +267,7 @@ def import_reviews(dataset: str, file: Path, keep_authentication: bool, target: 
     try:
         opened = file.open("rb")
     except OSError as error:
-        raise InvalidRequest(f"Cannot read {str(file)!r:.200}: {error.strerror}.", field="file") from error
+        raise InvalidRequest(describe_read_error(file, error), field="file") from error
     with opened, connect(target) as connection:
         result = connection.client.import_reviews(opened, dataset, keep_authentication)
     added, existing = pluralize(result.num_added, "review"), format_count(result.num_existing)

@@ -9,6 +9,8 @@ from errata.cli.analyze import analyze
 from errata.cli.folder import JUNIT, REPORT, SUMMARY, clear_folder
 from errata.cli.gate import gate
 from errata.cli.output import write_output
+from errata.cli.review import review
+from errata.cli.trend import trend
 from errata.errors import InvalidInput, InvalidRequest
 
 
@@ -30,6 +32,23 @@ def test_target_of_a_symbolic_link_is_replaced_and_keeps_its_mode(tmp_path: Path
 
     assert link.is_symlink()
     assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o600)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (gate, ["a1", "--policy", "none"]),
+        (trend, ["a1", "--reference", "none"]),
+        (analyze, ["--predictions", __file__, "--subset", "none"]),
+        (analyze, ["--predictions", __file__, "--answers-mapping", "none"]),
+        (review, ["import", "products", "none"]),
+    ],
+)
+def test_an_error_about_a_missing_file_has_a_remedy(command: Command, arguments: list[str]) -> None:
+    error = CliRunner().invoke(command, arguments).exception
+
+    assert isinstance(error, InvalidInput)
+    assert error.message == "Cannot read none: No such file or directory. Check the path."
 
 
 @pytest.mark.parametrize(
