@@ -1,6 +1,7 @@
 """errata dataset check: what it prints, its JSON, and its exit codes."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,17 @@ def test_errors_have_lines_and_exit_code_1(folder: Path) -> None:
     assert "error  labels.csv, line 6, file_name: duplicate image 'd.jpg', also on line 5" in result.stdout
     assert "error  overlaps.csv, line 2, also_correct: 'cat' is the class itself" in result.stdout
     assert "\n3 errors, " in result.stdout
+
+
+def test_the_output_is_that_of_the_guide(folder: Path) -> None:
+    Path("labels.csv").write_text(LABELS + "d.jpg,cow\n")
+    Path("predictions.csv").write_text("file_name,predicted_class\n")
+    guide = (Path(__file__).parents[3] / "docs" / "how-to" / "check-data-set.md").read_text()
+    (expected,) = re.findall(r"```text\n(.*?)```", guide, re.DOTALL)
+
+    result = run("--classes", "classes.csv", "--labels", "labels.csv", "--predictions", "predictions.csv")
+
+    assert result.stdout == re.sub(r"\n +", " ", expected)
 
 
 def test_json_has_errors_advice_and_counts(folder: Path) -> None:
