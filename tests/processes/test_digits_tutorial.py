@@ -93,7 +93,7 @@ def test_the_commands_print_what_the_page_shows(
     assert (
         squeeze("rules that abstain: fine-grained, out of vocabulary; spurious correlation; non-prototypical") in build
     )
-    assert "evaluated images 1,196" in reviewed and "model failure 69 " in reviewed
+    assert "counted images 1,196" in reviewed and "model failure 69 " in reviewed
     assert "top-1 errors 322" in second and "model failure 237 " in second
     assert {path.name for path in (folder / "digits" / "second").iterdir()} >= {"report.html", "verdicts.jsonl"}
     report = (folder / "digits" / "first" / "report.html").read_text(encoding="utf-8")

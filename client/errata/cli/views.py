@@ -135,7 +135,7 @@ def _summary_table(analysis: pb.Analysis, names: Sequence[str], narrow: bool) ->
     summary = analysis.summary
     groups = [summary.groups[name] for name in names]
     table = new_table("", *map(safe, names))
-    table.add_row("evaluated images", *(format_count(group.num_samples) for group in groups))
+    table.add_row("counted images", *(format_count(group.num_samples) for group in groups))
     table.add_row("top-1 accuracy", *(format_optional(group, "top1_accuracy") for group in groups))
     name = labels_accuracy_name(dataset_id(analysis.dataset), summary.num_rejected_targets)
     if any(group.HasField("accuracy_against_labels") for group in groups):

@@ -37,6 +37,7 @@ def lines_of(message: pb.Analysis) -> dict[str, str]:
 def test_real_accuracy_and_all_errors_are_shown_if_labels_reject_targets() -> None:
     rows = lines_of(analysis(3))
 
+    assert rows["counted images"] == "10", "evaluated images also include problematic ones"
     assert rows["top-1 accuracy"] == "50.0 %"
     assert rows["ReaL accuracy"] == "62.5 %"
     assert rows["multi-label accuracy (images)"] == "60.0 %"
