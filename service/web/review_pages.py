@@ -71,9 +71,9 @@ class ReviewPages:
         queue = load((page - 1) * PAGE_SIZE)
         if queue.total and not queue.items:  # others have reviewed the images of this page
             queue = load((queue.total - 1) // PAGE_SIZE * PAGE_SIZE)
-        title = queries.get(self._ports.stores, queue.analysis_id).title if queue.analysis_id else ""
+        analysis = queries.get(self._ports.stores, queue.analysis_id) if queue.analysis_id else None
         has_thumbnails = self._ports.thumbnails.has(dataset)
-        view = queue_view(queue, form, self._ports.stores.evidence.datasets(), title, has_thumbnails)
+        view = queue_view(queue, form, self._ports.stores.evidence.datasets(), analysis, has_thumbnails)
         return html_page(render("review_queue.html", site=True, view=view, is_admin=may(Scope.ADMIN)))
 
     def _image(self, request: Request) -> Response:

@@ -10,7 +10,7 @@ from service.analyses.class_names import identify_class
 from service.analyses.class_search import search_classes
 from service.analyses.review_details import ReviewDetails
 from service.analyses.review_queue import QueueItem, QueueReason, ReviewQueue
-from service.domain import Review, undone_ids
+from service.domain import Analysis, Review, undone_ids
 from service.evidence.bundle import Bundle
 from service.report.class_names import display_names, shorten
 from service.report.direction import isolate
@@ -129,6 +129,7 @@ class QueueView:
     analysis: str
     severe_analysis: str  # id of the analysis with the severe errors; empty: there is none
     analysis_title: str
+    is_judged_again: bool  # with other evidence than that of the report of this analysis
     reviewer: str
     summary: str
     counts: tuple[tuple[str, int, str], ...]  # reason, images, and the URL of the first page with one of them
@@ -338,7 +339,7 @@ def class_options(bundle: Bundle) -> tuple[Option, ...]:
 
 
 def queue_view(
-    queue: ReviewQueue, form: ReviewForm, datasets: Sequence[str], title: str, has_thumbnails: bool
+    queue: ReviewQueue, form: ReviewForm, datasets: Sequence[str], analysis: Analysis | None, has_thumbnails: bool
 ) -> QueueView:
     """Return the page of the queue.
 
@@ -346,7 +347,7 @@ def queue_view(
         queue: The images of the page.
         form: The data set, the analysis, and the reviewer.
         datasets: The data sets that can be selected.
-        title: The title of the analysis with the severe errors; empty: there is none.
+        analysis: The analysis with the severe errors; None: there is none.
         has_thumbnails: Whether pictures of the data set are available.
     """
     names = display_names(queue.bundle.label_space)
@@ -361,7 +362,8 @@ def queue_view(
         dataset=form.dataset,
         analysis=form.analysis,
         severe_analysis=queue.analysis_id,
-        analysis_title=title,
+        analysis_title=analysis.title if analysis else "",
+        is_judged_again=analysis is not None and analysis.evidence != queue.bundle.digest,
         reviewer=form.reviewer,
         summary=messages.queue_text(queue.total, queue.num_reviewed, queue.num_models, queue.min_agreement),
         counts=tuple(_count_links(queue, form)),

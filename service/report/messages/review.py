@@ -47,6 +47,7 @@ REVIEW_TEXTS = (
     "Start the review",
     "The image has no labels.",
     "The labels stay as they are.",
+    "The queue judges it with the default evidence, so the number can differ from that of its report.",
     "The search failed. Open this service in another tab to check the connection and your login. Then search again.",
     "Undo",
     "Undo your last review",

@@ -1,9 +1,14 @@
 """The page of the queue: its pages, and the links to the images of each reason."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import pytest
+
 from service.analyses.review_queue import QueueItem, QueueReason, ReviewQueue
+from service.domain import Analysis, AnalysisRequest, State
 from service.evidence.bundle import Bundle
+from service.report.render import render
 from service.web.review_form import ReviewForm
 from service.web.review_view import PAGE_SIZE, QueueView, class_options, queue_view
 
@@ -18,7 +23,14 @@ def view(
     by_reason = dict(zip(QueueReason, counts, strict=True))
     offset = (page - 1) * PAGE_SIZE
     queue = ReviewQueue(demo, "a1", items, total, by_reason, 4, num_models=3, min_agreement=3, offset=offset)
-    return queue_view(queue, ReviewForm("demo", "", reviewer="ann"), ["demo"], "net", has_thumbnails=False)
+    return queue_view(
+        queue, ReviewForm("demo", "", reviewer="ann"), ["demo"], analysis(demo.digest), has_thumbnails=False
+    )
+
+
+def analysis(evidence: str) -> Analysis:
+    request = AnalysisRequest("demo", display_name="net")
+    return Analysis("a1", request, State.SUCCEEDED, evidence, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_pages_link_to_their_neighbors(demo: Bundle) -> None:
@@ -39,6 +51,17 @@ def test_the_number_of_each_reason_links_to_the_page_on_which_it_begins(demo: Bu
 
     assert [url.rpartition("page=")[2] for _, _, url in counts if url] == ["/review?dataset=demo&reviewer=ann", "3"]
     assert counts[0] == ("conflict of reviewers", 0, "")
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_an_analysis_that_is_judged_with_other_evidence_is_described(demo: Bundle, is_same: bool) -> None:
+    queue = ReviewQueue(demo, "a1", [], 0, {}, 0, num_models=1, min_agreement=3)
+    judged = analysis(demo.digest if is_same else "0" * 64)
+    page = queue_view(queue, ReviewForm("demo", ""), ["demo"], judged, has_thumbnails=False)
+
+    text = render("review_queue.html", site=True, view=page, is_admin=False)
+
+    assert ("</a>. The queue judges it with the default evidence, so the number" in text) is not is_same
 
 
 def test_a_row_names_the_class_and_the_models_that_predict_it(demo: Bundle) -> None:
