@@ -206,6 +206,7 @@ def test_commands_show_slices(running: Running, pair: tuple[pb.Analysis, pb.Anal
     listed = run_command(["show", "after", "--slice", "night", "--errors", "--json"], environment)
     compared = run_command(["compare", "before", "after"], environment)
 
+    assert "or all other images if the attribute has only one value" in " ".join(table.stdout.split())
     assert "time: night" in table.stdout and "75.0 %" in table.stdout and "< 0.001" in table.stdout
     assert {row["value"] for row in json.loads(document.stdout)["rows"]} == {"day", "night", HOSTILE}
     assert json.loads(listed.stdout)["total_size"] == 30

@@ -10,8 +10,8 @@ from errata.cli.views import new_table
 from errata.messages import MISSING, attribute_note, format_count, format_p_value, format_percentage
 
 NOTE = (
-    "Rates of the slice and of the other images with the attribute. p: Fisher's exact test, adjusted for the number of "
-    "slices (Benjamini–Hochberg)."
+    "Rates of the slice and of the rest: the other images with the attribute, or all other images if the attribute has "
+    "only one value. p: Fisher's exact test, adjusted for the number of slices (Benjamini–Hochberg)."
 )
 
 
