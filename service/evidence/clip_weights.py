@@ -5,6 +5,7 @@ about the difference, so the embeddings would be wrong. ADR 0059 describes how E
 """
 
 import os
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,10 @@ class ClipWeights:
         try:
             return Path(open_clip.download_pretrained(dict(self.configuration)))
         except (OSError, RuntimeError, ValueError) as error:
+            reason = textwrap.shorten(str(error), 200, placeholder=" …").removesuffix(".")
             raise InvalidEvidence(
-                f"Cannot download the CLIP weights {self.weights!r:.80} of {self.architecture}: {error!s:.200}. Check "
-                "the connection, or set ERRATA_CLIP_WEIGHTS to a local file.",
+                f"Cannot download the CLIP weights {self.weights!r:.80} of {self.architecture}: {reason}. Check the "
+                "connection, or set ERRATA_CLIP_WEIGHTS to a local file.",
                 field="encoder",
             ) from error
 

@@ -178,6 +178,16 @@ def test_a_failed_download_is_an_error_with_a_remedy(open_clip: Any, monkeypatch
         load(PLAIN, "quick")
 
 
+def test_a_long_reason_of_a_failed_download_ends_after_a_word(open_clip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise OSError("unreachable " * 30)
+
+    monkeypatch.setattr(open_clip, "download_pretrained", fail)
+
+    with pytest.raises(InvalidEvidence, match=r": (unreachable ){16}…\. Check the connection"):
+        load(PLAIN, "quick")
+
+
 def test_the_description_has_the_digest_of_the_weights(open_clip: Any, file: Path) -> None:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
 
