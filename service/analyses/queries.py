@@ -221,10 +221,12 @@ def _progress(snapshot: Snapshot) -> Progress:
     progress = Progress(
         done=job.done,
         total=job.spec.total,
-        live_workers=snapshot.live_workers,
         shards_done=len(job.shards) - job.num_shards_left,
         shards=len(job.shards),
     )
+    if snapshot.record.state.is_final:
+        return progress
+    progress = replace(progress, live_workers=snapshot.live_workers)
     if _state(snapshot) is State.QUEUED:
         return replace(progress, queue_position=snapshot.queue_position)
     rate = job.images_per_second(snapshot.now)

@@ -98,9 +98,10 @@ def cancel(tx: JobTransaction, analysis_id: str, reason: str, *, during_archivin
     job = _find_job(tx, record.job)
     if job is not None and job.may_be_archived and not during_archiving:
         return None
-    tx.remove_waiting(record.job, [analysis_id])
     _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
-    if job is not None and not job.state.is_final and tx.waiting(job.id) == [analysis_id]:
+    if tx.waiting(record.job) != [analysis_id]:  # else the job, which ends too, still shows its progress
+        tx.remove_waiting(record.job, [analysis_id])
+    elif job is not None and not job.state.is_final:
         cancelled = replace(job, state=State.CANCELLED)
         tx.update_job(cancelled)
         tx.close_job(cancelled)

@@ -34,7 +34,7 @@ class Snapshot:
     """A record with its job and its position in the queue."""
 
     record: AnalysisRecord
-    job: Job | None
+    job: Job | None  # None for an analysis that was canceled while others waited for the job
     queue_position: int  # number of open jobs that were created before this one
     live_workers: int
     now: float  # seconds of the store's clock
@@ -115,7 +115,10 @@ class JobReader(BaseStore):
             if (record := _checked(entries[id])) is None:
                 return None
             position = int(number(tx.read(*_position_command(record.job))))
-            return Snapshot(record, _checked(jobs[record.job]), position, num_workers, tx.now)
+            job = _checked(jobs[record.job])
+            if job is not None and record.state.is_final and id not in job.analyses:
+                job = None  # it can change, and belong to other owners
+            return Snapshot(record, job, position, num_workers, tx.now)
 
         return {id: _try(snapshot, id) for id in ids}
 

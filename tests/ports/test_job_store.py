@@ -1044,18 +1044,29 @@ def test_a_list_shows_retried_analyses_that_end_or_run_again(store: JobStore, cl
     assert listed() == (State.FAILED, Failure("OTHER", "it broke resubmit"), clock.now, clock.now)
 
 
-def test_a_list_shows_the_progress_of_the_job_of_a_cancelled_analysis(store: JobStore) -> None:
+def test_an_ended_analysis_never_shows_a_job_that_continues(store: JobStore, clock: Clock) -> None:
     job = submit(store, "a").job
-    submit(store, "b")
+    for id in "bc":
+        submit(store, id)
+    token = claim_token(store, job)
+
+    def shown() -> dict[str, tuple[State, int | None]]:
+        snapshots = store.snapshots()
+        for listed in snapshots:
+            assert store.snapshot(listed.record.id) == listed
+        jobs = {snapshot.record.id: snapshot.job for snapshot in snapshots}
+        return {id: (state_of(store, id), None if of is None else of.done) for id, of in jobs.items()}
+
     store.cancel("a", "")
+    canceled = State.CANCELLED, None
+    assert shown() == {"a": canceled, "b": (State.RUNNING, 0), "c": (State.RUNNING, 0)}
+    store.change_shard(transitions.progress, job, 0, token, 3)
+    assert shown() == {"a": canceled, "b": (State.RUNNING, 3), "c": (State.RUNNING, 3)}
+    store.cancel("b", "")
+    store.cancel("c", "")
 
-    def done() -> set[int]:
-        return {snapshot.job.done for snapshot in store.snapshots() if snapshot.job is not None}
-
-    assert done() == {0}
-    store.change_shard(transitions.progress, job, 0, claim_token(store, job), 3)
-
-    assert done() == {3}
+    clock.advance(1)
+    assert shown() == {"a": canceled, "b": canceled, "c": (State.CANCELLED, 3)}, "the job ended with the last analysis"
 
 
 def test_a_list_shows_analyses_that_an_older_version_retried(server: RedisServer, clock: Clock) -> None:

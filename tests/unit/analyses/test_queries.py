@@ -28,11 +28,14 @@ from service.domain import (
     AuditAction,
     AuditEvent,
     Cursor,
+    Failure,
     Order,
     Predictions,
+    Progress,
     State,
 )
 from service.evidence.repository import EvidenceRepository
+from service.jobs import transitions
 from service.jobs.transitions import AnalysisRecord, JobSpec
 
 from .conftest import Backend
@@ -156,6 +159,33 @@ def test_counts_include_open_analyses(backend: Backend) -> None:
     assert queries.count_analyses(backend.ports.stores, ALL, NEWEST_FIRST) == 5
     assert queries.count_analyses(backend.ports.stores, ALL, NEWEST_FIRST, page.next) == 3
     assert queries.count_analyses(backend.ports.stores, AnalysisFilter(words=("open",)), NEWEST_FIRST) == 1
+
+
+@pytest.mark.parametrize("end", ["cancel", "fail"])
+def test_an_analysis_does_not_change_after_its_end(backend: Backend, end: str) -> None:
+    store = backend.store
+    submit(backend, "a1", 1)
+    backend.now += 1
+    (job,) = (snapshot.record.job for snapshot in store.snapshots())
+    token = store.change_shard(transitions.claim, job, 0, "w1", 60.0).fencing_token
+    backend.now += 1
+    store.change_shard(transitions.progress, job, 0, token, 5)
+    if end == "cancel":
+        store.cancel("a1", "")
+    else:
+        store.change_shard(transitions.fail, job, 0, token, Failure("OOPS", "it broke"))
+    ended = queries.get(backend.ports.stores, "a1")
+    assert (ended.state.is_final, ended.start_time is None, ended.progress) == (
+        True,
+        False,
+        Progress(5, 20, shards_done=0, shards=1),
+    )
+
+    backend.now += 1
+    store.heartbeat("w1")
+
+    assert queries.get(backend.ports.stores, "a1") == ended
+    assert queries.list_analyses(backend.ports.stores, ALL, NEWEST_FIRST, None, 9).analyses == [ended]
 
 
 def test_an_incomplete_index_marks_the_page(backend: Backend) -> None:
