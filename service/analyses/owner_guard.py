@@ -60,9 +60,11 @@ class GuardedArchive:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
+    def put(
+        self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None, *, replaces: bool = True
+    ) -> Record:
         """Store an analysis with the event about it."""
-        return self._archive.put(analysis, predictions, creation)
+        return self._archive.put(analysis, predictions, creation, replaces=replaces)
 
     def get(self, analysis_id: str) -> Analysis | None:
         """Return a visible analysis."""

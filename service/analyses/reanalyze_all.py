@@ -19,6 +19,7 @@ from service.evidence.bundle import Bundle
 
 PAGE = 1000  # analyses per query of the index
 RETRY_SECONDS = 5.0
+DELETED = "The analysis was deleted."  # a reason
 _log = structlog.get_logger()
 
 
@@ -48,7 +49,8 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
 
     Analyses of the same predictions with the same name and labels count as one, unless owners are isolated and differ.
     These values and the bundle determine the ID of the new analysis. A call therefore creates only the missing
-    analyses, even if an earlier call was killed or another call runs at the same time.
+    analyses, even if an earlier call was killed or another call runs at the same time. If a new analysis is deleted
+    while another call runs, that call can create it again.
 
     Args:
         ports: The ports of the use cases.
@@ -99,13 +101,17 @@ def _reanalyze(
 ) -> ReanalysisProgress:
     """Judge and archive one analysis, and return the progress with the outcome."""
     created, key = origin
+    analysis_id = requests.derive_id(created, f"{key} {bundle.digest}")
     try:
+        if ports.stores.archive.get(analysis_id) is not None:  # another call has created it meanwhile
+            return replace(progress, after=analysis_id)
         before = ports.stores.archive.get(progress.before)
         if before is None:
-            return replace(progress, reason="The analysis was deleted.")
+            return replace(progress, reason=DELETED)
         request = replace(before.request, evidence=bundle.digest, request_id="")
-        analysis_id = requests.derive_id(created, f"{key} {bundle.digest}")
         analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
+        if ports.stores.archive.get(before.id) is None:
+            return replace(progress, reason=DELETED)
     except EvidenceDamaged:
         raise
     except ErrataError as error:
@@ -113,5 +119,5 @@ def _reanalyze(
     content = hashlib.sha256(before.id.encode()).hexdigest()
     owner = owner_guard.isolated_owner(ports.stores.archive, before, caller) or caller
     analysis = replace(analysis, owner=owner, request_digest=requests.digest(request, content))
-    archive_analysis(ports, analysis, predictions)
-    return replace(progress, after=analysis.id, is_new=True)
+    is_new = archive_analysis(ports, analysis, predictions, replaces=False)
+    return replace(progress, after=analysis.id, is_new=is_new)

@@ -189,13 +189,22 @@ def check_capacity(ports: Ports) -> None:
         )
 
 
-def archive_analysis(ports: Ports, analysis: Analysis, predictions: Predictions, delivery: str = "") -> None:
-    """Archive an analysis that needed no job; cancel its reservation if it was not stored."""
+def archive_analysis(
+    ports: Ports, analysis: Analysis, predictions: Predictions, delivery: str = "", *, replaces: bool = True
+) -> bool:
+    """Archive an analysis that needed no job; cancel its reservation if it was not stored.
+
+    Returns:
+        Whether it was stored. Unless `replaces`, an analysis with the same id stays.
+    """
     creation = creation_of(ports.stores, analysis)
     with released_after_error(ports, analysis, delivery), ports.observer.stage(Stage.ARCHIVE):
-        ports.stores.archive.put(analysis, predictions, creation)
+        record = ports.stores.archive.put(analysis, predictions, creation, replaces=replaces)
+    if record.analysis is not analysis:
+        return False
     log_event(creation)
     ports.observer.analysis_finished(analysis)
+    return True
 
 
 @contextmanager

@@ -54,11 +54,16 @@ class FileArchive:
         self._known_id = ""  # the id that `id` returned
         self._last_listing: tuple[Set[str], Set[str]] = frozenset(), frozenset()  # file names, and the ids in them
 
-    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
+    def put(
+        self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None, *, replaces: bool = True
+    ) -> Record:
         """Store the predictions, then the document, which makes the analysis visible, then the event.
 
+        Unless `replaces`, an existing document stays if it is not damaged. Its predictions, which are the same, are
+        written again.
+
         Returns:
-            The record.
+            The stored record.
 
         Raises:
             OutcomeUnknown: The archive became unavailable, and the analysis may have been stored.
@@ -67,15 +72,26 @@ class FileArchive:
         """
         self._check_identity()
         document = encode_document(analysis)
-        written = {_predictions(analysis.id): _encode_predictions(predictions), _document(analysis.id): document}
+        document_file = _document(analysis.id)
+        first = {_predictions(analysis.id): _encode_predictions(predictions)}
         events = {}
         if creation is not None and self._events is not None:
             events = {f"{EVENTS}/{name}": event for name, event in self._events.encode(creation).items()}
         try:
-            self._files.write(written | events)
+            written = first | {document_file: document} | events
+            if not replaces:
+                self._files.write(first)
+                self._files.create(document_file, document)
+                stored = self._files.read(document_file)
+                if stored == document:
+                    written = events
+                elif existing := self._decode(analysis.id, stored):
+                    return existing
+            self._files.write(written)
         except Unavailable as error:
-            with _outcome_unknown(analysis) if isinstance(error, PartlyWritten) else nullcontext():
-                stored = self._files.read(_document(analysis.id))
+            may_be_stored = isinstance(error, PartlyWritten) or not replaces
+            with _outcome_unknown(analysis) if may_be_stored else nullcontext():
+                stored = self._files.read(document_file)
             if stored != document:
                 if self._decode(analysis.id, stored) is None:  # predictions without a document are never read
                     with suppress(Unavailable):

@@ -35,11 +35,13 @@ class IndexedArchive:
         self._cache: OrderedDict[str, Analysis] = OrderedDict()
         self._num_drops = 0  # number of removals from the cache; after each, a concurrent read can be outdated
 
-    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
-        """Store an analysis with the event about it, and return its record."""
-        record = self.stored.put(analysis, predictions, creation)
+    def put(
+        self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None, *, replaces: bool = True
+    ) -> Record:
+        """Store an analysis with the event about it, and return the stored record."""
+        record = self.stored.put(analysis, predictions, creation, replaces=replaces)
         with self._lock:
-            self._remember(analysis)
+            self._remember(record.analysis)
         self.index.add([record])
         self._announce(analysis.id)
         return record

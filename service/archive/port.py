@@ -36,13 +36,16 @@ class OutcomeUnknown(Unavailable):
 class Archive(Protocol):
     """Stores finished analyses with their predictions. Thread-safe."""
 
-    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
-        """Store an analysis, or replace the one with the same id, and return its record.
+    def put(
+        self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None, *, replaces: bool = True
+    ) -> Record:
+        """Store an analysis, or replace the one with the same id, and return the stored record.
 
         Args:
             analysis: The analysis.
             predictions: Its predictions.
             creation: The audit event about the analysis, which is stored with it; None if it is stored already.
+            replaces: Whether to replace an analysis with the same id. Otherwise, its record is returned.
 
         Raises:
             OutcomeUnknown: The archive became unavailable, and the analysis may have been stored.

@@ -148,10 +148,10 @@ def test_canceling_a_finished_analysis_has_no_effect(client: Client) -> None:
 def test_a_cancellation_waits_for_a_result_that_is_archived(start, monkeypatch: pytest.MonkeyPatch) -> None:
     put, is_writing, end_write = FileArchive.put, threading.Event(), threading.Event()
 
-    def put_later(archive: FileArchive, *args: Any) -> object:
+    def put_later(archive: FileArchive, *args: Any, **kwargs: Any) -> object:
         is_writing.set()
         assert end_write.wait(10)
-        return put(archive, *args)
+        return put(archive, *args, **kwargs)
 
     monkeypatch.setattr(FileArchive, "put", put_later)
     refusals = []

@@ -98,6 +98,29 @@ def test_a_second_put_replaces_the_analysis(archive: FileArchive) -> None:
     assert archive.ids() == {"one"}
 
 
+def test_one_of_many_concurrent_puts_that_do_not_replace_is_stored(archive: FileArchive) -> None:
+    barrier = Barrier(8)
+
+    def put(number: int) -> Analysis:
+        barrier.wait()
+        return archive.put(analysis("one", f"t{number}"), predictions(), replaces=False).analysis
+
+    with ThreadPoolExecutor(8) as pool:
+        stored = [*pool.map(put, range(8))]
+
+    assert stored == [archive.get("one")] * 8
+    assert archive.put(analysis("one", "last"), predictions(), replaces=False).analysis == stored[0]
+
+
+def test_a_put_that_does_not_replace_repairs_a_damaged_document(tmp_path: Path) -> None:
+    archive = FileArchive(open_files(str(tmp_path)))
+    (tmp_path / "one.json").write_bytes(b"{")
+
+    archive.put(analysis("one"), predictions(), replaces=False)
+
+    assert archive.get("one") == analysis("one")
+
+
 def test_the_ids_are_those_of_all_analyses(archive: FileArchive) -> None:
     assert archive.ids() == set()
     for id in ("one", "two", "three"):

@@ -31,11 +31,13 @@ class FailingArchive(InMemoryIndexedArchive):
         self.errors: list[Exception | None] = []
         self.num_writes = 0
 
-    def put(self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None) -> Record:
+    def put(
+        self, analysis: Analysis, predictions: Predictions, creation: AuditEvent | None = None, *, replaces: bool = True
+    ) -> Record:
         self.num_writes += 1
         if self.errors and (error := self.errors.pop(0)):
             raise error
-        return super().put(analysis, predictions, creation)
+        return super().put(analysis, predictions, creation, replaces=replaces)
 
 
 def make_review_log() -> RecordLog[Review]:

@@ -4,15 +4,17 @@ import io
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from errata.errors import Unavailable
 
 from service.analyses import evidence_versions
+from service.analyses import reanalyze_all as reanalyze_all_module
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
-from service.analyses.reanalyze import reanalyze
+from service.analyses.reanalyze import judge_again, reanalyze
 from service.analyses.reanalyze_all import ReanalysisProgress, reanalyze_all
 from service.analyses.trend import TrendRequest, trend
 from service.analyses.upload import upload
@@ -136,7 +138,49 @@ def test_two_concurrent_runs_create_each_analysis_once(backend: Backend, correct
     pairs = [*zip(one, two, strict=True)]
 
     assert all(first.after == second.after for first, second in pairs)
+    assert [(first.is_new, second.is_new) for first, second in pairs] == [(True, False)] * 3
     assert len(on(backend, corrected)) == 3
+
+
+def test_an_analysis_that_a_concurrent_run_has_created_stays(
+    backend: Backend, corrected: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run creates it while this one judges."""
+    analyze(backend, "owl dog cat owl")
+    others = list[ReanalysisProgress]()
+
+    def judge_slowly(*args: Any) -> Any:
+        monkeypatch.undo()
+        others.extend(run(backend.ports, corrected.digest))
+        return judge_again(*args)
+
+    monkeypatch.setattr(reanalyze_all_module, "judge_again", judge_slowly)
+
+    (step,) = reanalyze_all(backend.ports, "street", corrected.digest, "another")
+
+    ((other,), (stored,)) = others, on(backend, corrected)
+    assert (step.after, step.is_new, other.after, other.is_new) == (stored.id, False, stored.id, True)
+    assert stored.owner == "root"
+    assert backend.archive.get(stored.id) == stored
+    assert [analysis.id for analysis in backend.finished].count(stored.id) == 1
+
+
+def test_no_analysis_is_created_of_one_that_is_deleted_meanwhile(
+    backend: Backend, corrected: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = analyze(backend, "owl dog cat owl")
+
+    def judge_slowly(*args: Any) -> Any:
+        result = judge_again(*args)
+        backend.archive.delete(before.id)
+        return result
+
+    monkeypatch.setattr(reanalyze_all_module, "judge_again", judge_slowly)
+
+    (step,) = run(backend.ports, corrected.digest)
+
+    assert step.reason == "The analysis was deleted."
+    assert backend.archive.list() == []
 
 
 def test_an_analysis_that_is_judged_again_is_newer_than_those_created_before(

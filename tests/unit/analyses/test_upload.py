@@ -79,8 +79,8 @@ def test_an_upload_that_may_have_been_archived_is_not_judged_again(
 ) -> None:
     put = backend.archive.put
 
-    def store_and_fail(*args: Any) -> NoReturn:
-        put(*args)
+    def store_and_fail(*args: Any, **kwargs: Any) -> NoReturn:
+        put(*args, **kwargs)
         raise OutcomeUnknown("The analysis may have been stored.")
 
     with monkeypatch.context() as patch:

@@ -455,6 +455,27 @@ def test_an_event_is_written_again_after_a_lost_reply(lost_replies: LostReplies)
     assert archive.ids() == {"one"}
 
 
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_the_outcome_of_a_creation_whose_reply_was_lost_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_readable: bool
+) -> None:
+    files, events = FolderFiles(tmp_path), event_log(FolderFiles(tmp_path / EVENTS))
+    archive, create = FileArchive(files, events), files.create
+
+    def lose_reply(name: str, content: bytes) -> NoReturn:
+        create(name, content)
+        raise Unavailable("The connection was closed.")
+
+    monkeypatch.setattr(files, "create", lose_reply)
+    with monkeypatch.context() as patch:
+        if not is_readable:
+            patch.setattr(files, "read", unavailable)
+        with nullcontext() if is_readable else pytest.raises(OutcomeUnknown):
+            archive.put(analysis(), predictions(), CREATION, replaces=False)
+    assert archive.get("one") == analysis()
+    assert events.all() == ((CREATION,) if is_readable else ())
+
+
 def test_the_outcome_of_a_write_is_unknown_if_the_document_cannot_be_read(
     lost_replies: LostReplies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
