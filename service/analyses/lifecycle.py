@@ -51,6 +51,7 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
     Raises:
         AnalysisNotFound: The analysis does not exist.
         NotReady: The analysis has not failed.
+        QuotaExceeded: The analysis is of the caller, and too many analyses of the caller are open.
         TooBusy: Too many analyses are open.
     """
     before = queries.get(ports.stores, analysis_id)
@@ -71,9 +72,9 @@ def retry(ports: Ports, analysis_id: str) -> Analysis:
     )
     bundle = ports.stores.evidence.find(before.request.dataset, spec.evidence)
     ports.stores.jobs.store_inputs(spec, bundle.image_names, bundle.label_space)
-    submission = ports.stores.jobs.resubmit(
-        record, spec, limit=ports.limits.max_open, owner_limit=CALLER.get().max_open
-    )
+    caller = CALLER.get()
+    owner_limit = caller.max_open if caller.name == before.owner else 0  # the store counts those of the owner
+    submission = ports.stores.jobs.resubmit(record, spec, limit=ports.limits.max_open, owner_limit=owner_limit)
     if submission is None:
         raise NotReady(f"Cannot retry analysis {before.id}: it was retried already.", field="name")
     _log.info("analysis retried", analysis=before.id, job=submission.job)

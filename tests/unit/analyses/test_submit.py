@@ -1,15 +1,18 @@
 """Submitting the analysis of a model: reserved request IDs, and a queue that is unavailable."""
 
+from contextvars import copy_context
 from dataclasses import replace
 
 import pytest
-from errata.errors import Unavailable
+from errata.errors import QuotaExceeded, Unavailable
 
 from service.analyses.judge import judge_job
-from service.analyses.lifecycle import delete
+from service.analyses.lifecycle import delete, retry
 from service.analyses.submit import submit
 from service.analyses.upload import JUDGING_SECONDS
-from service.domain import AnalysisRequest, State
+from service.caller import CALLER, Caller
+from service.domain import AnalysisRequest, Failure, State
+from service.jobs import transitions
 from service.jobs.store import MODELS
 
 from .conftest import MODEL, Backend
@@ -54,3 +57,20 @@ def test_an_analysis_is_accepted_while_its_shards_cannot_be_sent(backend: Backen
     assert snapshot is not None
     lost = backend.store.mark_lost_messages({MODELS})
     assert lost == [(snapshot.record.job, index) for index in range(3)]  # of 20 images, at most 8 in a shard
+
+
+def test_only_the_limit_of_the_owner_applies_to_a_retry(backend: Backend) -> None:
+    for owner in ("alice", "alice", "bob"):
+        submit(backend.ports, AnalysisRequest("demo", MODEL, fresh=True), owner=owner)
+    first, *_ = sorted(backend.store.snapshots(), key=lambda snapshot: snapshot.record.id)
+    token = backend.store.change_shard(transitions.claim, first.record.job, 0, "w1", 60.0).fencing_token
+    backend.store.change_shard(transitions.fail, first.record.job, 0, token, Failure("OOPS", "it broke"))
+
+    def retry_as(name: str, max_open: int) -> State:
+        context = copy_context()
+        context.run(CALLER.set, Caller(name, max_open=max_open))
+        return context.run(retry, backend.ports, first.record.id).state
+
+    with pytest.raises(QuotaExceeded, match="1 of 1"):
+        retry_as("alice", 1)
+    assert retry_as("bob", 1) is State.QUEUED
