@@ -53,6 +53,7 @@ class BaseStore(KeyValueStore[JobTransaction]):
         self.heartbeat_timeout = heartbeat
         self._last_workers: list[str] = []
         self._known_owners: dict[str, str] = {}  # owners of the jobs that wait for workers, by the id of the job
+        self._ended_owners: dict[str, str] = {}  # owners of the ended analyses, by the id of the analysis
         self._logged: set[tuple[str, str]] = set()  # damaged records
 
     @atomic

@@ -10,7 +10,7 @@ from service.jobs import records, transitions
 from service.jobs.records import ANALYSES, JOBS, read_or_none
 from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction, waiting_command
 from service.jobs.transitions import AnalysisRecord, JobSpec, JobStatus, RecordStatus
-from service.key_value.commands import PREFIX, texts
+from service.key_value.commands import PREFIX
 
 
 def bind(tx: JobTransaction, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
@@ -117,12 +117,17 @@ def _find_job(tx: JobTransaction, job_id: str) -> JobStatus | None:
         return JobStatus(job_id, max(indices, default=-1) + 1, 0, "", tx.now)
 
 
-def delete_excess(tx: JobTransaction) -> None:
-    """Delete the oldest ended analyses beyond MAX_FINISHED, except those with a pending write-back.
+def delete_excess(tx: JobTransaction, known_owners: dict[str, str]) -> None:
+    """Delete the ended analyses beyond MAX_FINISHED, except those with a pending write-back.
 
     An analysis is deleted with its request ID, and with its job if no other analysis refers to it.
+
+    Args:
+        tx: A transaction.
+        known_owners: The owners of the ended analyses that the last call found; changed to those of this call. Without
+            them, reading 1,000 owners takes 40 ms.
     """
-    ids = texts(tx.read("ZRANGE", f"{PREFIX}finished", 0, -1 - transitions.MAX_FINISHED))
+    ids = _find_excess(tx, known_owners)
     tx.prefetch(*map(ANALYSES.command, ids))
     deleted: dict[str, set[str]] = {}
     for analysis_id in ids:
@@ -138,6 +143,28 @@ def delete_excess(tx: JobTransaction) -> None:
         tx.remove_waiting(job_id, analyses)
         if analyses.issuperset(tx.waiting(job_id)):
             tx.delete_job(job)
+
+
+def _find_excess(tx: JobTransaction, known_owners: dict[str, str]) -> list[str]:
+    """Return the ended analyses beyond MAX_FINISHED: those that expired, then the oldest of the owner with the most.
+
+    Otherwise, one owner could delete the analyses of all others by ending many.
+    """
+    if not tx.read("ZRANGE", f"{PREFIX}finished", 0, -1 - transitions.MAX_FINISHED):
+        return []
+    ended = dict(tx.scores("finished", check=False))
+    expired = [id for id, end_time in ended.items() if end_time <= tx.now - FINISHED_TTL]
+    owners = {id: owner for id in ended if (owner := known_owners.get(id)) is not None}
+    unknown = {id: ANALYSES.command(id) for id in ended.keys() - owners.keys()}
+    tx.prefetch(*unknown.values())
+    owners |= {id: records.owner_of(tx.read(*command, check=False)) for id, command in unknown.items()}
+    known_owners.clear()
+    known_owners.update(owners)
+    by_owner: dict[str, list[str]] = {}
+    for id in list(ended)[len(expired) :]:  # oldest first
+        by_owner.setdefault(owners[id], []).append(id)
+    num_excess = len(ended) - transitions.MAX_FINISHED - len(expired)
+    return expired + [max(by_owner.values(), key=len).pop(0) for _ in range(num_excess)]
 
 
 def _find_ended(tx: JobTransaction, analysis_id: str) -> RecordStatus | None:

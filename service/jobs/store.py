@@ -147,10 +147,10 @@ class JobStore(JobReader):
         return lifecycle.cancel(tx, analysis_id, reason, during_archiving=during_archiving)
 
     def _after_step(self, tx: JobTransaction) -> None:
-        """Delete the oldest ended analyses. An error does not hide the change before; the next step deletes them."""
+        """Delete excess ended analyses. An error does not hide the change before; the next step deletes them."""
         if tx.ends_analyses:
             with suppress(Unavailable):
-                self.run(lifecycle.delete_excess)
+                self.run(partial(lifecycle.delete_excess, known_owners=self._ended_owners))
 
     @atomic
     def delete(self, tx: JobTransaction, analysis_id: str) -> bool:

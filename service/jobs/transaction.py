@@ -10,7 +10,7 @@ errata:request:{id}       hash    digest of the body, and the analysis
 errata:delivery:{key}     string  the analysis of a registry's delivery; TTL two days
 errata:dedupe:{digest}    string  the open job of a computation
 errata:analyses           zset    all analyses in the store, by creation time
-errata:finished           zset    the last 1,000 failed and canceled analyses, by end time
+errata:finished           zset    at most 1,000 failed and canceled analyses, by end time
 errata:open:analyses      zset    analyses that are not final, by creation time
 errata:open:jobs          zset    jobs that are not final, by creation time
 errata:open:models        zset    shards that are not done, by creation time of their job; autoscaling counts them

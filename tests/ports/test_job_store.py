@@ -100,8 +100,10 @@ def submit(
     limit: int = 1000,
     of: JobSpec | None = None,
     created: float = 0.0,
+    owner: str = "",
 ) -> Submission:
-    record = AnalysisRecord(id, AnalysisRequest("demo", "demo:m", request_id=request_id), body, "e" * 64, created)
+    request = AnalysisRequest("demo", "demo:m", request_id=request_id)
+    record = AnalysisRecord(id, request, body, "e" * 64, created, owner)
     return store.submit(record, replace(of or spec(), model=f"demo:{key}", fresh=fresh), limit=limit)
 
 
@@ -921,6 +923,15 @@ def test_beyond_the_limit_the_oldest_ended_analyses_are_deleted(five: JobStore, 
     assert five.snapshot("m2") is None
 
 
+def test_an_owner_with_many_ended_analyses_does_not_displace_those_of_others(five: JobStore, clock: Clock) -> None:
+    for owner, number in (("alice", 0), ("alice", 1), *(("bob", number) for number in range(9)), ("carol", 0)):
+        clock.advance(1)
+        submit(five, f"{owner}{number}", key=f"{owner}{number}", owner=owner)
+        five.cancel(f"{owner}{number}", "")
+
+    assert record_ids(five) == {"alice0", "alice1", "bob7", "bob8", "carol0"}
+
+
 def test_the_end_time_decides_and_not_the_time_of_submission(five: JobStore, clock: Clock) -> None:
     submit(five, "long", key="long", created=clock.now)
     finish_many(five, clock, 8)
@@ -969,7 +980,9 @@ def test_the_limit_applies_to_analyses_of_one_job(five: JobStore, clock: Clock) 
 
 def test_an_analysis_with_a_pending_write_back_is_not_deleted(five: JobStore, clock: Clock) -> None:
     clock.advance(1)
-    submit_ended(five, "pending")
+    submit(five, "pending", key="pending")
+    five.run(lambda tx: tx.add_to_outbox("pending"))
+    five.cancel("pending", "")
     finish_many(five, clock, 6)
     assert record_ids(five) == {"pending", "m1", "m2", "m3", "m4", "m5"}
 
@@ -1820,7 +1833,7 @@ def test_an_error_while_old_records_are_deleted_does_not_hide_the_end_of_a_job(
     job = submit(store, "a", of=spec(total=4)).job
     token = claim_token(store, job)
 
-    def refuse(_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise Unavailable("The job store does not answer.")
 
     monkeypatch.setattr(lifecycle, "delete_excess", refuse)
