@@ -26,6 +26,12 @@ def missing_dataset(field: str) -> InvalidRequest:
     return InvalidRequest(f"The data set is missing. Set `{field}`; ListDatasets returns the names.", field=field)
 
 
+def check_label_count(count: int, noun: str, field: str) -> None:
+    """Raise InvalidRequest if an analysis or a filter, the `noun`, has too many labels."""
+    if count > MAX_LABELS:
+        raise InvalidRequest(f"The {noun} has {count} labels. Use at most {MAX_LABELS}.", field=field)
+
+
 def check(request: AnalysisRequest, owner: str = "") -> None:
     """Raise InvalidRequest for a field that is missing or too long, or a request ID that is reserved for registries."""
     if request.request_id.startswith(HOOK_PREFIX) and not owner.startswith(REGISTRY_OWNER):
@@ -36,10 +42,7 @@ def check(request: AnalysisRequest, owner: str = "") -> None:
         )
     if not request.dataset:
         raise missing_dataset("dataset")
-    if len(request.labels) > MAX_LABELS:
-        raise InvalidRequest(
-            f"The analysis has {len(request.labels)} labels. Use at most {MAX_LABELS}.", field="labels"
-        )
+    check_label_count(len(request.labels), "analysis", "labels")
     check_coverage(request.min_coverage)
     texts = [
         ("dataset", request.dataset),

@@ -80,6 +80,12 @@ class TrendAnalyses:
     changed_labels: bool | None = False  # whether the evidence has other labels than the authors'; None: unknown
 
 
+def check_name_count(count: int) -> None:
+    """Raise InvalidRequest if a request selects too many analyses."""
+    if count > MAX_NAMES:
+        raise InvalidRequest(f"The request names {count} analyses. Name at most {MAX_NAMES}.", field="analyses")
+
+
 def trend(stores: Stores, request: TrendRequest) -> Trend:
     """Compare analyses with archived and published models.
 
@@ -91,10 +97,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
         InvalidRequest: There are too many names, the label is too long, the data set has no such group, or the request
             has neither analyses nor a data set.
     """
-    if len(request.names) > MAX_NAMES:
-        raise InvalidRequest(
-            f"The request names {len(request.names)} analyses. Name at most {MAX_NAMES}.", field="analyses"
-        )
+    check_name_count(len(request.names))
     if len(request.by) > MAX_TEXT:
         raise InvalidRequest(f"The label of --by has {len(request.by)} characters. Use at most {MAX_TEXT}.", field="by")
     published = read_published_models(request)

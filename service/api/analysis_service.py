@@ -68,10 +68,12 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: Context) -> pb.Analysis:
         """Queue an analysis of a model."""
-        analysis_request = wire.request_from_create(request)
-        return wire.to_analysis(
-            await self._executor.call(submit.submit, self._ports, analysis_request, CALLER.get().name)
-        )
+
+        def create() -> pb.Analysis:
+            analysis_request = wire.request_from_create(request)
+            return wire.to_analysis(submit.submit(self._ports, analysis_request, CALLER.get().name))
+
+        return await self._executor.call(create)
 
     async def UploadPredictions(self, request_iterator: AsyncIterator[bytes], context: Context) -> pb.Analysis:
         """Judge a predictions file while it is received."""
@@ -87,15 +89,19 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
     async def ListAnalyses(self, request: pb.ListAnalysesRequest, context: Context) -> pb.ListAnalysesResponse:
         """Return a page of analyses."""
-        order, key = queries.parse_order(request.order_by), wire.query_key(request)
-        after, size = wire.token_cursor(request.page_token, key, order), wire.page_size(request.page_size, default=50)
-        conditions = wire.analysis_filter(request.filter)
-        page = await self._executor.call(queries.list_analyses, self._ports.stores, conditions, order, after, size)
-        return pb.ListAnalysesResponse(
-            analyses=[wire.to_analysis(analysis) for analysis in page.analyses],
-            next_page_token=wire.cursor_token(page.next, key),
-            index_incomplete=page.is_incomplete,
-        )
+
+        def page() -> pb.ListAnalysesResponse:
+            conditions = wire.analysis_filter(request.filter)  # first, because it bounds the size of the request
+            order, key = queries.parse_order(request.order_by), wire.query_key(request)
+            after, size = wire.token_cursor(request.page_token, key, order), wire.page_size(request.page_size, 50)
+            analyses = queries.list_analyses(self._ports.stores, conditions, order, after, size)
+            return pb.ListAnalysesResponse(
+                analyses=[wire.to_analysis(analysis) for analysis in analyses.analyses],
+                next_page_token=wire.cursor_token(analyses.next, key),
+                index_incomplete=analyses.is_incomplete,
+            )
+
+        return await self._executor.call(page)
 
     async def DeleteAnalysis(self, request: pb.DeleteAnalysisRequest, context: Context) -> Empty:
         """Delete a finished analysis."""
@@ -242,14 +248,18 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     async def ComputeBreakdown(self, request: pb.ComputeBreakdownRequest, context: Context) -> pb.Breakdown:
         """Return the counts of the error types by class or superclass."""
         check_enum(pb.BreakdownBy, request.by, "by")
-        result = await self._executor.call(verdicts.load_judged, self._ports.stores, wire.analysis_id(request.name))
-        rows = await self._executor.call(breakdown.compute_breakdown, result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
-        return wire.to_breakdown(rows)
+        analysis_id = wire.analysis_id(request.name)
+
+        def compute() -> pb.Breakdown:
+            result = verdicts.load_judged(self._ports.stores, analysis_id)
+            return wire.to_breakdown(breakdown.compute_breakdown(result, request.by == pb.BREAKDOWN_BY_SUPERCLASS))
+
+        return await self._executor.call(compute)
 
     async def ComputeSlices(self, request: pb.ComputeSlicesRequest, context: Context) -> pb.Slices:
         """Return the error rates of the slices."""
         name = wire.analysis_id(request.name)
-        return wire.to_slices(await self._executor.call(slices.compute_slices, self._ports.stores, name))
+        return await self._executor.call(lambda: wire.to_slices(slices.compute_slices(self._ports.stores, name)))
 
     async def CompareAnalyses(self, request: pb.CompareAnalysesRequest, context: Context) -> pb.Comparison:
         """Compare two analyses of the same images."""
@@ -269,15 +279,18 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         baseline = wire.analysis_id(request.baseline, "baseline") if request.baseline else ""
         name = wire.analysis_id(request.name)
         min_coverage = request.min_coverage if request.HasField("min_coverage") else None
-        return wire.to_gate_result(
-            await self._executor.call(
-                gate.evaluate_gate, self._ports.stores, name, request.policy, baseline, min_coverage
-            )
+        stores, policy = self._ports.stores, request.policy
+        return await self._executor.call(
+            lambda: wire.to_gate_result(gate.evaluate_gate(stores, name, policy, baseline, min_coverage))
         )
 
     async def ComputeTrend(self, request: pb.ComputeTrendRequest, context: Context) -> pb.Trend:
         """Compare analyses with reference models of similar accuracy."""
-        return wire.to_trend(await self._executor.call(trend.trend, self._ports.stores, wire.trend_request(request)))
+
+        def compute() -> pb.Trend:
+            return wire.to_trend(trend.trend(self._ports.stores, wire.trend_request(request)))
+
+        return await self._executor.call(compute)
 
     async def RenderReport(self, request: pb.RenderReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
         """Stream a report as one HTML file."""

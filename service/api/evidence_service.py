@@ -84,10 +84,14 @@ class EvidenceService(evidence_service_pb2_grpc.EvidenceServiceServicer):
     async def ListAuditEvents(self, request: pb.ListAuditEventsRequest, context: Context) -> pb.ListAuditEventsResponse:
         """Return a page of the audit events, newest first."""
         find = partial(list_events, self._ports.stores, wire.audit_filter(request))
-        page, next_token = await self._executor.call(wire.page_of_query, find, request)
-        return pb.ListAuditEventsResponse(
-            audit_events=[wire.to_audit_event(event) for event in page], next_page_token=next_token
-        )
+
+        def page() -> pb.ListAuditEventsResponse:
+            events, next_token = wire.page_of_query(find, request)
+            return pb.ListAuditEventsResponse(
+                audit_events=[wire.to_audit_event(event) for event in events], next_page_token=next_token
+            )
+
+        return await self._executor.call(page)
 
     async def _change(self, function: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Result:
         with self._builds.slot():

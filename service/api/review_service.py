@@ -38,21 +38,28 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
         """Return a page of the images that people should review."""
         dataset = wire.required_dataset(request.parent, "parent")
         analysis = wire.analysis_id(request.analysis, "analysis") if request.analysis else ""
-        start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, QUEUE_SIZE)
-        queue = await self._executor.call(review_queue, self._stores, dataset, analysis, size, start)
-        space = queue.bundle.label_space
-        end = start + len(queue.items)
-        return pb.ListReviewQueueResponse(
-            items=[wire.to_queue_item(item, dataset, space) for item in queue.items],
-            next_page_token=wire.page_token(end, request) if end < queue.total else "",
-            total_size=queue.total,
-            analysis=wire.analysis_name(queue.analysis_id) if queue.analysis_id else "",
-        )
+
+        def page() -> pb.ListReviewQueueResponse:
+            start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, QUEUE_SIZE)
+            queue = review_queue(self._stores, dataset, analysis, size, start)
+            space = queue.bundle.label_space
+            end = start + len(queue.items)
+            return pb.ListReviewQueueResponse(
+                items=[wire.to_queue_item(item, dataset, space) for item in queue.items],
+                next_page_token=wire.page_token(end, request) if end < queue.total else "",
+                total_size=queue.total,
+                analysis=wire.analysis_name(queue.analysis_id) if queue.analysis_id else "",
+            )
+
+        return await self._executor.call(page)
 
     async def CreateReview(self, request: pb.CreateReviewRequest, context: Context) -> pb.Review:
         """Store a review."""
-        review_request = wire.review_request(request)
-        return wire.to_review(await self._executor.call(create_review, self._stores, review_request, CALLER.get().name))
+
+        def create() -> pb.Review:
+            return wire.to_review(create_review(self._stores, wire.review_request(request), CALLER.get().name))
+
+        return await self._executor.call(create)
 
     async def GetReview(self, request: pb.GetReviewRequest, context: Context) -> pb.Review:
         """Return one review."""

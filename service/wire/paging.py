@@ -19,6 +19,7 @@ from service.domain.listing import SortValue
 from service.wire.names import is_id
 
 DEFAULT_SIZE = 100  # items on a page
+MAX_TOKEN = 16 << 10  # characters of a page token; the longest ones, with 256 characters of a display name, have 4,300
 MAX_INTEGER = (1 << 63) - 1  # the largest sort value
 
 
@@ -188,6 +189,8 @@ def _encode(values: list[Any]) -> str:
 
 def _decode(token: str) -> object:
     """Return the content of a token; None if it is malformed."""
+    if len(token) > MAX_TOKEN:
+        return None
     try:
         return parse_json(base64.urlsafe_b64decode(token.encode()))
     except (ValueError, TypeError):

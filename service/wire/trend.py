@@ -4,7 +4,7 @@ import numpy as np
 from errata import v1 as pb
 from errata.names import dataset_id, dataset_name, evidence_name
 
-from service.analyses.trend import TrendRequest
+from service.analyses.trend import TrendRequest, check_name_count
 from service.domain import (
     ALL,
     AXES,
@@ -26,6 +26,7 @@ _QUANTILES = (4, 24, 49, 74, 94)  # indices of 5, 25, 50, 75, and 95 % among 1 t
 
 def trend_request(message: pb.ComputeTrendRequest) -> TrendRequest:
     """Convert the request of ComputeTrend."""
+    check_name_count(len(message.analyses))
     return TrendRequest(
         names=[analysis_id(name, "analyses") for name in message.analyses],
         dataset=dataset_id(message.dataset),

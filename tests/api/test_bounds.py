@@ -1,9 +1,10 @@
 """Limits on concurrent messages, threads, watches, and health calls; other callers are still served."""
 
 import asyncio
+import io
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from errata.tokens import Scope, line_of, new_token
 from errata.v1 import analysis_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from running_service import MODEL, Start
+from running_service import MODEL, Running, Start
 
+from service import wire
 from service.api import analysis_service, interceptors
 from service.api.executors import MAX_CALLS, THREADS, BoundedExecutor
 from service.api.server import max_connections
@@ -25,6 +27,7 @@ from service.caller import CALLER, Caller
 from service.web.connection import MAX_CONNECTIONS as MOST_HTTP
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
+POLICY = "version: 1\nname: p\nmin_samples: 1\nbounds: [{name: exact, measure: top1_accuracy, min: 1}]\n"
 CHECK = "/grpc.health.v1.Health/Check"
 
 
@@ -234,6 +237,34 @@ async def test_calls_above_the_limit_are_rejected_with_a_retry_delay() -> None:
     assert all(await asyncio.gather(*running))
     assert await going_on == 0
     assert await executor.call(int) == 0
+
+
+@pytest.mark.parametrize(
+    ("converter", "call"),
+    [
+        ("query_key", lambda client, _: [*client.list()]),
+        ("to_analysis", lambda client, _: [*client.list()]),
+        ("to_breakdown", lambda client, name: client.breakdown(name)),
+        ("to_gate_result", lambda client, name: client.gate(name, policy=POLICY)),
+        ("to_trend", lambda client, name: client.trend(analyses=[name])),
+        ("to_queue_item", lambda client, _: [*client.review_queue("demo")]),
+        ("to_audit_event", lambda client, _: [*client.audit_events()]),
+    ],
+)
+def test_messages_of_variable_size_are_converted_in_threads(
+    running: Running, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes, converter: str, call: Callable[..., object]
+) -> None:
+    name = running.client.upload(io.BytesIO(demo_csv), "demo").name
+    convert, threads = getattr(wire, converter), set()
+
+    def convert_and_record(*arguments: Any) -> Any:
+        threads.add(threading.current_thread().name.partition("_")[0])
+        return convert(*arguments)
+
+    monkeypatch.setattr(wire, converter, convert_and_record)
+    call(running.client, name)
+
+    assert threads == {"reader"}
 
 
 async def test_one_token_cannot_occupy_all_call_slots() -> None:

@@ -588,6 +588,30 @@ VERDICTS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("convert", "message", "problem"),
+    [
+        (wire.analysis_filter, pb.AnalysisFilter(states=[3] * 4000), "The filter has 4000 states. Use each state"),
+        (wire.trend_request, pb.ComputeTrendRequest(analyses=["a"] * 1001), "The request names 1001 analyses."),
+        (
+            wire.request_from_create,
+            pb.CreateAnalysisRequest(analysis=pb.Analysis(model="m", labels={str(i): "" for i in range(65)})),
+            "The analysis has 65 labels.",
+        ),
+    ],
+    ids=["states", "trend", "labels"],
+)
+def test_a_request_with_too_many_values_is_rejected_by_its_conversion(
+    convert: Callable[[Any], object], message: Message, problem: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=problem):
+        convert(message)
+
+
+def test_a_filter_may_have_every_state() -> None:
+    assert wire.analysis_filter(pb.AnalysisFilter(states=[*State])).states == {*State}
+
+
 @pytest.mark.parametrize("offset", [1, 50, 1000, 10**9])
 def test_a_token_is_valid_for_the_same_query(offset: int) -> None:
     for query in [*ANALYSES, *VERDICTS]:
@@ -657,6 +681,13 @@ def test_an_invalid_token_is_rejected(token: str) -> None:
         paging.page_offset(token, pb.ListAnalysesRequest())
 
     assert error.value.violations[0].field == "page_token"
+
+
+def test_a_token_that_is_too_long_is_rejected_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "parse_json", lambda _: pytest.fail("the token was parsed"))
+
+    with pytest.raises(InvalidPageToken):
+        paging.page_offset(forge_token(b"[" + b"[]," * 10_000 + b"1]"), pb.ListAnalysesRequest())
 
 
 def test_a_negative_offset_is_rejected() -> None:
