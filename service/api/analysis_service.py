@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -34,7 +35,7 @@ from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.verdicts import find_attributes
 from service.api.executors import BoundedExecutor
-from service.api.file_stream import stream_chunks
+from service.api.file_stream import FileSender
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.caller import CALLER
@@ -55,10 +56,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     """Implements the RPCs of AnalysisService. Uploads receive encoded messages."""
 
-    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
+    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver, sender: FileSender) -> None:
         self._ports = ports
         self._executor = executor
         self._receiver = receiver
+        self._sender = sender
         self._watches = ConcurrencyLimit(MAX_WATCHES, "watches", HEARTBEAT_SECONDS)
         self._is_stopping = False
 
@@ -220,12 +222,15 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
                 "A CSV file cannot contain evidence. Export JSONL, Parquet, or Arrow, or use VERDICT_VIEW_BASIC.",
                 field="view",
             )
-        result = await self._executor.call(verdicts.load_judged, self._ports.stores, analysis_id)
-        label_space = result.bundle.label_space
-        verdict_filter = await self._executor.call(wire.verdict_filter, request.filter, label_space)
-        content = export.Export(verdict_filter, has_evidence)
-        async for chunk in stream_chunks(self._executor, _EXPORTS[request.format](result, content)):
-            yield chunk
+
+        def start() -> Iterator[bytes]:
+            result = verdicts.load_judged(self._ports.stores, analysis_id)
+            verdict_filter = wire.verdict_filter(request.filter, result.bundle.label_space)
+            return _EXPORTS[request.format](result, export.Export(verdict_filter, has_evidence))
+
+        async with aclosing(self._sender.send(start)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
         """Explain the verdict on one image."""
@@ -310,9 +315,9 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
                 raise InvalidRequest(
                     "The subject is missing. Set `analysis`, `comparison`, or `trend`.", field="subject"
                 )
-        html = await self._executor.call(render)
-        async for chunk in stream_chunks(self._executor, iter([html.encode()])):
-            yield chunk
+        async with aclosing(self._sender.send(lambda: iter([render().encode()]))) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def _explain(self, name: str, predicted_class: str, has_evidence: bool = True) -> pb.Verdict:
         """Return the stored verdict or, if `predicted_class` is set, the verdict on it, which has no name."""

@@ -19,6 +19,7 @@ from service.api.status import code_of, internal_status, status_of
 from service.authorization import PERMISSIONS, Authorizer
 from service.caller import CALLER, Caller
 from service.evicting_limiter import EvictingLimiter
+from service.paced_stream import READ_SECONDS
 from service.quotas import RequestQuota
 from service.redact import log_fields
 from service.telemetry import REQUEST_ID, REQUEST_IDS, SERVICE_FAULT_CODES, Metrics, new_request_id
@@ -157,9 +158,31 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 aclosing(behavior(request, context)) as messages,
             ):
                 async for message in messages:
-                    await context.write(message)  # inside _while_authorized, which also ends a blocked write
+                    await _write(context, message)  # inside _while_authorized, which also ends a blocked write
 
         return call
+
+
+async def _write(context: "grpc.aio.ServicerContext[Any, Any]", message: object) -> None:
+    """Write a message of a stream.
+
+    Raises:
+        TooBusy: The client reads too slowly.
+        CancelledError: The client has canceled the call or closed its connection.
+    """
+    try:
+        async with asyncio.timeout(READ_SECONDS) as timeout:
+            await context.write(message)
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
+    except TimeoutError as error:
+        if not timeout.expired():
+            raise
+        raise TooBusy(
+            f"The client read too slowly: no message for {READ_SECONDS:g} seconds. Start the call again, and read its "
+            "messages without long pauses.",
+            retry_after=1.0,
+        ) from error
 
 
 def _with_parsed_request(behavior: Any, parse: Callable[[bytes], Any]) -> Any:

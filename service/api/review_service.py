@@ -1,6 +1,7 @@
 """ReviewService: reviews of images and the review queue."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from service.analyses.review_import import ImportResult, import_reviews
 from service.analyses.review_queue import review_queue
 from service.analyses.reviews import create_review, find_review, find_undone, list_reviews
 from service.api.executors import BoundedExecutor
-from service.api.file_stream import stream_chunks
+from service.api.file_stream import FileSender
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.caller import CALLER
@@ -29,10 +30,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
     """Implements the RPCs of ReviewService. Uploads receive encoded messages."""
 
-    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
+    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver, sender: FileSender) -> None:
         self._stores = ports.stores
         self._executor = executor
         self._receiver = receiver
+        self._sender = sender
 
     async def ListReviewQueue(self, request: pb.ListReviewQueueRequest, context: Context) -> pb.ListReviewQueueResponse:
         """Return a page of the images that people should review."""
@@ -90,11 +92,12 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
         dataset = wire.required_dataset(request.parent, "parent")
         labels = wire.labels_export(request, dataset)
         if labels is None:
-            pieces = await self._executor.call(export_reviews, self._stores, dataset)
+            start = partial(export_reviews, self._stores, dataset)
         else:
-            pieces = await self._executor.call(export_labels, self._stores, dataset, labels)
-        async for chunk in stream_chunks(self._executor, pieces):
-            yield chunk
+            start = partial(export_labels, self._stores, dataset, labels)
+        async with aclosing(self._sender.send(start)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def ImportReviews(self, request_iterator: AsyncIterator[bytes], context: Context) -> pb.ImportReviewsResponse:
         """Store the reviews of a file."""

@@ -25,6 +25,7 @@ from service.api.analysis_service import AnalysisService
 from service.api.catalog_service import CatalogService
 from service.api.evidence_service import EvidenceService
 from service.api.executors import BoundedExecutor
+from service.api.file_stream import FileSender
 from service.api.interceptors import CallInterceptor
 from service.api.review_service import ReviewService
 from service.api.upload_receiver import UploadReceiver
@@ -109,8 +110,9 @@ def make_server(
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
     executor = BoundedExecutor()
     receiver = UploadReceiver(uploads)
-    analyses = AnalysisService(ports, executor, receiver)
-    reviews, evidence = ReviewService(ports, executor, receiver), EvidenceService(ports, executor, receiver)
+    sender = FileSender(executor)
+    analyses = AnalysisService(ports, executor, receiver, sender)
+    reviews, evidence = ReviewService(ports, executor, receiver, sender), EvidenceService(ports, executor, receiver)
     analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, executor), server)
     review_service_pb2_grpc.add_ReviewServiceServicer_to_server(reviews, server)

@@ -138,7 +138,7 @@ def test_a_slow_export_with_a_revoked_token_ends(
     service: Running, stub: Stub, token_file: TokenFile, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller reads one message, and the next one after the token was removed; the service waits in between."""
-    monkeypatch.setattr(file_stream, "SEND_CHUNK", 1)
+    monkeypatch.setattr(file_stream, "READ_BYTES", 1)
     monkeypatch.setattr(interceptors, "RECHECK_SECONDS", 0.1)
     parts = [
         pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo"))),

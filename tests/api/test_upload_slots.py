@@ -1,9 +1,10 @@
-"""Upload slots: occupied while a thread works, and shared fairly between tokens."""
+"""Slots of uploads, watches, and downloads: occupied while they last, and shared fairly between tokens."""
 
 import io
 import queue
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from running_service import MODEL, Running, Start
 
 from service import paced_stream
 from service.analyses import upload
-from service.api import analysis_service
+from service.api import analysis_service, file_stream, interceptors
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
 HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo")))
@@ -217,3 +218,70 @@ def test_one_token_cannot_occupy_all_watches(
         running.gate.set()
 
         assert [list(watch)[-1].state for watch in watches] == [pb.Analysis.STATE_SUCCEEDED] * 3
+
+
+@contextmanager
+def start_download(address: str, name: str, token: str = "") -> Iterator[Any]:
+    """Start a download of a report that is larger than the buffers, and read its first chunk; cancel it at the end."""
+    metadata = [("authorization", f"Bearer {token}")] if token else []
+    small_buffers = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
+    with grpc.insecure_channel(address, [*small_buffers, ("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
+        stream = stub.RenderReport(pb.RenderReportRequest(analysis=name), timeout=SOON, metadata=metadata)
+        next(stream)
+        try:
+            yield stream
+        finally:
+            stream.cancel()
+
+
+def test_one_token_cannot_occupy_all_downloads(
+    start: Start, tokens: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes
+) -> None:
+    monkeypatch.setattr(file_stream, "MAX_DOWNLOADS", 2)
+    with (
+        start(tokens=tmp_path / "tokens") as running,
+        Client(running.addresses.grpc, token=tokens["busy"], attempts=1) as busy,
+        Client(running.addresses.grpc, token=tokens["other"], attempts=1) as other,
+    ):
+        name = busy.upload(io.BytesIO(demo_csv), "demo").name
+        with start_download(running.addresses.grpc, name, tokens["busy"]):
+            with pytest.raises(TooBusy, match="Too many downloads: at most 1 at once with one token") as refused:
+                busy.report(name)
+            assert refused.value.retry_after == file_stream.RETRY_SECONDS
+            with pytest.raises(TooBusy, match="Too many downloads"):
+                b"".join(busy.export(name))
+            assert other.report(name)
+
+
+def test_a_download_that_is_not_read_ends(start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes) -> None:
+    monkeypatch.setattr(file_stream, "MAX_DOWNLOADS", 1)
+    monkeypatch.setattr(interceptors, "READ_SECONDS", 0.2)
+    with start() as running, Client(running.addresses.grpc, attempts=1) as client:
+        name = client.upload(io.BytesIO(demo_csv), "demo").name
+        with start_download(running.addresses.grpc, name) as stream:
+            deadline = time.monotonic() + SOON
+            while True:
+                try:
+                    assert client.report(name)
+                    break
+                except TooBusy:
+                    assert time.monotonic() < deadline, "timeout: the slot is still occupied"
+
+            with pytest.raises(grpc.RpcError) as ended:
+                list(stream)
+
+        assert error_of(ended.value, "").message.startswith("The client read too slowly: no message for 0.2 seconds.")
+
+
+def test_a_canceled_download_is_no_fault_of_the_service(start: Start, demo_csv: bytes) -> None:
+    with start() as running:
+        name = running.client.upload(io.BytesIO(demo_csv), "demo").name
+        for _ in range(20):  # a write fails in about half of the cancellations
+            with start_download(running.addresses.grpc, name):
+                time.sleep(0.02)
+        assert running.client.report(name)
+        with urllib.request.urlopen(f"http://{running.addresses.http}/metrics") as response:
+            metrics = response.read().decode()
+
+    assert 'errata_rpc_handled_total{code="INTERNAL",method="RenderReport"} 0.0' in metrics
