@@ -18,6 +18,7 @@ from starlette.routing import Route
 from service.analyses.ports import Ports
 from service.analyses.registries import find_newest
 from service.analyses.write_back import evaluate_registry_gate
+from service.concurrency import ConcurrencyLimit
 from service.domain import GateDecision, State
 from service.redact import log_fields, public_message
 from service.report.gate_view import gate_view
@@ -27,7 +28,7 @@ from service.web.status import status_of
 
 PATH = "/v1/gates/{registry_id}/{model:path}/{version}"
 NUM_THREADS = 2
-MAX_WAITING = 64  # requests
+MAX_REQUESTS, RETRY_SECONDS = 64, 1.0  # running and waiting
 _log = structlog.get_logger()
 
 
@@ -38,7 +39,7 @@ class Gates:
         self._ports = ports
         self._public_url = public_url.rstrip("/")
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="gate")
-        self._num_waiting = 0
+        self._requests = ConcurrencyLimit(MAX_REQUESTS, "requests for gates", RETRY_SECONDS)
 
     def routes(self) -> list[Route]:
         """Return the route of the gates."""
@@ -49,15 +50,13 @@ class Gates:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _respond(self, request: Request) -> Response:
-        if self._num_waiting >= MAX_WAITING:
-            return _error_response(TooBusy("Too many requests for gates. Try again later.", retry_after=1))
-        self._num_waiting += 1
         names = [str(request.path_params[name]) for name in ("registry_id", "model", "version")]
+        evaluate = partial(copy_context().run, self._evaluate, *names)
         try:
-            evaluate = partial(copy_context().run, self._evaluate, *names)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, evaluate)
-        finally:
-            self._num_waiting -= 1
+            with self._requests.slot():
+                return await asyncio.get_running_loop().run_in_executor(self._pool, evaluate)
+        except TooBusy as error:
+            return _error_response(error)
 
     def _evaluate(self, registry: str, model: str, version: str) -> Response:
         try:

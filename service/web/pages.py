@@ -38,6 +38,7 @@ from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest, published_models_of
 from service.analyses.verdicts import find_bundle
 from service.caller import CALLER
+from service.concurrency import ConcurrencyLimit
 from service.domain import ALL, NEWEST_FIRST, Analysis, Axis, ChangeQuery, Observer, State
 from service.report.class_names import display_names
 from service.report.error_map_view import MapData, error_map_view
@@ -54,7 +55,7 @@ from service.web.review_pages import ReviewPages
 from service.web.upload_form import UploadFields, upload_form
 
 NUM_THREADS = 4
-MAX_WAITING = 64  # requests
+MAX_REQUESTS, RETRY_SECONDS = 64, 1.0  # running and waiting
 MAX_CACHED_PAGES = 16
 MAX_NAME = 1024  # characters of a class or superclass
 MAX_MARKS = 100  # analyses that a trend highlights
@@ -93,7 +94,7 @@ class Pages:
         self._ports = ports
         self._cache = _PageCache(metrics, ports.observer)
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="page")
-        self._num_waiting = 0
+        self._requests = ConcurrencyLimit(MAX_REQUESTS, "requests for pages", RETRY_SECONDS)
         self._evidence = EvidencePages(ports)
         self._maps = ErrorMaps(ports.stores)
 
@@ -126,15 +127,13 @@ class Pages:
 
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            if self._num_waiting >= MAX_WAITING:
-                return error_page(TooBusy("Too many requests for pages. Try again later.", retry_after=1))
-            self._num_waiting += 1
             try:
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._pool, copy_context().run, handle, handler, request
-                )
-            finally:
-                self._num_waiting -= 1
+                with self._requests.slot():
+                    return await asyncio.get_running_loop().run_in_executor(
+                        self._pool, copy_context().run, handle, handler, request
+                    )
+            except TooBusy as error:  # of the slot: `handle` returns the errors of the handler as pages
+                return error_page(error)
 
         return endpoint
 

@@ -20,13 +20,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.concurrency import ConcurrencyLimit
 from service.predictions.pictures.messages import PictureRequest
 from service.predictions.thumbnails import PICTURE, THUMBNAIL, Thumbnails
 from service.web.application import ROUTE, retry_header
 from service.web.status import status_of
 
 NUM_THREADS = 4
-MAX_WAITING = 512  # requests: the grids of eight users
+MAX_REQUESTS, RETRY_SECONDS = 512, 1.0  # running and waiting: the grids of eight users
 NEVER_CHANGES = "private, max-age=31536000, immutable"
 REVALIDATE = "private, no-cache"
 HEADERS = {
@@ -47,7 +48,7 @@ class Pictures:
     def __init__(self, thumbnails: Thumbnails) -> None:
         self._thumbnails = thumbnails
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="picture")
-        self._num_waiting = 0
+        self._requests = ConcurrencyLimit(MAX_REQUESTS, "requests for pictures", RETRY_SECONDS)
 
     def routes(self) -> list[Route]:
         """Return the routes of the pictures."""
@@ -62,15 +63,13 @@ class Pictures:
 
     def _endpoint(self, picture: PictureRequest) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            if self._num_waiting >= MAX_WAITING:
-                return _unavailable(TooBusy("Too many requests for pictures. Try again later.", retry_after=1))
-            self._num_waiting += 1
             try:
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._pool, copy_context().run, self._respond, picture, request
-                )
-            finally:
-                self._num_waiting -= 1
+                with self._requests.slot():
+                    return await asyncio.get_running_loop().run_in_executor(
+                        self._pool, copy_context().run, self._respond, picture, request
+                    )
+            except TooBusy as error:
+                return _unavailable(error)
 
         return endpoint
 

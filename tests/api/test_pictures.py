@@ -185,7 +185,7 @@ def test_pictures_need_the_scope_read(start: Start, tmp_path: Path, images: Path
 
 
 def test_too_many_requests_receive_a_placeholder_with_a_delay(
-    service: Running, monkeypatch: pytest.MonkeyPatch
+    start: Start, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, released = threading.Event(), threading.Event()
     read = pictures._matches
@@ -196,8 +196,8 @@ def test_too_many_requests_receive_a_placeholder_with_a_delay(
         return read(header, tag)
 
     monkeypatch.setattr(pictures, "_matches", wait)
-    monkeypatch.setattr(pictures, "MAX_WAITING", 1)
-    with ThreadPoolExecutor(1) as thread:
+    monkeypatch.setattr(pictures, "MAX_REQUESTS", 1)
+    with start(images={"own": str(images)}) as service, ThreadPoolExecutor(1) as thread:
         first = thread.submit(get, service, thumbnail_url("own", "a.png"))
         assert entered.wait(60)
         status, headers, body = get(service, thumbnail_url("own", "a.png"))

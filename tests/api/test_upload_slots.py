@@ -1,14 +1,17 @@
-"""Slots of uploads, watches, and downloads: occupied while they last, and shared fairly between tokens."""
+"""Slots of uploads, watches, downloads, and pages: occupied while they last, and shared fairly between tokens."""
 
+import http.client
 import io
 import queue
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import grpc
@@ -23,6 +26,8 @@ from running_service import MODEL, Running, Start
 from service import paced_stream
 from service.analyses import upload
 from service.api import analysis_service, file_stream, interceptors
+from service.predictions.thumbnails import Thumbnails
+from service.web import gates, pages, pictures
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
 HEADER = pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo")))
@@ -285,3 +290,50 @@ def test_a_canceled_download_is_no_fault_of_the_service(start: Start, demo_csv: 
             metrics = response.read().decode()
 
     assert 'errata_rpc_handled_total{code="INTERNAL",method="RenderReport"} 0.0' in metrics
+
+
+@pytest.mark.parametrize(
+    ("module", "blocked", "path", "status"),
+    [
+        (pages, (pages, "handle"), "/", 200),
+        (gates, (gates, "find_newest"), "/v1/gates/prod/m/1", 404),
+        (pictures, (Thumbnails, "load"), "/datasets/demo/thumbnails/i", 404),
+    ],
+    ids=["pages", "gates", "pictures"],
+)
+def test_one_token_cannot_occupy_all_requests_of_pages(
+    start: Start,
+    tokens: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    blocked: tuple[Any, str],
+    path: str,
+    status: int,
+) -> None:
+    begun, released, function = threading.Event(), threading.Event(), getattr(*blocked)
+
+    def block_first(*arguments: Any) -> Any:
+        if not begun.is_set():
+            begun.set()
+            assert released.wait(SOON)
+        return function(*arguments)
+
+    monkeypatch.setattr(*blocked, block_first)
+    monkeypatch.setattr(module, "MAX_REQUESTS", 2)
+    with start(tokens=tmp_path / "tokens") as running, ThreadPoolExecutor(1) as thread:
+
+        def get(caller: str) -> tuple[int, str | None]:
+            with closing(http.client.HTTPConnection(running.addresses.http, timeout=SOON)) as connection:
+                connection.request("GET", path, headers={"Authorization": f"Bearer {tokens[caller]}"})
+                response = connection.getresponse()
+                return response.status, response.headers["Retry-After"]
+
+        first = thread.submit(get, "busy")
+        try:
+            assert begun.wait(SOON)
+            assert get("busy") == (503, "1")
+            assert get("other") == (status, None)
+        finally:
+            released.set()
+        assert first.result() == (status, None)
