@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import structlog
-from errata.errors import ErrataError, TooBusy
+from errata.errors import ErrataError, PermissionDenied, TooBusy
 from errata.tokens import Scope
 from grpc_status import rpc_status
 
@@ -135,9 +135,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _wrap_upload(self, method: str, caller: Caller, check: Callable[[], object], behavior: Any) -> Any:
+    def _wrap_upload(self, method: str, caller: Caller, check: Callable[[], Caller], behavior: Any) -> Any:
         async def receive(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with _while_authorized(check):
+            async with _while_authorized(check, caller):
                 return await behavior(requests, context)
 
         return self._wrap_unary(method, caller, receive)
@@ -146,7 +146,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self,
         method: str,
         caller: Caller,
-        check: Callable[[], object],
+        check: Callable[[], Caller],
         behavior: Any,
         slot: AbstractAsyncContextManager[None] | None = None,
     ) -> Any:
@@ -154,7 +154,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async with (
                 _Call(self._metrics, method, context, caller),
                 slot or nullcontext(),
-                _while_authorized(check),
+                _while_authorized(check, caller),
                 aclosing(behavior(request, context)) as messages,
             ):
                 async for message in messages:
@@ -198,8 +198,8 @@ def _with_parsed_requests(behavior: Any, parse: Callable[[bytes], Any]) -> Any:
 
 
 @asynccontextmanager
-async def _while_authorized(check: Callable[[], object]) -> AsyncIterator[None]:
-    """Run a block, and end it with the error of `check` once the caller is no longer authorized."""
+async def _while_authorized(check: Callable[[], Caller], caller: Caller) -> AsyncIterator[None]:
+    """Run a block. End it with an error once `check` fails, or its caller may see other analyses than before."""
     loop = asyncio.get_running_loop()
     refusals: list[ErrataError] = []
     timer: asyncio.TimerHandle
@@ -207,7 +207,9 @@ async def _while_authorized(check: Callable[[], object]) -> AsyncIterator[None]:
     def recheck() -> None:
         nonlocal timer
         try:
-            check()
+            current = check()
+            if (current.name, current.visible_owner) != (caller.name, caller.visible_owner):
+                raise PermissionDenied("The permissions of the token have changed. Start the call again.")
         except ErrataError as error:
             refusals.append(error)
             timeout.reschedule(loop.time())

@@ -1,4 +1,4 @@
-"""A stream ends soon after its token is removed; streams with other or replaced tokens continue."""
+"""A stream ends soon after its token is removed or downgraded; streams with other or replaced tokens continue."""
 
 import queue
 import threading
@@ -103,6 +103,23 @@ def test_a_watch_continues_while_its_token_is_valid(service: Running, stub: Stub
         service.gate.set()
 
         assert code_of(watch) is grpc.StatusCode.OK
+
+
+def test_a_watch_ends_when_its_token_may_no_longer_see_the_analysis(start: Start, token_file: TokenFile) -> None:
+    token_file.write(token_file.tokens, Scope.ADMIN)
+    with start(open_gate=False, tokens=token_file.path, isolate_owners=True) as running:
+        with (
+            Client(running.addresses.grpc, token=token_file.tokens["other"]) as other,
+            grpc.insecure_channel(running.addresses.grpc) as channel,
+        ):
+            request = pb.WatchAnalysisRequest(name=other.analyze(MODEL, "demo").name)
+            watch = Stub(channel).WatchAnalysis(request, timeout=SOON, metadata=token_file.metadata())
+            next(watch)
+
+            token_file.write(token_file.tokens, Scope.READ)
+
+            assert code_of(watch) is grpc.StatusCode.PERMISSION_DENIED
+        running.gate.set()
 
 
 @pytest.mark.parametrize(
