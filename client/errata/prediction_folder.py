@@ -23,7 +23,8 @@ MAX_FILE_BYTES = 16 << 20
 MAX_FILES = 2_000_000  # of all kinds, including those in subfolders
 NAME_KEYS = ("file_name", "filename", "file_path", "filepath", "path", "image_path", "image")
 CLASS_KEY = "prediction"
-_PLACE = re.compile(r"\b[Ll]ine (\d{1,9})(?=:| also names)")  # in messages of the service
+_LINE = re.compile(r"(?:^|(?<=\. ))Line (\d{1,9})(?=: )")  # of the first problem, in messages of the service
+_FIRST_LINE = re.compile(r"(?:(?<=: )|(?<=which ))line (\d{1,9})(?= also names)")  # of a repeated name
 _OTHER_FILE = re.compile(r"Line [\d,]+ of the ")  # such as "Line 3 of the subset file"
 
 
@@ -78,7 +79,10 @@ def _find_files(folder: Path) -> list[Path]:
 
 
 def _name_files(error: InvalidUpload, files: Sequence[tuple[int, str]]) -> None:
-    """Replace the lines in an error; `files` has the first line and the name of each file, and the end."""
+    """Replace the lines in an error; `files` has the first line and the name of each file, and the end.
+
+    The field of a violation becomes the file, because a violation without a line has its field as its place.
+    """
 
     def place(line: int) -> str:
         if not 0 < line < files[-1][0]:  # text of a file that looks like a line
@@ -88,14 +92,15 @@ def _name_files(error: InvalidUpload, files: Sequence[tuple[int, str]]) -> None:
         is_only = files[index + 1][0] == first + 1
         return name if is_only else f"entry {line - first + 1} of {name}"
 
-    def replace_lines(text: str) -> str:
-        return _PLACE.sub(lambda match: place(int(match[1])), text)
+    def replace_line(match: re.Match[str]) -> str:
+        return place(int(match[1]))
 
-    error.message = replace_lines(error.message)
+    error.message = _FIRST_LINE.sub(replace_line, _LINE.sub(replace_line, error.message, count=1))
     error.args = (error.message,)
     error.violations = tuple(
         Violation(
-            violation.field if violation.line is None else place(violation.line), replace_lines(violation.description)
+            violation.field if violation.line is None else place(violation.line),
+            _FIRST_LINE.sub(replace_line, violation.description),
         )
         for violation in error.violations
     )

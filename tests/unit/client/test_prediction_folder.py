@@ -43,7 +43,7 @@ def test_an_error_of_the_upload_names_the_files(tmp_path: Path) -> None:
     write(tmp_path / "z.json", 8)
     violations = [
         Violation("row", "Image 'a' has more than one row: line 1 also names it.", 3),
-        Violation("row", "Unknown class 'line 9: no'.", 4),
+        Violation("row", "Unknown class 'line 2: no'.", 4),
     ]
 
     with pytest.raises(InvalidRow) as refused, open_predictions(tmp_path):
@@ -54,7 +54,7 @@ def test_an_error_of_the_upload_names_the_files(tmp_path: Path) -> None:
     assert error.message == str(error) == f"entry 2 of b.json: {repeated} (and 1 more error)"
     assert [(violation.place, violation.description) for violation in error.violations] == [
         ("entry 2 of b.json", repeated),
-        ("z.json", "Unknown class 'line 9: no'."),
+        ("z.json", "Unknown class 'line 2: no'."),
     ]
 
 
