@@ -245,7 +245,7 @@ def format_p_value(value: float, alpha: float | None = None) -> str:
         shown = float(text := f"{value:.{decimals}f}")
         if (shown < alpha, shown > alpha) == (value < alpha, value > alpha):
             return text
-    return f"{value:.{MAX_P_VALUE_DECIMALS}f}"
+    return f"{value:.{MAX_P_VALUE_DECIMALS}g}"
 
 
 def format_duration(seconds: float) -> str:
