@@ -44,7 +44,7 @@ def resampled_class_means(
         only_b: (C,) samples with the property in B only.
 
     Returns:
-        The draws; None if no class has two images, or if a class with one image changed and the pooled variance is 0.
+        The draws; None if no class has two images, or if all draws of an observed change are equal.
     """
     is_single = samples == 1
     if is_single.all():
@@ -60,9 +60,9 @@ def resampled_class_means(
         differences += (drawn - times @ (pairs[:, 0] - pairs[:, 1])) / math.sqrt(size * (size - 1))
     if is_single.any():
         variance = _pooled_variance(samples[~is_single], only_a[~is_single], only_b[~is_single])
-        if not variance and (only_a + only_b)[is_single].any():
-            return None  # the interval of an observed change would have the width 0
         differences += generator.normal(0, math.sqrt(variance * is_single.sum()), DRAWS)
+    if np.ptp(differences) == 0 and (only_a + only_b).any():
+        return None  # the interval would have the width 0
     return differences / len(samples)
 
 

@@ -175,13 +175,19 @@ def test_class_with_one_image_has_the_variance_of_other_classes() -> None:
     assert drawn.std() == pytest.approx(((60 + 2 / 10) * variance) ** 0.5 / 62, rel=0.08)
 
 
-@pytest.mark.parametrize("pair", [[2, 0, 0], [2, 2, 0]])  # each image of the class has the same difference
-def test_changed_class_with_one_image_has_no_interval_if_the_pooled_variance_is_0(pair: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("rows", "has_interval"),
+    [
+        ([[2, 0, 0]] + [[1, 1, 0]] * 10 + [[1, 0, 0]] * 88, False),
+        ([[2, 2, 0]] + [[1, 1, 0]] * 10 + [[1, 0, 0]] * 88, False),
+        ([[2, 2, 0]] + [[2, 0, 0]] * 49, False),
+        ([[2, 1, 0]] + [[2, 2, 0]] * 49, True),
+        ([[2, 0, 0]] + [[1, 0, 0]] * 98, True),
+    ],
+)
+def test_an_observed_change_has_no_interval_of_width_0(rows: list[list[int]], has_interval: bool) -> None:
     """With 88 of 98 classes unchanged, the interval was from -10.1 to -10.1 points."""
-    classes = np.array([pair] + [[1, 1, 0]] * 10 + [[1, 0, 0]] * 88)
-
-    assert resampled_class_means(*classes.T) is None
-    assert resampled_class_means(*np.array([pair] + [[1, 0, 0]] * 98).T) is not None
+    assert (resampled_class_means(*np.array(rows).T) is not None) is has_interval
 
 
 @pytest.mark.parametrize("number", [0, 1, 30])
