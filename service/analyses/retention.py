@@ -52,7 +52,8 @@ def delete_expired(stores: Stores, retention: timedelta, recorded: set[str]) -> 
                 stores.jobs.release_ids(analysis.request.request_id, analysis.id)
             except Unavailable as error:
                 _log.warning("request ID not released: job store unavailable", error=str(error))
-        recorded &= expired  # an analysis that is gone, and is restored from a backup, gets an event again
+        if stores.index.is_complete:
+            recorded &= expired  # an analysis that is gone, and is restored from a backup, gets an event again
     finally:
         if num_deleted or num_failed:
             _log.info("expired analyses deleted", count=num_deleted, failed=num_failed)
