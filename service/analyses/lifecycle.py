@@ -17,7 +17,7 @@ _log = structlog.get_logger()
 
 
 class BeingArchived(Unavailable):
-    """The results of the computation of an analysis are being archived, so the analysis cannot be canceled now."""
+    """Results of the computation of an analysis may be archived already, so the analysis cannot be canceled now."""
 
 
 def cancel(ports: Ports, analysis_id: str) -> Analysis:
@@ -27,7 +27,7 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
 
     Raises:
         AnalysisNotFound: The analysis does not exist.
-        BeingArchived: The results of the computation of the analysis are being archived.
+        BeingArchived: Results of the computation of the analysis may be archived already.
     """
     stores = ports.stores
     if (archived := _find_archived(stores, analysis_id)) is not None:
@@ -35,7 +35,9 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
     is_canceled = stores.jobs.cancel(analysis_id, "Canceled by the user.")
     if is_canceled is None:
         raise BeingArchived(
-            f"The results of the computation of analysis {analysis_id} are being archived. Try again.", retry_after=1.0
+            f"Analysis {analysis_id} cannot be canceled now, because results of its computation may be archived "
+            "already. Try again.",
+            retry_after=1.0,
         )
     if is_canceled:
         _log.info("analysis cancelled", analysis=analysis_id)

@@ -142,7 +142,7 @@ class JobStore(JobReader):
     ) -> bool | None:
         """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open.
 
-        While the result is archived, the analysis is not canceled unless `during_archiving`, and None is returned.
+        If its result may be archived, the analysis is not canceled unless `during_archiving`, and None is returned.
         """
         return lifecycle.cancel(tx, analysis_id, reason, during_archiving=during_archiving)
 
