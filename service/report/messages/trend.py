@@ -52,8 +52,8 @@ OTHER_AXIS_NOTE = (
     "the multi-label errors. The reference models are shown only on the axes of the paper."
 )
 REJECTED_TARGETS_NOTE = (
-    "Because the labels reject some original labels, class overlaps and missing multi-labels are portions of the "
-    f"{error_noun(True)}s instead of the {error_noun(False)}s."
+    "Because the labels reject some original labels, class overlaps and missing multi-labels are portions of all "
+    f"errors: of the {error_noun(True)}s instead of the {error_noun(False)}s."
 )
 AS_IN_THE_PAPER = "as in the paper"
 ALL_METRICS = "all metrics"
@@ -100,8 +100,9 @@ def portion_name(metric: Metric, has_rejected_targets: bool = False) -> str:
     """Return the name of the errors of which a metric is a portion; empty for an accuracy."""
     if metric not in PORTIONS:
         return ""
-    is_of_top1 = AXES[metric] is Axis.TOP1
-    return f"{error_noun(has_rejected_targets)}s" if is_of_top1 else PORTION_NAMES["multi_label_errors"]
+    if AXES[metric] is not Axis.TOP1:
+        return PORTION_NAMES["multi_label_errors"]
+    return "all errors" if has_rejected_targets else PORTION_NAMES["top1_errors"]  # short, because axes have it
 
 
 def percentile_text(rank: PercentileRank) -> str:

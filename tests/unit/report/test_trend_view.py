@@ -196,7 +196,7 @@ def test_portions_of_labels_that_reject_targets_are_not_called_portions_of_top1_
     result = view(has_rejected_targets=True)
 
     overlap, *_, failure, _ = (chart.svg for chart in result.charts)
-    assert ">% of top-1 or multi-label errors<" in overlap
+    assert ">% of all errors<" in overlap
     assert ">% of multi-label errors<" in failure
     assert REJECTED_TARGETS_NOTE in result.notes and REJECTED_TARGETS_NOTE not in view().notes
 
