@@ -72,26 +72,26 @@ class FileArchive:
         """
         self._check_identity()
         document = encode_document(analysis)
-        document_file = _document(analysis.id)
-        first = {_predictions(analysis.id): _encode_predictions(predictions)}
+        document_name = _document(analysis.id)
+        predictions_only = {_predictions(analysis.id): _encode_predictions(predictions)}
         events = {}
         if creation is not None and self._events is not None:
             events = {f"{EVENTS}/{name}": event for name, event in self._events.encode(creation).items()}
         try:
-            written = first | {document_file: document} | events
+            written = predictions_only | {document_name: document} | events
             if not replaces:
-                self._files.write(first)
-                self._files.create(document_file, document)
-                stored = self._files.read(document_file)
+                self._files.write(predictions_only)
+                self._files.create(document_name, document)
+                stored = self._files.read(document_name)
                 if stored == document:
-                    written = events
+                    written = events  # the rest is stored
                 elif existing := self._decode(analysis.id, stored):
                     return existing
             self._files.write(written)
         except Unavailable as error:
             may_be_stored = isinstance(error, PartlyWritten) or not replaces
             with _outcome_unknown(analysis) if may_be_stored else nullcontext():
-                stored = self._files.read(document_file)
+                stored = self._files.read(document_name)
             if stored != document:
                 if self._decode(analysis.id, stored) is None:  # predictions without a document are never read
                     with suppress(Unavailable):
