@@ -25,7 +25,7 @@ help:
 	@echo "make check        check format, lint, types, import rules, vocabulary, the protos, Dockerfiles, docker-compose.yml, and the release workflow"
 	@echo "make docs         build the documentation site in build/site; fails on a broken link"
 	@echo "make screenshot   make the picture of a report in README.md; PREDICTIONS=FILE NAME=TEXT replaces the demo"
-	@echo "make fuzz         run the fuzz tests with FUZZ_EXAMPLES=5000 per property, and the security tests"
+	@echo "make fuzz         run the security tests, the fuzz tests with FUZZ_EXAMPLES=5000, and the property tests with other examples"
 	@echo "make bench        print ratios and write build/bench.json; NAMES=\"upload jobs\" BEFORE=REVISION RELEASE=NAME"
 	@echo "make attacks      upload hostile files to a service; write build/attacks.json"
 	@echo "make audit        check the images' dependencies for known vulnerabilities"
@@ -143,8 +143,11 @@ trace-picture: setup redis
 	TRACE_FILE=build/trace.jsonl $(BIN)/python -m pytest -q tests/processes/test_tracing.py -k model_process
 	$(BIN)/python -m docs_site.trace_picture build/trace.jsonl docs/images/trace.svg
 
-fuzz: setup redis
+# Property tests use the same examples in each run of `make test`, and other examples in each run here.
+fuzz: export HYPOTHESIS_PROFILE = random
+fuzz: setup wordnet redis
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/python -m pytest tests/fuzz tests/security
+	$(TEST) -m hypothesis --ignore=tests/fuzz --ignore=tests/security tests
 
 # Names of benchmarks, a revision to compare with, and a release whose row the history gets are optional.
 bench: setup redis browser

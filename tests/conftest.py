@@ -15,9 +15,11 @@ from tiers import ProcessGuard, add_markers, mix_modules
 from service.evidence.bundle import Bundle
 from service.evidence.repository import EvidenceRepository
 
-settings.register_profile("untimed", deadline=None)  # machines differ, and a busy one is no failure
-settings.register_profile("fast", deadline=None, max_examples=FAST)  # of `make test-fast`
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
+# No deadlines: machines differ, and a busy one is no failure.
+settings.register_profile("random", deadline=None)  # other examples in each run, of `make fuzz`
+settings.register_profile("repeatable", deadline=None, derandomize=True)  # the same examples in each run
+settings.register_profile("fast", settings.get_profile("repeatable"), max_examples=FAST)  # of `make test-fast`
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 # The default renderer lists the local variables of each frame with rich, which takes up to 3 s for one traceback.
 structlog.configure(
