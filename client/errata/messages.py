@@ -91,6 +91,7 @@ AXIS_NAMES: Mapping[str, str] = {  # by the accuracy on the axis of a trend's me
 PORTION_NAMES: Mapping[str, str] = {  # by the errors that a trend's metric is a portion of
     "top1_errors": "top-1 errors",
     "multi_label_errors": "multi-label errors",
+    "all_errors": "all errors",  # top-1 or multi-label errors: short, because axes have it
 }
 
 # The error table of the report fills in the same sentences in the browser.

@@ -148,9 +148,10 @@ class Trend(Result[pb.Trend], TrendMessage):
         Returns:
             A row for each model and metric with the columns `model`, `analysis` (empty for a published model), `label`,
             `requested`, `num_analyses` (of the same model version), `top1_accuracy` and `multi_label_accuracy` over
-            all samples, `metric`, `portion_of` (`top1_errors` or `multi_label_errors`), `value` (fractions of 1), and
-            `percentile` among reference models of similar accuracy, with its 95 % interval `percentile_low` to
-            `percentile_high`. The percentile is missing if the interval spans more than half of the scale.
+            all samples, `metric`, `portion_of` (`top1_errors`, `multi_label_errors`, or `all_errors`), `value`
+            (fractions of 1), and `percentile` among reference models of similar accuracy, with its 95 % interval
+            `percentile_low` to `percentile_high`. The percentile is missing if the interval spans more than half of the
+            scale.
 
         Raises:
             MissingPackage: If `errata-client[pandas]` is not installed.

@@ -160,6 +160,7 @@ from service.domain.trend import (
     PercentileRank,
     Trend,
     TrendPoint,
+    portion_of,
 )
 from service.domain.verdict import (
     CoOccurrence,

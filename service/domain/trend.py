@@ -62,6 +62,15 @@ AXES: Mapping[Metric, Axis] = {
 }
 
 
+def portion_of(metric: Metric, has_rejected_targets: bool) -> str:
+    """Return the errors that a metric is a portion of, as named in the API; empty for an accuracy."""
+    if metric not in PORTIONS:
+        return ""
+    if PORTIONS[metric].axis is Axis.MULTI_LABEL:
+        return "multi_label_errors"
+    return "all_errors" if has_rejected_targets else "top1_errors"
+
+
 class NoReferenceReason(StrEnum):
     """Reason why a model has no percentile."""
 

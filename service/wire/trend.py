@@ -9,18 +9,16 @@ from service.domain import (
     ALL,
     AXES,
     METRICS,
-    PORTIONS,
     Axis,
     LabelFit,
-    Metric,
     PercentileRank,
     Trend,
     TrendPoint,
+    portion_of,
 )
 from service.report.messages.trend import percentile_message, trend_notes
 from service.wire.names import analysis_id, analysis_name
 
-_PORTIONS_OF = {Axis.TOP1: "top1_errors", Axis.MULTI_LABEL: "multi_label_errors"}  # by the axis of a metric
 _QUANTILES = (4, 24, 49, 74, 94)  # indices of 5, 25, 50, 75, and 95 % among 1 to 99 %
 
 
@@ -49,13 +47,13 @@ def to_trend(trend: Trend) -> pb.Trend:
         num_published=trend.curves.num_models if trend.curves else 0,
         notes=trend_notes(trend),
         num_left_out=trend.num_left_out,
-        metrics=[_metric(metric) for metric in trend.metrics],
+        metrics=[
+            pb.TrendMetric(
+                metric=metric, axis=AXES[metric].value, portion_of=portion_of(metric, trend.has_rejected_targets)
+            )
+            for metric in trend.metrics
+        ],
     )
-
-
-def _metric(metric: Metric) -> pb.TrendMetric:
-    portion_of = _PORTIONS_OF[AXES[metric]] if metric in PORTIONS else ""
-    return pb.TrendMetric(metric=metric, axis=AXES[metric].value, portion_of=portion_of)
 
 
 def _model(point: TrendPoint) -> pb.TrendModel:

@@ -15,7 +15,6 @@ from errata.messages import (
 )
 
 from service.domain import (
-    AXES,
     MAX_DISTANCE,
     MIN_NEIGHBORS,
     MULTI_LABEL_ACCURACY,
@@ -29,6 +28,7 @@ from service.domain import (
     PercentileRank,
     Trend,
     TrendPoint,
+    portion_of,
 )
 from service.report.direction import isolate
 from service.report.messages.coverage import partial_models_note
@@ -98,11 +98,7 @@ def axis_name(axis: Axis) -> str:
 
 def portion_name(metric: Metric, has_rejected_targets: bool = False) -> str:
     """Return the name of the errors of which a metric is a portion; empty for an accuracy."""
-    if metric not in PORTIONS:
-        return ""
-    if AXES[metric] is not Axis.TOP1:
-        return PORTION_NAMES["multi_label_errors"]
-    return "all errors" if has_rejected_targets else PORTION_NAMES["top1_errors"]  # short, because axes have it
+    return PORTION_NAMES.get(portion_of(metric, has_rejected_targets), "")
 
 
 def percentile_text(rank: PercentileRank) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from errata import v1 as pb
+from errata.trend_metrics import value_title
 
 from service import wire
 from service.domain import (
@@ -163,3 +164,13 @@ def test_a_trend_is_converted_without_unknown_values() -> None:
     assert [(quantile.top1_accuracy, quantile.accuracy) for quantile in over_mla] == [(0, 0.7)]
     assert [band.quantiles[0].q05, band.quantiles[0].q50, band.quantiles[0].q95] == pytest.approx([0.04, 0.49, 0.94])
     assert len(sent.bands) == len(METRICS)
+
+
+def test_a_trend_of_labels_that_reject_targets_has_portions_of_all_errors() -> None:
+    point = TrendPoint("a", "A", "", True, dict.fromkeys(Axis, 0.7), dict.fromkeys(METRICS, 0.25))
+    trend = Trend("imagenet-real", "e", ALL, "", (point,), (), None, (), False, 0, has_rejected_targets=True)
+
+    sent = wire.to_trend(trend)
+
+    titles = [value_title(sent, metric) for metric in ("class_overlap", "model_failure", "multi_label_accuracy")]
+    assert titles == ["class overlap, of all errors", "model failure, of multi-label errors", "multi-label accuracy"]
