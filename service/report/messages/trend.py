@@ -55,6 +55,14 @@ REJECTED_TARGETS_NOTE = (
     "Because the labels reject some original labels, class overlaps and missing multi-labels are portions of all "
     f"errors: of the {error_noun(True)}s instead of the {error_noun(False)}s."
 )
+SAME_VERSION_NOTE = (
+    "A number of analyses after a name counts the stored analyses of this version of the model. The trend shows the "
+    "newest of them, or the selected ones."
+)
+SAME_MODEL_NOTE = (
+    "The trend shows each version of a model, and each upload with different predictions. As other models, all "
+    "versions of a model count once, and so do all uploads with the same display name and without the label 'model'."
+)
 AS_IN_THE_PAPER = "as in the paper"
 ALL_METRICS = "all metrics"
 INDISTINCT = "not distinguishable from its neighbors"
@@ -162,6 +170,8 @@ def trend_notes(trend: Trend) -> list[str]:
     notes = []
     if trend.curves is None:
         notes.append(own_models_note(trend.num_other_models, bool(trend.changed_labels)))
+        if sum(bool(point.id) for point in trend.points) > trend.num_other_models + 1:
+            notes.append(SAME_MODEL_NOTE)
         if any(not point.id for point in trend.points):
             notes.append(OTHER_LABELS_NOTE if trend.changed_labels else OTHER_DATASET_NOTE)
     elif trend.own_superclasses:
@@ -174,8 +184,8 @@ def trend_notes(trend: Trend) -> list[str]:
         notes.append(without_images_note(trend.without_images))
     if trend.by and not any(point.label for point in trend.points):
         notes.append(MISSING_OWNER_NOTE if trend.by == "owner" else MISSING_LABEL_NOTE.format(label=trend.by))
-    if num_repeated := sum(point.num_analyses > 1 for point in trend.points):
-        notes.append(repeated_note(num_repeated))
+    if any(point.num_analyses > 1 for point in trend.points):
+        notes.append(SAME_VERSION_NOTE)
     if partial := [model_title(point) for point in trend.points if point.coverage is not None and point.coverage < 1]:
         notes.append(partial_models_note(partial))
     if trend.num_left_out:
@@ -210,12 +220,6 @@ def without_images_note(titles: Sequence[str]) -> str:
     """Name the requested analyses that a trend cannot show, in a sentence."""
     verb = "has" if len(titles) == 1 else "have"
     return f"{list_names(list(titles))} {verb} no evaluated image with a prediction, and cannot be shown."
-
-
-def repeated_note(count: int) -> str:
-    """Return how many models of a trend have several stored analyses, in a sentence."""
-    verb = "has" if count == 1 else "have"
-    return f"{pluralize(count, 'model')} {verb} several analyses. The trend shows the newest analysis of each version."
 
 
 def excluded_note(count: int) -> str:

@@ -32,6 +32,7 @@ from service.domain import (
 from service.report.charts import LABEL_COLORS
 from service.report.messages.trend import (
     REJECTED_TARGETS_NOTE,
+    SAME_MODEL_NOTE,
     excluded_note,
     fit_text,
     trend_description,
@@ -225,7 +226,8 @@ def test_notes_match_the_content() -> None:
         "No analysis has an owner, because all were created without a token.",
     )
     assert view(points=(own(num_analyses=3), own("a2"))).notes == (
-        "1 model has several analyses. The trend shows the newest analysis of each version.",
+        "A number of analyses after a name counts the stored analyses of this version of the model. The trend shows "
+        "the newest of them, or the selected ones.",
     )
     assert view(num_left_out=1).notes == (
         "1 stored analysis of this data set is excluded because it has other evidence or implausible predictions.",
@@ -234,6 +236,13 @@ def test_notes_match_the_content() -> None:
         "1,200 stored analyses of this data set are excluded because they have other evidence or implausible "
         "predictions."
     )
+
+
+def test_a_note_explains_that_uploads_with_one_name_are_one_other_model() -> None:
+    uploads = tuple(own(f"a{number}", title="net") for number in range(3))
+
+    assert SAME_MODEL_NOTE in view(curves=None, points=uploads, num_other_models=0).notes
+    assert SAME_MODEL_NOTE not in view(curves=None, points=uploads, num_other_models=2).notes
 
 
 def test_missing_value_of_a_model_is_a_dash() -> None:
