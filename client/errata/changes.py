@@ -1,7 +1,8 @@
-"""Changes of error types, classes, and superclasses in a comparison, converted to one class, `Change`."""
+"""Changes in a comparison: of error types, classes, and superclasses as one class, `Change`, and of an accuracy."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import nan
 
 from errata import v1 as pb
 from errata.errors import InvalidRequest
@@ -42,3 +43,13 @@ def changes_of(group: pb.GroupComparison, kind: str) -> Iterator[Change]:
         return
     for row in group.classes if kind == "class" else group.superclasses:
         yield Change(row.display_name, row.num_samples, row.fixed, row.broken, row.errors, row.test)
+
+
+def class_accuracy(group: pb.GroupComparison) -> pb.Interval | None:
+    """Return the multi-label accuracies (class mean); the limits are NaN without an interval; None: no samples."""
+    if group.HasField("multi_label_accuracy"):
+        return group.multi_label_accuracy
+    if not group.HasField("multi_label_accuracy_a"):
+        return None
+    a, b = group.multi_label_accuracy_a, group.multi_label_accuracy_b
+    return pb.Interval(a=a, b=b, difference=b - a, low=nan, high=nan)

@@ -227,7 +227,9 @@ def format_change(interval: DifferenceInterval) -> str:
 
 
 def format_range(interval: DifferenceInterval) -> str:
-    """Format the confidence interval of the change from A to B in percentage points."""
+    """Format the confidence interval of the change from A to B in percentage points. NaN: no interval."""
+    if math.isnan(interval.low):
+        return "no interval"
     return f"{format_points(interval.low)} to {format_points(interval.high)}"
 
 

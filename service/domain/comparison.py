@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import nan
 
 import numpy as np
 from errata.error_types import (
@@ -117,6 +118,13 @@ class GroupComparison:
     def top1_broken(self) -> int:
         """Count the images that are top-1 correct in A and top-1 errors in B."""
         return int(self.top1[1, 0])
+
+    @property
+    def class_accuracy(self) -> Interval | None:
+        """Return the multi-label accuracies (class mean); the limits are NaN without an interval; None: no samples."""
+        if self.multi_label_accuracy is not None or self.multi_label_accuracies is None:
+            return self.multi_label_accuracy
+        return Interval(*self.multi_label_accuracies, nan, nan)
 
     def _count(self, in_a: Sequence[ErrorType], in_b: Sequence[ErrorType]) -> int:
         rows, columns = ([error_type.position for error_type in types] for types in (in_a, in_b))

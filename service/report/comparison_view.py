@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 
 import numpy as np
 from errata.groups import group_title
@@ -210,7 +211,11 @@ def comparison_view(
         ),
         chart=make_chart(
             charts.intervals(
-                [(name, interval.difference, interval.low, interval.high) for name, interval in intervals],
+                [
+                    (name, interval.difference, interval.low, interval.high)
+                    for name, interval in intervals
+                    if not isnan(interval.low)
+                ],
                 INTERVALS_TITLE,
             ),
             intervals_description(intervals),
@@ -248,8 +253,8 @@ def _intervals(
     if not overall.num_samples:
         return []
     rows = [(RATE_NAMES[metric], interval) for metric, interval in overall.rates.items()]
-    if overall.multi_label_accuracy is not None:
-        rows.insert(2, (CLASS_ACCURACY, overall.multi_label_accuracy))
+    if overall.class_accuracy is not None:
+        rows.insert(2, (CLASS_ACCURACY, overall.class_accuracy))
     if overall.accuracy_against_labels is not None:
         rows.insert(1, (labels_accuracy, overall.accuracy_against_labels))
     return rows + [
@@ -295,7 +300,7 @@ def _group_row(group: str, changes: GroupComparison) -> GroupChangeRow:
         samples=format_count(changes.num_samples),
         top1=_from_a_to_b(changes.rates.get(PairedMetric.TOP1)),
         image_accuracy=_from_a_to_b(changes.rates.get(PairedMetric.MULTI_LABEL)),
-        class_accuracy=_from_a_to_b(changes.multi_label_accuracy),
+        class_accuracy=_from_a_to_b(changes.class_accuracy),
         summary=comparison_summary(changes),
     )
 

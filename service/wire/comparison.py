@@ -89,6 +89,8 @@ def _to_group(comparison: Comparison, name: str) -> pb.GroupComparison:
         classes=_rows(comparison.classes.get(name, ())),
         superclasses=_rows(comparison.superclasses.get(name, ())),
     )
+    if group.multi_label_accuracies is not None:
+        message.multi_label_accuracy_a, message.multi_label_accuracy_b = group.multi_label_accuracies
     if group.multi_label_accuracy is not None:
         message.multi_label_accuracy.CopyFrom(_to_interval(group.multi_label_accuracy))
     if group.accuracy_against_labels is not None:

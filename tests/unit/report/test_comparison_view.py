@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from errata.messages import format_points, pluralize
+from errata.messages import CLASS_ACCURACY, format_points, pluralize
 from example_counts import max_examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +29,7 @@ from service.domain import (
     TypeChange,
 )
 from service.report.change_view import MAX_CLASSES
-from service.report.comparison_view import MAX_IMAGES, ComparisonView, comparison_view
+from service.report.comparison_view import MAX_IMAGES, ComparisonView, IntervalRow, comparison_view
 from service.report.messages import comparison as comparison_messages
 from service.report.messages.comparison import comparison_summary
 from service.report.messages.formatting import describe_change, describe_p_value
@@ -368,12 +368,13 @@ def test_comparison_without_samples_has_no_intervals() -> None:
 
 def test_classes_with_one_image_leave_out_the_interval_of_multi_label_accuracy() -> None:
     whole = comparison()
-    overall = replace(whole.groups[ALL], multi_label_accuracy=None)
+    overall = replace(whole.groups[ALL], multi_label_accuracy=None, multi_label_accuracies=(0.5, 0.625))
 
-    names = [row.name for row in view(replace(whole, groups={**whole.groups, ALL: overall})).intervals]
+    result = view(replace(whole, groups={**whole.groups, ALL: overall}))
 
-    assert names[:2] == ["top-1 accuracy", "multi-label accuracy (images)"]
-    assert len(names) == 9
+    assert result.intervals[2] == IntervalRow(CLASS_ACCURACY, "50.0 %", "62.5 %", "+12.50 points (no interval)")
+    assert result.groups[0].class_accuracy == "50.0 % → 62.5 %"
+    assert CLASS_ACCURACY in view().chart.svg and CLASS_ACCURACY not in result.chart.svg
 
 
 def test_every_group_has_a_summary() -> None:

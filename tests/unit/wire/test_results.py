@@ -110,6 +110,17 @@ def test_a_gate_result_is_converted_completely() -> None:
     assert not second.HasField("p_value") and not second.HasField("baseline_value")
 
 
+def test_class_accuracies_without_an_interval_are_sent() -> None:
+    tests = {metric: PairedTest(metric, 0, 0, 1.0, False) for metric in PairedMetric}
+    group = GroupComparison(1, np.eye(8, dtype=np.int64), tests, {}, None, {}, multi_label_accuracies=(0.5, 0.625))
+    comparison = Comparison("a", "b", "A", "B", "demo", "e", (), 0, {ALL: group}, {}, {}, (), ())
+
+    everything = wire.to_comparison(comparison, []).groups[ALL]
+
+    assert not everything.HasField("multi_label_accuracy")
+    assert (everything.multi_label_accuracy_a, everything.multi_label_accuracy_b) == (0.5, 0.625)
+
+
 def test_a_trend_is_converted_without_unknown_values() -> None:
     quantiles = np.tile(np.arange(99) / 100, (2, 1))
     quantiles[1] = np.nan

@@ -13,6 +13,8 @@ from errata import pb
 from errata.cli import compare
 from errata.cli.compare import _show_comparison
 from errata.error_types import TOP1_ERROR_TYPES
+from errata.html import comparison_html
+from errata.messages import CLASS_ACCURACY
 from rich.console import Console
 
 from service.api.analysis_service import MAX_IMAGES
@@ -44,6 +46,19 @@ def test_the_limit_applies_to_superclasses_and_not_to_error_types(limit: int, mo
     starts = [line.split("  ")[0] for line in lines]
     assert all(error_type.title in starts for error_type in TOP1_ERROR_TYPES)
     assert sum(line.startswith("superclass ") for line in lines) == min(limit, 6) + (limit > 0)  # and the header
+
+
+def test_class_accuracies_without_an_interval_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = comparison()
+    group = result.groups["all"]
+    group.multi_label_accuracy_a, group.multi_label_accuracy_b = 0.5, 0.625
+
+    lines = shown(result, 0, monkeypatch).splitlines()
+
+    (rates,) = (line.split("  ") for line in lines if line.startswith(CLASS_ACCURACY))
+    assert [*map(str.strip, filter(None, rates))] == [CLASS_ACCURACY, "50.0 %", "62.5 %", "+12.50", "no interval"]
+    assert any(line.startswith("all ") and line.endswith("50.0 % → 62.5 %") for line in map(str.rstrip, lines))
+    assert ">no interval<" in comparison_html(result)
 
 
 def test_the_lines_of_a_changed_image_start_after_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
