@@ -123,7 +123,8 @@ def _print_images(response: pb.ListImagesResponse, has_baseline: bool, console: 
             image.predicted_name,
             *([image.baseline_predicted_name] if has_baseline else []),
         ]
-        failing = f"{image.num_failing} of {image.num_predicting}"
+        # Earlier versions of the service do not set `num_predicting`.
+        failing = f"{image.num_failing}" + (f" of {image.num_predicting}" if image.num_predicting else "")
         table.add_row(*map(safe, cells), format_optional(image, "probability"), failing)
     console.print(table)
 

@@ -92,3 +92,13 @@ def test_images() -> None:
 
     assert column(output.getvalue().partition("\n")[2], "image", "error type") == IMAGE
     assert "…" not in output.getvalue()
+
+
+def test_failing_analyses_of_an_earlier_service_have_no_total() -> None:
+    output = io.StringIO()
+
+    images._print_images(
+        pb.ListImagesResponse(images=[pb.AnalyzedImage(num_failing=2)], num_models=3), False, Console(file=output)
+    )
+
+    assert output.getvalue().split()[-1] == "2"
