@@ -148,6 +148,7 @@ def _compare(pair: Pair) -> GroupComparison:
     accuracies, accuracy, accuracy_limits = _multi_label_accuracies(pair) if num_samples else (None, None, None)
     rates = _rate_intervals(transitions) if num_samples else {}
     labels = _cross_table(pair.matches_a.is_label[member], pair.matches_b.is_label[member])
+    against_labels = _equal_rate(labels, transitions, rates) or _table_interval(labels) if num_samples else None
     top1 = None
     if num_samples and _has_rejected_targets(pair, member):
         top1 = _cross_table(pair.matches_a.is_target[member], pair.matches_b.is_target[member])
@@ -163,7 +164,7 @@ def _compare(pair: Pair) -> GroupComparison:
         multi_label_accuracy_limits=accuracy_limits,
         multi_label_accuracies=accuracies,
         top1_table=top1,
-        accuracy_against_labels=_table_interval(labels) if num_samples else None,
+        accuracy_against_labels=against_labels,
     )
 
 
@@ -202,6 +203,21 @@ def _cross_table(in_a: Mask, in_b: Mask) -> NDArray[np.int64]:
     """Count samples by a property in A (rows) and in B (columns), (2, 2)."""
     table: NDArray[np.int64] = np.bincount(2 * in_a.astype(np.int64) + in_b, minlength=4).reshape(2, 2)
     return table
+
+
+def _equal_rate(
+    table: NDArray[np.int64], transitions: NDArray[np.int64], rates: Mapping[PairedMetric, Interval]
+) -> Interval | None:
+    """Return the interval of a rate whose cross table equals `table` (2, 2), so that equal rates have equal intervals.
+
+    Draws of the transitions (T, T) and of a cross table differ.
+    """
+    for metric, interval in rates.items():
+        inside = _type_mask(METRIC_TYPES[metric])
+        sides = np.stack([~inside, inside]).astype(np.int64)
+        if np.array_equal(sides @ transitions @ sides.T, table):
+            return interval
+    return None
 
 
 def _table_interval(table: NDArray[np.int64]) -> Interval:

@@ -564,3 +564,14 @@ def test_rejected_targets_separate_top1_correctness_from_types(
     against = compared.accuracy_against_labels
     assert against is not None
     assert (against.a, against.b) == pytest.approx((label_a.mean(), label_b.mean()))
+
+
+@pytest.mark.parametrize(("other", "metric"), [(2, PairedMetric.TOP1), (3, PairedMetric.MULTI_LABEL)])
+def test_equal_rates_have_equal_intervals(other: int, metric: PairedMetric) -> None:
+    """Labels count missing multi-labels (3) as correct, and class overlaps (2) as errors."""
+    types_a, types_b = np.random.default_rng(1).choice([1, 1, other, 4, 8], (2, 500)).astype(np.uint8)
+    paired = pair_verdicts(types_a, types_b, np.zeros(500, dtype=np.int16), np.zeros(500, dtype=bool))
+
+    compared = compare_groups(paired, {})[ALL]
+
+    assert compared.accuracy_against_labels == compared.rates[metric]
