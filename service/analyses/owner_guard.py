@@ -79,6 +79,10 @@ class GuardedArchive:
         """Delete a visible analysis."""
         return self._exists(analysis_id) and self._archive.delete(analysis_id)
 
+    def was_deleted_after(self, analysis_id: str, start: float) -> bool:
+        """Return whether this process knows that an analysis of any owner was deleted after a time."""
+        return self._archive.was_deleted_after(analysis_id, start)
+
     def size(self) -> int:
         """Return the size of the whole archive in bytes."""
         return self._archive.size()

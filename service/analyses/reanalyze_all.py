@@ -1,6 +1,7 @@
 """Judge the archived predictions of all analyses of a data set again, with another bundle."""
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -49,8 +50,8 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
 
     Analyses of the same predictions with the same name and labels count as one, unless owners are isolated and differ.
     These values and the bundle determine the ID of the new analysis. A call therefore creates only the missing
-    analyses, even if an earlier call was killed or another call runs at the same time. If a new analysis is deleted
-    while another call runs, that call can create it again.
+    analyses, even if an earlier call was killed or another call runs at the same time. It creates no analysis that
+    was deleted since the call started, as far as the process has been notified.
 
     Args:
         ports: The ports of the use cases.
@@ -65,6 +66,7 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
         TooBusy: The archive is full.
         Unavailable: The archive cannot be read or written, or its index is being built.
     """
+    start = time.monotonic()
     bundle = ports.stores.evidence.find(dataset, digest)
     if not ports.stores.index.is_complete:
         raise Unavailable(
@@ -74,7 +76,8 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
     predicted = _find_predicted(ports.stores, dataset, bundle.digest, caller)
     for number, (key, analyses) in enumerate(predicted.items(), start=1):
         progress = ReanalysisProgress(number, len(predicted), analyses.newest, analyses.new_id)
-        yield progress if analyses.new_id else _reanalyze(ports, progress, bundle, caller, (analyses.created, key))
+        analysis_id = requests.derive_id(analyses.created, f"{key} {bundle.digest}")
+        yield progress if analyses.new_id else _reanalyze(ports, progress, bundle, caller, analysis_id, start)
     _log.info("data set reanalyzed", dataset=dataset, evidence=bundle.digest[:12], analyses=len(predicted))
 
 
@@ -97,11 +100,9 @@ def predictions_key(analysis: Analysis) -> str:
 
 
 def _reanalyze(
-    ports: Ports, progress: ReanalysisProgress, bundle: Bundle, caller: str, origin: tuple[datetime, str]
+    ports: Ports, progress: ReanalysisProgress, bundle: Bundle, caller: str, analysis_id: str, start: float
 ) -> ReanalysisProgress:
     """Judge and archive one analysis, and return the progress with the outcome."""
-    created, key = origin
-    analysis_id = requests.derive_id(created, f"{key} {bundle.digest}")
     try:
         if ports.stores.archive.get(analysis_id) is not None:  # another call has created it meanwhile
             return replace(progress, after=analysis_id)
@@ -110,7 +111,8 @@ def _reanalyze(
             return replace(progress, reason=DELETED)
         request = replace(before.request, evidence=bundle.digest, request_id="")
         analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
-        if ports.stores.archive.get(before.id) is None:
+        archive = ports.stores.archive
+        if archive.get(before.id) is None or archive.was_deleted_after(analysis_id, start):
             return replace(progress, reason=DELETED)
     except EvidenceDamaged:
         raise

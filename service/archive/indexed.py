@@ -1,6 +1,7 @@
 """An archive with its index: each write and each deletion also changes the index."""
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Set
 
@@ -13,6 +14,7 @@ from service.archive.port import Record
 from service.domain import Analysis, AuditEvent, Predictions
 
 MAX_CACHED = 256  # number of cached analyses, of about 20 kB each
+MAX_DELETED = 10_000  # number of the last deletions to remember
 _log = structlog.get_logger()
 
 
@@ -33,6 +35,7 @@ class IndexedArchive:
         self._announce = announce
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, Analysis] = OrderedDict()
+        self._deleted: OrderedDict[str, float] = OrderedDict()  # times by id, oldest first
         self._num_drops = 0  # number of removals from the cache; after each, a concurrent read can be outdated
 
     def put(
@@ -76,9 +79,20 @@ class IndexedArchive:
         self._announce(analysis_id)
         return is_deleted
 
+    def was_deleted_after(self, analysis_id: str, start: float) -> bool:
+        """Return whether this process knows that an analysis was deleted after a time of `time.monotonic`."""
+        with self._lock:
+            return self._deleted.get(analysis_id, 0.0) > start
+
     def forget(self, analysis_ids: Collection[str]) -> None:
         """Remove analyses from the cache and the index, because they were deleted from the archive."""
         self._drop(analysis_ids)
+        with self._lock:
+            for analysis_id in analysis_ids:
+                self._deleted[analysis_id] = time.monotonic()
+                self._deleted.move_to_end(analysis_id)
+            while len(self._deleted) > MAX_DELETED:
+                self._deleted.popitem(last=False)
         try:
             self.index.remove(analysis_ids)
         except Unavailable as error:

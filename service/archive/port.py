@@ -65,6 +65,10 @@ class Archive(Protocol):
         """Delete an analysis and its predictions; return whether it existed."""
         ...
 
+    def was_deleted_after(self, analysis_id: str, start: float) -> bool:
+        """Return whether this process knows that an analysis was deleted after a time of `time.monotonic`."""
+        ...
+
     def size(self) -> int:
         """Return the size of the archive in bytes."""
         ...

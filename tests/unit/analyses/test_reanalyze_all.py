@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from errata.errors import Unavailable
 
-from service.analyses import evidence_versions
+from service.analyses import evidence_versions, lifecycle
 from service.analyses import reanalyze_all as reanalyze_all_module
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
@@ -163,6 +163,25 @@ def test_an_analysis_that_a_concurrent_run_has_created_stays(
     assert stored.owner == "root"
     assert backend.archive.get(stored.id) == stored
     assert [analysis.id for analysis in backend.finished].count(stored.id) == 1
+
+
+def test_an_analysis_that_is_deleted_during_a_run_is_created_only_by_a_later_run(
+    backend: Backend, corrected: Bundle
+) -> None:
+    for number in range(3):
+        analyze(backend, "owl dog cat owl", str(number))
+    paused = reanalyze_all(backend.ports, "street", corrected.digest, "root")
+    first = next(paused)
+    _, second, third = (step.after for step in run(backend.ports, corrected.digest))
+    lifecycle.delete(backend.ports.stores, second)
+    backend.archive.stored.delete(third)  # by another process, which sends a notice
+    backend.archive.refresh(third)
+
+    steps = [*paused]
+
+    assert [(step.after, step.reason) for step in steps] == [("", "The analysis was deleted.")] * 2
+    assert [analysis.id for analysis in on(backend, corrected)] == [first.after]
+    assert [step.after for step in run(backend.ports, corrected.digest) if step.is_new] == [second, third]
 
 
 def test_no_analysis_is_created_of_one_that_is_deleted_meanwhile(
