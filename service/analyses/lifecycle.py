@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import structlog
-from errata.errors import NewerRecord, NotReady, Unavailable
+from errata.errors import NotReady, Unavailable
 
 from service.analyses import queries
 from service.analyses.audit import record_change
@@ -30,7 +30,7 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
         BeingArchived: Results of the computation of the analysis may be archived already.
     """
     stores = ports.stores
-    if (archived := _find_archived(stores, analysis_id)) is not None:
+    if (archived := queries.read_archived(stores, analysis_id)) is not None:
         return archived
     is_canceled = stores.jobs.cancel(analysis_id, "Canceled by the user.")
     if is_canceled is None:
@@ -105,13 +105,3 @@ def delete(stores: Stores, analysis_id: str) -> None:
     stores.archive.delete(analysis_id)
     stores.jobs.release_ids(analysis.request.request_id, analysis_id)
     _log.info("analysis deleted", analysis=analysis_id)
-
-
-def _find_archived(stores: Stores, analysis_id: str) -> Analysis | None:
-    """Return an archived analysis; None if it does not exist, or if the archive is unavailable."""
-    try:
-        return stores.archive.get(analysis_id)
-    except NewerRecord:
-        raise
-    except Unavailable:
-        return None

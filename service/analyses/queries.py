@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
-from errata.errors import AnalysisNotFound, InvalidRequest, NotReady, Unavailable
+from errata.errors import AnalysisNotFound, InvalidRequest, NewerRecord, NotReady, Unavailable
 
 from service.analyses.ports import Stores
 from service.analyses.waiting import waiting_reason
@@ -172,6 +172,16 @@ def find_archived(stores: Stores, analysis_filter: AnalysisFilter) -> Analysis |
     """Find the newest archived analysis that matches a filter, and read it from the archive; None if none matches."""
     found = stores.index.find(analysis_filter, NEWEST_FIRST, None, 1)
     return stores.archive.get(found[0].id) if found else None
+
+
+def read_archived(stores: Stores, analysis_id: str) -> Analysis | None:
+    """Return an archived analysis; None if it does not exist, or if the archive is unavailable."""
+    try:
+        return stores.archive.get(analysis_id)
+    except NewerRecord:
+        raise
+    except Unavailable:
+        return None
 
 
 def get_succeeded(stores: Stores, analysis_id: str) -> Analysis:

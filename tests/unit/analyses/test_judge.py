@@ -194,6 +194,23 @@ def test_the_message_of_a_permanent_error_is_shown(backend: Backend) -> None:
     assert get(backend.ports.stores, analysis.id).failure.message == "never"
 
 
+@pytest.mark.parametrize("errors", [[PermanentError("never")], [Unavailable("away"), PermanentError("never")]])
+def test_the_archived_analyses_of_a_failed_job_are_counted_as_succeeded(
+    backend: Backend, errors: list[Exception]
+) -> None:
+    job, (first, second) = predict_job(backend, count=2)
+    backend.archive.errors = [None, *errors]
+
+    for _ in errors[:-1]:
+        with pytest.raises(RetryLater):
+            judge_job(backend.ports, job)
+    judge_job(backend.ports, job)
+
+    outcomes = [(first.id, State.SUCCEEDED), (second.id, State.FAILED)]
+    assert [(analysis.id, analysis.state) for analysis in backend.finished] == outcomes
+    assert [(id, get(backend.ports.stores, id).state) for id, _ in outcomes] == outcomes
+
+
 def test_an_archive_that_fails_after_the_first_of_several_analyses_loses_none(backend: Backend) -> None:
     """Given two analyses and an archive that fails after the first, both have their result in the end."""
     job, analyses = predict_job(backend, count=2)
