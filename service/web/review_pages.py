@@ -5,12 +5,12 @@
 POST /reviews                   creates or undoes a review, and goes on to the next image; search: finds classes
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from errata.errors import AlreadyExists, ErrataError, InvalidRequest
+from errata.errors import ErrataError, InvalidRequest
 from errata.tokens import Scope
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -111,15 +111,15 @@ class ReviewPages:
         return RedirectResponse(target, status_code=303, headers=HEADERS)
 
     def _store(self, request: ReviewRequest) -> None:
-        """Store a review. If its request ID belongs to another or an older review, it is stored without the ID."""
+        """Store a review, unless the newest one of the reviewer has the same content, and belongs to the same form."""
         stores, caller = self._ports.stores, CALLER.get().name
-        with suppress(AlreadyExists):  # the reviewer went back to a form that was sent, and changed it
-            review = create_review(stores, request, caller)
-            reviews = stores.reviews.find((review.dataset, review.image))
-            newest = next((other for other in reversed(reviews) if other.voter == review.voter), review)
-            if replace(newest, id=review.id, time=review.time) == review:
-                return
-        create_review(stores, replace(request, request_id=""), caller)
+        # A reviewer can go back to a form that was sent, and change it: each content has its own request ID.
+        request_id = hashlib.sha256(repr(request).encode()).hexdigest()
+        review = create_review(stores, replace(request, request_id=request_id), caller)
+        reviews = stores.reviews.find((review.dataset, review.image))
+        newest = next((other for other in reversed(reviews) if other.voter == review.voter), review)
+        if replace(newest, id=review.id, time=review.time) != review:  # the reviewer went back to an earlier content
+            create_review(stores, replace(request, request_id=""), caller)
 
     def _respond(self, request: Request, form: ReviewForm, problem: str = "", status: int = 200) -> Response:
         """Return the page of an image with the statements of a form."""
