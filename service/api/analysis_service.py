@@ -34,12 +34,11 @@ from service.analyses.explain import explain_prediction
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.verdicts import find_attributes
-from service.api.executors import BoundedExecutor
 from service.api.file_stream import FileSender
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.caller import CALLER
-from service.concurrency import ConcurrencyLimit
+from service.concurrency import BoundedExecutor, ConcurrencyLimit
 from service.domain import Analysis
 from service.wire.names import check_enum
 

@@ -13,11 +13,10 @@ from service.analyses import evidence_versions
 from service.analyses.audit import list_events
 from service.analyses.ports import Ports
 from service.analyses.reanalyze_all import reanalyze_all
-from service.api.executors import BoundedExecutor
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.caller import CALLER
-from service.concurrency import ConcurrencyLimit
+from service.concurrency import BoundedExecutor, ConcurrencyLimit
 from service.evidence.bundle import Bundle
 
 MAX_BUILDS = 2  # concurrent; a build takes seconds to minutes, and the threads also serve other calls

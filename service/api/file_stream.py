@@ -4,8 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 
 from errata import v1 as pb
 
-from service.api.executors import BoundedExecutor
-from service.concurrency import ConcurrencyLimit
+from service.concurrency import BoundedExecutor, ConcurrencyLimit
 from service.paced_stream import READ_BYTES
 
 MAX_DOWNLOADS = 32  # each occupies the memory of its file: 10 MB for the verdicts on 50,000 images with their evidence

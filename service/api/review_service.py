@@ -16,11 +16,11 @@ from service.analyses.review_export import export_labels, export_reviews
 from service.analyses.review_import import ImportResult, import_reviews
 from service.analyses.review_queue import review_queue
 from service.analyses.reviews import create_review, find_review, find_undone, list_reviews
-from service.api.executors import BoundedExecutor
 from service.api.file_stream import FileSender
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.caller import CALLER
+from service.concurrency import BoundedExecutor
 
 QUEUE_SIZE = 100  # images on a page of the queue
 

@@ -24,17 +24,18 @@ from service.analyses.ports import Ports
 from service.api.analysis_service import AnalysisService
 from service.api.catalog_service import CatalogService
 from service.api.evidence_service import EvidenceService
-from service.api.executors import BoundedExecutor
 from service.api.file_stream import FileSender
 from service.api.interceptors import CallInterceptor
 from service.api.review_service import ReviewService
 from service.api.upload_receiver import UploadReceiver
 from service.authorization import ALLOW_ALL, Authorizer
-from service.concurrency import ConcurrencyLimit, upload_seconds
+from service.concurrency import BoundedExecutor, ConcurrencyLimit, upload_seconds
 from service.quotas import RequestQuota
 from service.telemetry import SERVICE_FAULT_CODES, Metrics, initialize_series
 
 MAX_CONNECTIONS, RESERVED_FILES = 2000, 640  # reserved: file descriptors for HTTP connections, the archive, and Redis
+NUM_THREADS = 8
+MAX_CALLS, RETRY_SECONDS = 64, 1.0  # running and waiting
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the same port fails to start
     ("grpc.max_receive_message_length", 4 << 20),
@@ -108,7 +109,7 @@ def make_server(
     calls = CallInterceptor(metrics, authorizer, quota)
     connections = ("grpc.max_allowed_incoming_connections", max_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
-    executor = BoundedExecutor()
+    executor = BoundedExecutor(NUM_THREADS, "reader", ConcurrencyLimit(MAX_CALLS, "calls", RETRY_SECONDS))
     receiver = UploadReceiver(uploads)
     sender = FileSender(executor)
     analyses = AnalysisService(ports, executor, receiver, sender)

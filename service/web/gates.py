@@ -3,11 +3,7 @@
 200: the decision is pass, fail, undecided, pending, or error. 404: no analysis of the version exists.
 """
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import partial
 
 import structlog
 from errata.errors import ErrataError, ModelNotFound, TooBusy
@@ -18,7 +14,7 @@ from starlette.routing import Route
 from service.analyses.ports import Ports
 from service.analyses.registries import find_newest
 from service.analyses.write_back import evaluate_registry_gate
-from service.concurrency import ConcurrencyLimit
+from service.concurrency import BoundedExecutor, ConcurrencyLimit
 from service.domain import GateDecision, State
 from service.redact import log_fields, public_message
 from service.report.gate_view import gate_view
@@ -38,8 +34,8 @@ class Gates:
     def __init__(self, ports: Ports, public_url: str = "") -> None:
         self._ports = ports
         self._public_url = public_url.rstrip("/")
-        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="gate")
-        self._requests = ConcurrencyLimit(MAX_REQUESTS, "requests for gates", RETRY_SECONDS)
+        requests = ConcurrencyLimit(MAX_REQUESTS, "requests for gates", RETRY_SECONDS)
+        self._executor = BoundedExecutor(NUM_THREADS, "gate", requests)
 
     def routes(self) -> list[Route]:
         """Return the route of the gates."""
@@ -47,14 +43,12 @@ class Gates:
 
     def stop(self) -> None:
         """Stop the thread pool."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._executor.stop()
 
     async def _respond(self, request: Request) -> Response:
-        names = [str(request.path_params[name]) for name in ("registry_id", "model", "version")]
-        evaluate = partial(copy_context().run, self._evaluate, *names)
+        registry, model, version = (str(request.path_params[name]) for name in ("registry_id", "model", "version"))
         try:
-            with self._requests.slot():
-                return await asyncio.get_running_loop().run_in_executor(self._pool, evaluate)
+            return await self._executor.call(self._evaluate, registry, model, version)
         except TooBusy as error:
             return _error_response(error)
 

@@ -17,13 +17,10 @@ service.web.image_pages has the pages of images, service.web.review_pages those 
 service.web.evidence_pages those of versions of evidence.
 """
 
-import asyncio
 import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 
 from errata.errors import AnalysisNotFound, ErrataError, InvalidRequest, TooBusy
 from starlette.datastructures import ImmutableMultiDict
@@ -38,7 +35,7 @@ from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest, published_models_of
 from service.analyses.verdicts import find_bundle
 from service.caller import CALLER
-from service.concurrency import ConcurrencyLimit
+from service.concurrency import BoundedExecutor, ConcurrencyLimit
 from service.domain import ALL, NEWEST_FIRST, Analysis, Axis, ChangeQuery, Observer, State
 from service.report.class_names import display_names
 from service.report.error_map_view import MapData, error_map_view
@@ -93,8 +90,8 @@ class Pages:
     def __init__(self, ports: Ports, metrics: Metrics) -> None:
         self._ports = ports
         self._cache = _PageCache(metrics, ports.observer)
-        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="page")
-        self._requests = ConcurrencyLimit(MAX_REQUESTS, "requests for pages", RETRY_SECONDS)
+        requests = ConcurrencyLimit(MAX_REQUESTS, "requests for pages", RETRY_SECONDS)
+        self._executor = BoundedExecutor(NUM_THREADS, "page", requests)
         self._evidence = EvidencePages(ports)
         self._maps = ErrorMaps(ports.stores)
 
@@ -123,16 +120,13 @@ class Pages:
     def stop(self) -> None:
         """Stop the thread pools."""
         self._evidence.stop()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._executor.stop()
 
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             try:
-                with self._requests.slot():
-                    return await asyncio.get_running_loop().run_in_executor(
-                        self._pool, copy_context().run, handle, handler, request
-                    )
-            except TooBusy as error:  # of the slot: `handle` returns the errors of the handler as pages
+                return await self._executor.call(handle, handler, request)
+            except TooBusy as error:  # of the executor: `handle` returns the errors of the handler as pages
                 return error_page(error)
 
         return endpoint

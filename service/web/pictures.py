@@ -8,11 +8,8 @@ other URLs, they ask whether the picture has changed. For a missing or unreadabl
 with the status 404.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 
 import structlog
 from errata.errors import ErrataError, TooBusy
@@ -20,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.concurrency import ConcurrencyLimit
+from service.concurrency import BoundedExecutor, ConcurrencyLimit
 from service.predictions.pictures.messages import PictureRequest
 from service.predictions.thumbnails import PICTURE, THUMBNAIL, Thumbnails
 from service.web.application import ROUTE, retry_header
@@ -47,8 +44,8 @@ class Pictures:
 
     def __init__(self, thumbnails: Thumbnails) -> None:
         self._thumbnails = thumbnails
-        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="picture")
-        self._requests = ConcurrencyLimit(MAX_REQUESTS, "requests for pictures", RETRY_SECONDS)
+        requests = ConcurrencyLimit(MAX_REQUESTS, "requests for pictures", RETRY_SECONDS)
+        self._executor = BoundedExecutor(NUM_THREADS, "picture", requests)
 
     def routes(self) -> list[Route]:
         """Return the routes of the pictures."""
@@ -59,15 +56,12 @@ class Pictures:
 
     def stop(self) -> None:
         """Stop the threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._executor.stop()
 
     def _endpoint(self, picture: PictureRequest) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             try:
-                with self._requests.slot():
-                    return await asyncio.get_running_loop().run_in_executor(
-                        self._pool, copy_context().run, self._respond, picture, request
-                    )
+                return await self._executor.call(self._respond, picture, request)
             except TooBusy as error:
                 return _unavailable(error)
 

@@ -21,14 +21,20 @@ from running_service import MODEL, Running, Start
 
 from service import wire
 from service.api import analysis_service, interceptors
-from service.api.executors import MAX_CALLS, THREADS, BoundedExecutor
-from service.api.server import max_connections
+from service.api.server import MAX_CALLS, max_connections
 from service.caller import CALLER, Caller
+from service.concurrency import BoundedExecutor, ConcurrencyLimit
 from service.web.connection import MAX_CONNECTIONS as MOST_HTTP
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
 POLICY = "version: 1\nname: p\nmin_samples: 1\nbounds: [{name: exact, measure: top1_accuracy, min: 1}]\n"
+NUM_THREADS = 4
 CHECK = "/grpc.health.v1.Health/Check"
+
+
+def make_executor() -> BoundedExecutor:
+    """Return an executor with the limit of the gRPC server."""
+    return BoundedExecutor(NUM_THREADS, "test", ConcurrencyLimit(MAX_CALLS, "calls", retry_after=1.0))
 
 
 def wait_without_messages(ends: "queue.SimpleQueue[None]") -> Iterator[bytes]:
@@ -225,7 +231,7 @@ def test_a_refused_watch_ends_at_the_timeout_of_its_caller(start: Start, monkeyp
 
 
 async def test_calls_above_the_limit_are_rejected_with_a_retry_delay() -> None:
-    executor, gate = BoundedExecutor(), threading.Event()
+    executor, gate = make_executor(), threading.Event()
     running = [asyncio.create_task(executor.call(gate.wait, SOON)) for _ in range(MAX_CALLS)]
     await asyncio.sleep(0)
     with pytest.raises(TooBusy) as refused:
@@ -268,7 +274,7 @@ def test_messages_of_variable_size_are_converted_in_threads(
 
 
 async def test_one_token_cannot_occupy_all_call_slots() -> None:
-    executor, gate = BoundedExecutor(), threading.Event()
+    executor, gate = make_executor(), threading.Event()
 
     async def call(caller: str) -> bool:
         CALLER.set(Caller(caller))
@@ -284,7 +290,29 @@ async def test_one_token_cannot_occupy_all_call_slots() -> None:
 
     gate.set()
     assert all(await asyncio.gather(*busy, other))
-    assert THREADS < MAX_CALLS // 2
+    assert NUM_THREADS < MAX_CALLS // 2
+
+
+async def test_one_token_leaves_a_thread_to_others() -> None:
+    executor, gate = make_executor(), threading.Event()
+
+    async def call(caller: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        CALLER.set(Caller(caller))
+        return await executor.call(function, *arguments)
+
+    busy = [asyncio.create_task(call("busy", gate.wait, SOON)) for _ in range(2 * NUM_THREADS)]
+    await asyncio.sleep(0.1)  # the threads have started
+    for task in busy[: NUM_THREADS - 1]:
+        task.cancel()  # the threads continue
+    try:
+        async with asyncio.timeout(SOON / 2):
+            assert [await asyncio.create_task(call("other", int)) for _ in range(NUM_THREADS)] == [0] * NUM_THREADS
+        assert not any(task.done() for task in busy[NUM_THREADS - 1 :])
+    finally:
+        gate.set()
+
+    assert all(await asyncio.gather(*busy[NUM_THREADS - 1 :]))
+    assert await asyncio.create_task(call("busy", int)) == 0
 
 
 def test_a_client_receives_the_reason_of_a_refusal(start: Start) -> None:
