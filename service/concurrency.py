@@ -42,6 +42,11 @@ class ConcurrencyLimit:
         return self._limit
 
     @property
+    def limit_per_caller(self) -> int:
+        """Return the number of slots that an authenticated caller gets."""
+        return self._limit_per_caller
+
+    @property
     def in_use(self) -> int:
         """Return the number of occupied slots."""
         return self._slots_by_caller.total()

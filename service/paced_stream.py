@@ -1,7 +1,4 @@
-"""A stream with a minimum rate, so that a slow sender occupies an upload slot for seconds instead of hours.
-
-READ_SECONDS and READ_BYTES are the minimum rate of clients that read a response.
-"""
+"""A stream with a minimum rate, so that a slow sender occupies an upload slot for seconds instead of hours."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,8 +7,6 @@ from errata.errors import TruncatedUpload
 
 MAX_WAIT_SECONDS = 30.0  # initial and maximum wait budget of a sender
 MIN_RATE = 4 << 10  # bytes that add one second to the wait budget; about 200 rows of CSV
-READ_SECONDS = 30.0  # time limit to read READ_BYTES of a response, or the rest of it
-READ_BYTES = 64 << 10
 MAX_SECONDS = 600.0  # time limit from the first message to the last
 
 

@@ -34,7 +34,7 @@ from service.analyses.explain import explain_prediction
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.verdicts import find_attributes
-from service.api.file_stream import FileSender
+from service.api.downloads import send_file
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.caller import CALLER
@@ -55,11 +55,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     """Implements the RPCs of AnalysisService. Uploads receive encoded messages."""
 
-    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver, sender: FileSender) -> None:
+    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
         self._ports = ports
         self._executor = executor
         self._receiver = receiver
-        self._sender = sender
         self._watches = ConcurrencyLimit(MAX_WATCHES, "watches", HEARTBEAT_SECONDS)
         self._is_stopping = False
 
@@ -227,7 +226,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             verdict_filter = wire.verdict_filter(request.filter, result.bundle.label_space)
             return _EXPORTS[request.format](result, export.Export(verdict_filter, has_evidence))
 
-        async with aclosing(self._sender.send(start)) as chunks:
+        async with aclosing(send_file(self._executor, start)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -314,7 +313,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
                 raise InvalidRequest(
                     "The subject is missing. Set `analysis`, `comparison`, or `trend`.", field="subject"
                 )
-        async with aclosing(self._sender.send(lambda: iter([render().encode()]))) as chunks:
+        async with aclosing(send_file(self._executor, lambda: iter([render().encode()]))) as chunks:
             async for chunk in chunks:
                 yield chunk
 

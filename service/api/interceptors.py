@@ -14,12 +14,12 @@ from errata.tokens import Scope
 from grpc_status import rpc_status
 
 from service import tracing
+from service.api.downloads import DOWNLOADS, DownloadSlots
 from service.api.messages import parse_message
 from service.api.status import code_of, internal_status, status_of
 from service.authorization import PERMISSIONS, Authorizer
 from service.caller import CALLER, Caller
 from service.evicting_limiter import EvictingLimiter
-from service.paced_stream import READ_SECONDS
 from service.quotas import RequestQuota
 from service.redact import log_fields
 from service.telemetry import REQUEST_ID, REQUEST_IDS, SERVICE_FAULT_CODES, Metrics, new_request_id
@@ -43,6 +43,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._health_requests = EvictingLimiter(MAX_HEALTH_REQUESTS, HEALTH_REQUEST_SECONDS)
         self._health_responses = EvictingLimiter(MAX_HEALTH_RESPONSES)  # a health watch occupies a slot until it ends
         self._reflection_streams = EvictingLimiter(MAX_REFLECTION_STREAMS)
+        self._download_slots = DownloadSlots()
 
     async def intercept_service(
         self,
@@ -76,7 +77,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler.stream_unary:
             upload = self._wrap_upload(method, caller, check, handler.stream_unary)
             return grpc.stream_unary_rpc_method_handler(upload, None, encode)
-        stream = self._wrap_stream(method, caller, check, _with_parsed_request(handler.unary_stream, parse))
+        slot = self._download_slots.slot() if method in DOWNLOADS else None
+        stream = self._wrap_stream(method, caller, check, _with_parsed_request(handler.unary_stream, parse), slot)
         return grpc.unary_stream_rpc_method_handler(stream, None, encode)
 
     def end_streams(self) -> None:
@@ -167,22 +169,12 @@ async def _write(context: "grpc.aio.ServicerContext[Any, Any]", message: object)
     """Write a message of a stream.
 
     Raises:
-        TooBusy: The client reads too slowly.
         CancelledError: The client has canceled the call or closed its connection.
     """
     try:
-        async with asyncio.timeout(READ_SECONDS) as timeout:
-            await context.write(message)
+        await context.write(message)
     except grpc.aio.InternalError:
         raise asyncio.CancelledError from None
-    except TimeoutError as error:
-        if not timeout.expired():
-            raise
-        raise TooBusy(
-            f"The client read too slowly: no message for {READ_SECONDS:g} seconds. Start the call again, and read its "
-            "messages without long pauses.",
-            retry_after=1.0,
-        ) from error
 
 
 def _with_parsed_request(behavior: Any, parse: Callable[[bytes], Any]) -> Any:

@@ -16,7 +16,7 @@ from service.analyses.review_export import export_labels, export_reviews
 from service.analyses.review_import import ImportResult, import_reviews
 from service.analyses.review_queue import review_queue
 from service.analyses.reviews import create_review, find_review, find_undone, list_reviews
-from service.api.file_stream import FileSender
+from service.api.downloads import send_file
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.caller import CALLER
@@ -30,11 +30,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
     """Implements the RPCs of ReviewService. Uploads receive encoded messages."""
 
-    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver, sender: FileSender) -> None:
+    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
         self._stores = ports.stores
         self._executor = executor
         self._receiver = receiver
-        self._sender = sender
 
     async def ListReviewQueue(self, request: pb.ListReviewQueueRequest, context: Context) -> pb.ListReviewQueueResponse:
         """Return a page of the images that people should review."""
@@ -95,7 +94,7 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
             start = partial(export_reviews, self._stores, dataset)
         else:
             start = partial(export_labels, self._stores, dataset, labels)
-        async with aclosing(self._sender.send(start)) as chunks:
+        async with aclosing(send_file(self._executor, start)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

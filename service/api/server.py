@@ -24,7 +24,6 @@ from service.analyses.ports import Ports
 from service.api.analysis_service import AnalysisService
 from service.api.catalog_service import CatalogService
 from service.api.evidence_service import EvidenceService
-from service.api.file_stream import FileSender
 from service.api.interceptors import CallInterceptor
 from service.api.review_service import ReviewService
 from service.api.upload_receiver import UploadReceiver
@@ -111,9 +110,8 @@ def make_server(
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
     executor = BoundedExecutor(NUM_THREADS, "reader", ConcurrencyLimit(MAX_CALLS, "calls", RETRY_SECONDS))
     receiver = UploadReceiver(uploads)
-    sender = FileSender(executor)
-    analyses = AnalysisService(ports, executor, receiver, sender)
-    reviews, evidence = ReviewService(ports, executor, receiver, sender), EvidenceService(ports, executor, receiver)
+    analyses = AnalysisService(ports, executor, receiver)
+    reviews, evidence = ReviewService(ports, executor, receiver), EvidenceService(ports, executor, receiver)
     analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, executor), server)
     review_service_pb2_grpc.add_ReviewServiceServicer_to_server(reviews, server)

@@ -12,9 +12,9 @@ import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from service.paced_stream import READ_BYTES, READ_SECONDS
-
 HEAD_SECONDS = 15.0  # time limit for a TLS handshake, and for the request line and headers
+READ_SECONDS = 30.0  # time limit to read READ_BYTES of a response, or the rest of it
+READ_BYTES = 64 << 10
 MAX_CONNECTIONS = 512  # half of the usual limit on open files of a process
 CERTIFIED = "errata.certified"  # scope key: whether the connection has a client certificate
 ABORT_CONNECTION = "errata.abort"  # scope key: a function that closes the connection immediately

@@ -16,7 +16,7 @@ from errata.v1 import analysis_service_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from running_service import MODEL, Running, Start
 
-from service.api import file_stream, interceptors
+from service.api import downloads, interceptors
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
 Stub = analysis_service_pb2_grpc.AnalysisServiceStub
@@ -155,7 +155,7 @@ def test_a_slow_export_with_a_revoked_token_ends(
     service: Running, stub: Stub, token_file: TokenFile, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller reads one message, and the next one after the token was removed; the service waits in between."""
-    monkeypatch.setattr(file_stream, "READ_BYTES", 1)
+    monkeypatch.setattr(downloads, "CHUNK_BYTES", 1)
     monkeypatch.setattr(interceptors, "RECHECK_SECONDS", 0.1)
     parts = [
         pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo"))),

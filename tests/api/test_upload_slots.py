@@ -7,7 +7,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,8 @@ from running_service import MODEL, Running, Start
 
 from service import paced_stream
 from service.analyses import upload
-from service.api import analysis_service, file_stream, interceptors
+from service.api import analysis_service, downloads
+from service.api.server import SERVICES
 from service.predictions.thumbnails import Thumbnails
 from service.web import gates, pages, pictures
 
@@ -243,7 +244,8 @@ def start_download(address: str, name: str, token: str = "") -> Iterator[Any]:
 def test_one_token_cannot_occupy_all_downloads(
     start: Start, tokens: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes
 ) -> None:
-    monkeypatch.setattr(file_stream, "MAX_DOWNLOADS", 2)
+    monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 2)
+    monkeypatch.setattr(downloads, "WAIT_SECONDS", 0.3)
     with (
         start(tokens=tmp_path / "tokens") as running,
         Client(running.addresses.grpc, token=tokens["busy"], attempts=1) as busy,
@@ -253,30 +255,69 @@ def test_one_token_cannot_occupy_all_downloads(
         with start_download(running.addresses.grpc, name, tokens["busy"]):
             with pytest.raises(TooBusy, match="Too many downloads: at most 1 at once with one token") as refused:
                 busy.report(name)
-            assert refused.value.retry_after == file_stream.RETRY_SECONDS
+            assert refused.value.retry_after == downloads.RETRY_SECONDS
             with pytest.raises(TooBusy, match="Too many downloads"):
                 b"".join(busy.export(name))
             assert other.report(name)
 
 
-def test_a_download_that_is_not_read_ends(start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes) -> None:
-    monkeypatch.setattr(file_stream, "MAX_DOWNLOADS", 1)
-    monkeypatch.setattr(interceptors, "READ_SECONDS", 0.2)
-    with start() as running, Client(running.addresses.grpc, attempts=1) as client:
+def test_a_download_waits_for_a_slot(start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes) -> None:
+    monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 1)
+    with start() as running, ThreadPoolExecutor(1) as thread:
+        name = running.client.upload(io.BytesIO(demo_csv), "demo").name
+        with start_download(running.addresses.grpc, name):
+            waiting = thread.submit(running.client.report, name)
+            assert not wait([waiting], timeout=3 * downloads.CHECK_SECONDS).done
+        assert waiting.result(SOON)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_download_that_is_not_read_ends_if_another_waits(
+    own: bool,
+    start: Start,
+    tokens: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    demo_csv: bytes,
+) -> None:
+    """Of the caller, if the caller has no further slot; of any caller, if no slot is free."""
+    monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 4 if own else 1)
+    monkeypatch.setattr(downloads, "MIN_SECONDS", 0.2)
+    with (
+        start(tokens=tmp_path / "tokens") as running,
+        Client(running.addresses.grpc, token=tokens["other"], attempts=1) as client,
+        ExitStack() as stack,
+    ):
         name = client.upload(io.BytesIO(demo_csv), "demo").name
+        callers = ["busy", "other", "other"] if own else ["busy"]
+        streams = [stack.enter_context(start_download(running.addresses.grpc, name, tokens[who])) for who in callers]
+
+        assert client.report(name)
+
+        ended = streams.pop(callers.index("other") if own else 0)
+        with pytest.raises(grpc.RpcError) as error:
+            list(ended)
+        assert error_of(error.value, "").message.startswith("The download was ended after 0.2 seconds or more")
+        assert all(b"".join(chunk.chunk for chunk in stream).rstrip().endswith(b"</html>") for stream in streams)
+
+
+def test_a_client_can_pause_a_download(start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes) -> None:
+    monkeypatch.setattr(downloads, "MIN_SECONDS", 0.1)
+    monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 2)
+    with start() as running:
+        name = running.client.upload(io.BytesIO(demo_csv), "demo").name
         with start_download(running.addresses.grpc, name) as stream:
-            deadline = time.monotonic() + SOON
-            while True:
-                try:
-                    assert client.report(name)
-                    break
-                except TooBusy:
-                    assert time.monotonic() < deadline, "timeout: the slot is still occupied"
+            assert running.client.report(name)
+            time.sleep(1.0)
+            assert b"".join(chunk.chunk for chunk in stream).rstrip().endswith(b"</html>")
 
-            with pytest.raises(grpc.RpcError) as ended:
-                list(stream)
 
-        assert error_of(ended.value, "").message.startswith("The client read too slowly: no message for 0.2 seconds.")
+def test_each_stream_of_chunks_needs_a_slot() -> None:
+    methods = [(service, method) for service in SERVICES for method in service.methods]
+    streams = {
+        f"/{service.full_name}/{method.name}" for service, method in methods if method.output_type.name == "FileChunk"
+    }
+    assert streams == downloads.DOWNLOADS
 
 
 def test_a_canceled_download_is_no_fault_of_the_service(start: Start, demo_csv: bytes) -> None:

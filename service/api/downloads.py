@@ -1,0 +1,101 @@
+"""Downloads: the slots of the calls that stream a file, and the chunks of the file."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+from errata import v1 as pb
+from errata.errors import TooBusy
+
+from service.caller import CALLER
+from service.concurrency import BoundedExecutor, ConcurrencyLimit
+
+DOWNLOADS = frozenset(  # the methods that stream a file
+    {
+        "/errata.v1.AnalysisService/ExportVerdicts",
+        "/errata.v1.AnalysisService/RenderReport",
+        "/errata.v1.ReviewService/ExportReviews",
+    }
+)
+MAX_DOWNLOADS = 32  # each occupies the memory of its file: 10 MB for the verdicts on 50,000 images with their evidence
+MAX_OPEN = 512  # running and waiting
+WAIT_SECONDS = 90.0  # maximum wait for a slot
+MIN_SECONDS = 60.0  # time after which a download can be ended for one that waits
+CHECK_SECONDS = 0.1  # interval between two checks for a free slot
+RETRY_SECONDS = 2.0
+CHUNK_BYTES = 64 << 10
+
+
+class DownloadSlots:
+    """The slots of downloads, of which an authenticated caller gets at most half.
+
+    A download waits until a slot is free. If none is, the oldest download ends that could make one free, unless it has
+    just started. A client that pauses or is slow can thus continue unless others wait.
+    """
+
+    def __init__(self) -> None:
+        self._open = ConcurrencyLimit(MAX_OPEN, "downloads", RETRY_SECONDS)
+        self._running = ConcurrencyLimit(MAX_DOWNLOADS, "downloads", RETRY_SECONDS)
+        self._downloads: dict[asyncio.Timeout, tuple[str, float]] = {}  # caller and start time, oldest first
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Occupy a slot while a block runs.
+
+        Raises:
+            TooBusy: No slot became free, or the block was ended for another download.
+        """
+        with self._open.slot():
+            release = await self._acquire()
+            try:
+                async with asyncio.timeout(None) as download:
+                    self._downloads[download] = CALLER.get().name, asyncio.get_running_loop().time()
+                    yield
+            except TimeoutError as error:
+                if not download.expired():
+                    raise
+                raise TooBusy(
+                    f"The download was ended after {MIN_SECONDS:g} seconds or more, because another one waited for its "
+                    "slot. Start it again, and read it without pauses.",
+                    retry_after=RETRY_SECONDS,
+                ) from error
+            finally:
+                self._downloads.pop(download, None)
+                release()
+
+    async def _acquire(self) -> Callable[[], None]:
+        """Wait for a slot, and return a function that releases it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + WAIT_SECONDS
+        while True:
+            try:
+                return self._running.acquire()
+            except TooBusy:
+                if loop.time() >= deadline:
+                    raise
+            self._end_oldest(loop.time() - MIN_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
+
+    def _end_oldest(self, started_before: float) -> None:
+        """End the oldest download if it started before a time: of the caller, if the caller has no further slot."""
+        caller = CALLER.get().name
+        own = [download for download, (name, _) in self._downloads.items() if name == caller]
+        is_limited = caller and len(own) >= self._running.limit_per_caller
+        oldest = next(iter(own if is_limited else self._downloads), None)
+        if oldest is not None and self._downloads[oldest][1] <= started_before and not oldest.expired():
+            oldest.reschedule(0.0)
+
+
+async def send_file(
+    executor: BoundedExecutor, start: Callable[[], Iterator[bytes]]
+) -> AsyncGenerator[pb.FileChunk, None]:
+    """Yield the chunks of a file.
+
+    Args:
+        executor: Calls the functions in its threads.
+        start: Returns the pieces of the file. The pieces are produced in a thread too.
+    """
+    pieces = await executor.call(start)
+    while (piece := await executor.call_admitted(next, pieces, None)) is not None:
+        for position in range(0, len(piece), CHUNK_BYTES):
+            yield pb.FileChunk(chunk=piece[position : position + CHUNK_BYTES])
