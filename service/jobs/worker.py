@@ -176,9 +176,12 @@ class Worker:
 
     def _fail(self, lease: "ShardLease", error: Exception) -> None:
         """End the job as failed, because a retry would fail too."""
-        _log.warning("shard failed", error=str(error))
+        failure = failure_of(error)
+        # A command with --local shows warnings beside the message of the failure.
+        log = _log.info if failure.message == str(error) else _log.warning
+        log("shard failed", error=str(error))
         tracing.set_error(error)
-        if lease.change(transitions.fail, failure_of(error)):
+        if lease.change(transitions.fail, failure):
             self.on_job_failed(lease.job.id)
 
     def _retry(self, lease: "ShardLease", error: Exception) -> None:

@@ -293,6 +293,21 @@ def test_a_permanent_error_fails_the_job(backend: Backend, error: ErrataError, m
     assert backend.store.change_shard(transitions.claim, backend.job, 1, "w2", LEASE_SECONDS).kind is ClaimOutcome.SKIP
 
 
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(ModelNotFound("no such model"), "info"), (ImagesMissing("http://u:secret@host/images"), "warning")],
+)
+def test_a_permanent_error_is_a_warning_if_the_failure_hides_a_part(
+    backend: Backend, error: ErrataError, level: str
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        backend.run(0, FakePredictor(load=raise_error(error)))
+
+    assert [(entry["log_level"], entry["error"]) for entry in logs if entry["event"] == "shard failed"] == [
+        (level, str(error))
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("disk"), MemoryError(), RuntimeError("CUDA")])
 def test_a_transient_error_is_retried_three_times_with_growing_delays(backend: Backend, error: Exception) -> None:
