@@ -252,6 +252,11 @@ class JobStore(JobReader):
         return job
 
     @atomic
+    def has_outbox_item(self, tx: JobTransaction, analysis_id: str) -> bool:
+        """Return whether the result of an analysis is still to be written back. A deletion also deletes its item."""
+        return tx.outbox_item(analysis_id) is not None
+
+    @atomic
     def next_outbox_item(self, tx: JobTransaction, lease: float) -> OutboxItem | None:
         """Lease the next due outbox item whose analysis has ended, for `lease` seconds; return None if none is due.
 

@@ -2075,6 +2075,7 @@ def test_a_reservation_adds_an_outbox_item_only_on_request(store: JobStore) -> N
     store.reserve("t", "body", "c", needs_write_back=False)
 
     assert lease_due_items(store) == {"a": 0}
+    assert [store.has_outbox_item(id) for id in ("a", "b")] == [True, False]
 
 
 @pytest.mark.parametrize("body", ["body", "another"], ids=["repeated", "reused"])

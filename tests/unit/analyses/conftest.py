@@ -28,7 +28,7 @@ class FailingArchive(InMemoryIndexedArchive):
 
     def __init__(self) -> None:
         super().__init__()
-        self.errors: list[Exception | None] = []
+        self.errors: list[BaseException | None] = []
         self.num_writes = 0
 
     def put(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from errata.errors import EvidenceDamaged, ModelNotFound, TooBusy, Unavailable
 
-from service.analyses import queries
+from service.analyses import lifecycle, queries
 from service.analyses.judge import judge_job
 from service.analyses.ports import Limits, Ports, Workers
 from service.analyses.registries import EventResult, find_newest, handle_event, poll
@@ -379,6 +379,28 @@ def test_a_delivery_can_be_repeated_after_the_archive_was_unavailable(backend: B
 
     _, analysis = list_created(backend)
     assert lease_due_analyses(backend) == [analysis.id]
+
+
+def test_a_delivery_whose_handler_was_killed_is_queued_although_its_predictions_were_deleted(backend: Backend) -> None:
+    handle_event(backend.ports, FakeRegistry([CREATED], id="one"), created("1"))
+    finish(backend)
+    (first,) = list_created(backend)
+    backend.archive.errors = [KeyboardInterrupt()]
+    second = FakeRegistry([CREATED], id="two")
+    with pytest.raises(KeyboardInterrupt):
+        handle_event(backend.ports, second, created("1"))
+    lifecycle.delete(backend.ports.stores, first.id)
+
+    with pytest.raises(Unavailable, match="in progress"):
+        handle_event(backend.ports, second, created("1"))
+    backend.now += 301
+
+    assert [handle_event(backend.ports, second, created("1")) for _ in range(2)] == ["queued", "repeated"]
+    finish(backend)
+    (analysis,) = list_created(backend)
+    assert analysis.owner == "registry:two"
+    lifecycle.delete(backend.ports.stores, analysis.id)
+    assert handle_event(backend.ports, second, created("1")) is EventResult.REPEATED  # the user does not want it
 
 
 # baselines
