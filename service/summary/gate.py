@@ -68,6 +68,11 @@ class _Change:
     low: float | None  # one-sided 95 % limits of the size; None: no comparison, or no test
     high: float | None
 
+    @property
+    def exceeds_limit(self) -> bool:
+        """Whether the observed change is larger than the limit."""
+        return self.size > self.limit + _ROUNDING
+
 
 @dataclass(frozen=True)
 class SliceResult:
@@ -228,6 +233,9 @@ def _on_change(policy: GatePolicy, bound: Bound, summary: Summary, baseline: Bas
             reason = replace(reason, decision=decision, limit=changes[decisions.index(decision)].limit)
         if compared is not None and (_contain_limit(bound, changes) or _is_within_interval(bound, compared)):
             causes.append(UndecidedReason.WIDE_INTERVAL)
+        is_untested = bound.alpha is not None and reason.is_opposite_to_images
+        if is_untested and any(change.exceeds_limit for change in changes):
+            causes.append(UndecidedReason.OTHER_DIRECTION)
     return replace(reason, decision=GateDecision.UNDECIDED, causes=tuple(causes)) if causes else reason
 
 
@@ -253,8 +261,7 @@ def _decide_change(bound: Bound, change: _Change, p_value: float | None) -> Gate
         is_below = change.high is not None and change.high < change.limit
         return GateDecision.PASS if is_below else GateDecision.FAIL
     is_significant = bound.alpha is None or (p_value is not None and p_value < bound.alpha)
-    exceeds = change.size > change.limit + _ROUNDING
-    return GateDecision.FAIL if exceeds and is_significant else GateDecision.PASS
+    return GateDecision.FAIL if change.exceeds_limit and is_significant else GateDecision.PASS
 
 
 def _contain_limit(bound: Bound, changes: Sequence[_Change]) -> bool:

@@ -47,6 +47,7 @@ _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.OTHER_EVIDENCE: "the baseline uses another data set or other evidence; run 'errata reanalyze'",
     UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
     UndecidedReason.NO_INTERVAL: "the change has no confidence interval",
+    UndecidedReason.OTHER_DIRECTION: "the change exceeds the limit, but the test is not evidence of it",
     UndecidedReason.INEXACT_VALUE: "without the missing evidence, the value can be on the other side of the bound",
     UndecidedReason.NO_VALUE: "the value is not available",
     UndecidedReason.UNKNOWN_SLICE: "the data set has no such slice, several attributes have this value (use "

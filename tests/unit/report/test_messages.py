@@ -303,16 +303,17 @@ def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() 
         ),
         (
             GateReason(
-                GateDecision.PASS,
+                GateDecision.UNDECIDED,
                 Bound("mla", Measure.MULTI_LABEL_ACCURACY, max_decrease=0.01, alpha=0.05),
                 0.81,
                 0.01,
                 baseline=0.98,
+                causes=(UndecidedReason.OTHER_DIRECTION,),
                 is_opposite_to_images=True,
             ),
             "Multi-label accuracy (class mean) is 81.00 % (baseline: 98.00 %); a decrease of at most 1 point is "
             "allowed. A change counts if p < 0.05. McNemar's test does not count: the share of correct images changed "
-            "in the other direction.",
+            "in the other direction. Undecided: the change exceeds the limit, but the test is not evidence of it.",
         ),
         (
             GateReason(
@@ -430,6 +431,7 @@ CAUSES = {
     UndecidedReason.OTHER_IMAGES: "cover different images",
     UndecidedReason.WIDE_INTERVAL: "contains the bound",
     UndecidedReason.NO_INTERVAL: "no confidence interval",
+    UndecidedReason.OTHER_DIRECTION: "not evidence",
     UndecidedReason.INEXACT_VALUE: "other side of the bound",
     UndecidedReason.NO_VALUE: "not available",
     UndecidedReason.NOT_FINISHED: "not finished",
