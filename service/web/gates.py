@@ -24,7 +24,7 @@ from service.web.status import status_of
 
 PATH = "/v1/gates/{registry_id}/{model:path}/{version}"
 NUM_THREADS = 2
-MAX_REQUESTS, RETRY_SECONDS = 64, 1.0  # running and waiting
+MAX_REQUESTS, RETRY_SECONDS = 128, 1.0  # running and waiting
 _log = structlog.get_logger()
 
 

@@ -52,7 +52,7 @@ from service.web.review_pages import ReviewPages
 from service.web.upload_form import UploadFields, upload_form
 
 NUM_THREADS = 4
-MAX_REQUESTS, RETRY_SECONDS = 64, 1.0  # running and waiting
+MAX_REQUESTS, RETRY_SECONDS = 128, 1.0  # running and waiting
 MAX_CACHED_PAGES = 16
 MAX_NAME = 1024  # characters of a class or superclass
 MAX_MARKS = 100  # analyses that a trend highlights
