@@ -1,12 +1,14 @@
 """Find the verdicts of all archived analyses that were judged with one bundle."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from service.analyses.archived_predictions import find_predictions
 from service.analyses.judge import compute_verdicts
 from service.analyses.ports import Stores
 from service.analyses.verdict_cache import ModelVerdicts, StoredVerdicts
-from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, State
+from service.archive.port import iterate_index
+from service.domain import Analysis, AnalysisFilter, State
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
 
@@ -32,11 +34,11 @@ def find_model_verdicts(stores: Stores, bundle: Bundle) -> ModelVerdicts:
     def load(earlier: ModelVerdicts | None) -> ModelVerdicts:
         limit = max(2, min(MAX_MODELS, MAX_VERDICTS // max(1, len(bundle.rows))))
         query = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=bundle.dataset, evidence=bundle.digest)
-        analyses = stores.index.find(query, NEWEST_FIRST, None, limit)
-        plausible = [analysis for analysis in analyses if not analysis.implausible]
+        plausible = (analysis for analysis in iterate_index(stores.index, query) if not analysis.implausible)
+        newest = islice(plausible, limit)
         known = {verdicts.id: verdicts for verdicts in (earlier.analyses if earlier else ())}
         with ThreadPoolExecutor(NUM_READERS, thread_name_prefix="verdicts") as pool:
-            loaded = [*pool.map(lambda analysis: known.get(analysis.id) or _load(stores, bundle, analysis), plausible)]
+            loaded = [*pool.map(lambda analysis: known.get(analysis.id) or _load(stores, bundle, analysis), newest)]
         return ModelVerdicts([verdicts for verdicts in loaded if verdicts], len(bundle.rows))
 
     return stores.verdict_cache.models.get(bundle.digest, stores.index.version, load)

@@ -12,6 +12,7 @@ import pytest
 from errata.errors import AnalysisNotFound, ErrataError, ImageNotFound, InvalidRequest, NotComparable, Unavailable
 from indexed_archive import InMemoryIndexedArchive
 
+from service.analyses import model_verdicts
 from service.analyses.explain import explain_prediction
 from service.analyses.image_details import find_image
 from service.analyses.images import list_images, select_images
@@ -373,7 +374,11 @@ def test_a_query_is_computed_once_until_an_analysis_or_the_order_changes(case: C
     assert list_images(case.stores, query).rows == before.rows
 
 
-def test_an_implausible_analysis_does_not_count_as_another_analysis(case: Case) -> None:
+def test_an_implausible_analysis_does_not_count_as_another_analysis(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it take the place of another one if the number of analyses is limited."""
+    monkeypatch.setattr(model_verdicts, "MAX_MODELS", len(MODELS))
     query = ImageQuery("main")
     before = list_images(case.stores, query)
     wrong = _predictions(case.bundle, 7, 0.0)
