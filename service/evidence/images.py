@@ -27,7 +27,8 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str], 
         class_paths: The path of each image in a folder per class. It precedes the name, unless the name is exactly the
             path of a file. A file with the name that is in no folder of a class precedes a file that has the class path
             only with another extension.
-        label_space: The classes. A folder of a class has an ID, name, or index of the class.
+        label_space: The classes. A folder of a class has an ID or name of the class. A number is no name of a class,
+            because parts of a data set are often numbered.
 
     Raises:
         InvalidEvidence: If the folder or an image does not exist, or if a name is ambiguous: several files match
@@ -42,7 +43,7 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str], 
     paths, lookup = {*files}, ClassLookup(label_space)
 
     def is_class(name: str) -> bool:
-        return lookup.find(name) is not None
+        return not name.isdigit() and lookup.find(name) is not None
 
     def prefers_name(name: str, named: int, file: int, class_path: str) -> bool:
         if name in paths or file < 0:

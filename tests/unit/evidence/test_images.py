@@ -148,7 +148,7 @@ def test_a_file_with_exactly_the_name_precedes_one_in_the_folder_of_the_class(tm
     assert find_images(tmp_path, ["x.jpg"], [f"{A}/x.jpg"]) == [str(tmp_path.resolve() / "x.jpg")]
 
 
-@pytest.mark.parametrize("folder", [A, "tench", "0", f"{A}/more"])
+@pytest.mark.parametrize("folder", [A, "tench", f"{A}/more"])
 def test_a_file_with_the_name_precedes_one_of_the_class_with_another_extension(tmp_path: Path, folder: str) -> None:
     """But not if it is in the folder of another class: then, the images were converted."""
     files = "eval/1.png", f"train/{A}/1.jpg", f"val/{B}/2.jpg", f"train/{folder}/2.png"
@@ -157,6 +157,14 @@ def test_a_file_with_the_name_precedes_one_of_the_class_with_another_extension(t
     found = find_images(tmp_path, ["1.png", "2.png"], [f"{A}/1.png", f"{B}/2.png"])
 
     assert found == [str(tmp_path.resolve() / path) for path in ("eval/1.png", f"val/{B}/2.jpg")]
+
+
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_a_folder_with_a_number_is_a_part_of_the_data_set(tmp_path: Path, number: str) -> None:
+    """It is no folder of a class, although classes have these indices."""
+    touch(tmp_path / number / "x.jpg", tmp_path / "preview" / A / "x.webp")
+
+    assert find_images(tmp_path, ["x.jpg"], [f"{A}/x.jpg"]) == [str(tmp_path.resolve() / number / "x.jpg")]
 
 
 def test_a_file_with_the_class_path_in_another_unicode_form_precedes_one_with_the_name(tmp_path: Path) -> None:
