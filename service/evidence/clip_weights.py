@@ -43,7 +43,8 @@ class ClipWeights:
         try:
             return Path(open_clip.download_pretrained(dict(self.configuration)))
         except (OSError, RuntimeError, ValueError) as error:
-            reason = textwrap.shorten(str(error), 200, placeholder=" …").removesuffix(".")
+            line, *others = textwrap.wrap(" ".join(str(error).split()), 200) or [""]
+            reason = f"{line} …" if others else line.removesuffix(".")
             raise InvalidEvidence(
                 f"Cannot download the CLIP weights {self.weights!r:.80} of {self.architecture}: {reason}. Check the "
                 "connection, or set ERRATA_CLIP_WEIGHTS to a local file.",

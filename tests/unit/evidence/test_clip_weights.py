@@ -178,13 +178,23 @@ def test_a_failed_download_is_an_error_with_a_remedy(open_clip: Any, monkeypatch
         load(PLAIN, "quick")
 
 
-def test_a_long_reason_of_a_failed_download_ends_after_a_word(open_clip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("unreachable " * 30, "(unreachable ){16}…"),
+        ("u" * 201 + " is unreachable", "u{200} …"),
+        ("u is\n  unreachable.", "u is unreachable"),
+    ],
+)
+def test_a_long_reason_of_a_failed_download_ends_after_a_word_if_possible(
+    open_clip: Any, monkeypatch: pytest.MonkeyPatch, reason: str, shown: str
+) -> None:
     def fail(*_: object, **__: object) -> str:
-        raise OSError("unreachable " * 30)
+        raise OSError(reason)
 
     monkeypatch.setattr(open_clip, "download_pretrained", fail)
 
-    with pytest.raises(InvalidEvidence, match=r": (unreachable ){16}…\. Check the connection"):
+    with pytest.raises(InvalidEvidence, match=rf": {shown}\. Check the connection"):
         load(PLAIN, "quick")
 
 
