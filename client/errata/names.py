@@ -18,7 +18,7 @@ _SEGMENT = "!$&'()*+,;=:@"  # characters besides letters, digits, and `-._~` tha
 def encode(identifier: str) -> str:
     """Return an ID as a segment of a resource name; raise InvalidRequest if it cannot be sent."""
     try:
-        return quote(identifier, safe=_SEGMENT)
+        return quote(identifier, safe=_SEGMENT, errors="strict")  # `errors` makes bytes a TypeError
     except UnicodeEncodeError as error:
         raise InvalidRequest(surrogate_problem(identifier)) from error
 

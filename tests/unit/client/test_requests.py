@@ -102,6 +102,11 @@ def test_a_text_that_cannot_be_sent_is_an_invalid_request(build: Any) -> None:
         build("a\udc80.jpg")
 
 
+def test_bytes_in_a_name_are_a_type_error() -> None:
+    with pytest.raises(TypeError, match="bytes"):
+        verdict_name("a", b"a.jpg")  # type: ignore[arg-type]
+
+
 def test_a_request_for_a_model_gets_an_id() -> None:
     first, second = create_request("m", "demo", {}), create_request("m", "demo", {})
 
