@@ -18,7 +18,7 @@ from errata.error_types import ERROR_TYPES, TOP1_ERROR_TYPES, ErrorType, find_er
 
 MISSING = "–"  # placeholder for a missing value
 SIGNIFICANCE_LEVEL = 0.05  # of p-values
-MAX_P_VALUE_DECIMALS = 6
+MAX_P_VALUE_DECIMALS = 16
 
 SEVERITY_NAMES: Mapping[Severity, str] = {
     Severity.NONE: "label noise",
@@ -248,7 +248,7 @@ def format_p_value(value: float, alpha: float | None = None) -> str:
         shown = float(text := f"{value:.{decimals}f}")
         if (shown < alpha, shown > alpha) == (value < alpha, value > alpha):
             return text
-    return f"{value:.{MAX_P_VALUE_DECIMALS}g}"
+    return f"{value}"  # the shortest text that is only this value
 
 
 def format_duration(seconds: float) -> str:
