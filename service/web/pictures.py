@@ -24,7 +24,7 @@ from service.web.application import ROUTE, retry_header
 from service.web.status import status_of
 
 NUM_THREADS = 4
-MAX_REQUESTS, RETRY_SECONDS = 512, 1.0  # running and waiting: the grids of eight users
+MAX_REQUESTS, RETRY_SECONDS = 512, 1.0  # running and waiting: the grids of eight users, of four with one token
 NEVER_CHANGES = "private, max-age=31536000, immutable"
 REVALIDATE = "private, no-cache"
 HEADERS = {
