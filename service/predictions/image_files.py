@@ -37,6 +37,7 @@ class FileLocation:
     offset: int = 0
     size: int = -1  # -1: to the end of the file
     listed_state: str = ""  # `file_state` when the ranges of a .tar file were listed; empty: a whole file
+    folder: Path | None = None  # out of which no link may lead; None: links may lead anywhere
 
     def version(self) -> str:
         """Return the location, size, and modification time."""
@@ -46,7 +47,8 @@ class FileLocation:
 
     def read(self, limit: int) -> bytes:
         """Return the bytes of a regular file."""
-        with os.fdopen(os.open(self.file, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # opening a pipe must not block
+        descriptor = os.open(self._resolve(), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)  # a pipe must not block
+        with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(file.fileno())
             self._check_state(status)
             if not stat.S_ISREG(status.st_mode):
@@ -64,10 +66,22 @@ class FileLocation:
         except OSError:
             return True
 
+    def _resolve(self) -> str:
+        """Return the path without links; raise OSError if a link leads out of the folder."""
+        path = os.path.realpath(self.file)
+        if self.folder is not None and not _is_inside(path, self.folder):
+            raise OSError("A link leads out of the folder of images. Replace it with the image.")
+        return path
+
     def _check_state(self, status: os.stat_result) -> None:
         """Raise OSError if the range can now have the bytes of another image."""
         if self.listed_state and file_state(status) != self.listed_state:
             raise OSError(f"{self.file.name} was replaced while its images were read. Run the analysis again.")
+
+
+def _is_inside(path: str, folder: Path) -> bool:
+    """Return whether a path without links is in a folder."""
+    return Path(path).is_relative_to(os.path.realpath(folder))
 
 
 def file_state(status: os.stat_result) -> str:
@@ -104,7 +118,6 @@ class ObjectLocation:
 
 def list_images(folder: Path) -> Mapping[str, ImageLocation]:
     """Return the images below a folder by their relative paths. Links that lead out of the folder are skipped."""
-    root_path = folder.resolve()
     locations: dict[str, ImageLocation] = {}
     for root, _, names in os.walk(folder):
         for name in names:
@@ -112,7 +125,7 @@ def list_images(folder: Path) -> Mapping[str, ImageLocation]:
             if path.suffix.lower() not in EXTENSIONS:
                 continue
             # Unlike `Path.resolve`, `realpath` raises no error for a link to itself.
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root_path):
+            if path.is_symlink() and not _is_inside(os.path.realpath(path), folder):
                 continue
-            locations[path.relative_to(folder).as_posix()] = FileLocation(path)
+            locations[path.relative_to(folder).as_posix()] = FileLocation(path, folder=folder)
     return locations

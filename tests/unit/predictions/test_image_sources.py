@@ -122,6 +122,24 @@ def test_links_are_followed_inside_the_folder_alone(tmp_path: Path) -> None:
     assert set(find_images(images)) == {"a.jpg", "again.jpg"}
 
 
+@pytest.mark.parametrize("link", ["n1/a.jpg", "n1"])
+def test_links_made_after_the_listing_are_followed_inside_the_folder_alone(tmp_path: Path, link: str) -> None:
+    put(tmp_path, {"images/n1/a.jpg": b"one", "images/n2/a.jpg": b"two", "outside/a.jpg": b"secret"})
+    images, name = tmp_path / "images", link.removeprefix("n1")
+    (tmp_path / "current").symlink_to(images)  # a link to the folder itself is no problem
+    location = find_images(tmp_path / "current")["n1/a.jpg"]
+    assert location.read(9) == b"one"
+
+    (images / link).rename(tmp_path / "old")
+    (images / link).symlink_to(f"{images}/n2{name}")
+    assert location.read(9) == b"two"
+
+    (images / link).unlink()
+    (images / link).symlink_to(f"{tmp_path}/outside{name}")
+    with pytest.raises(OSError, match="A link leads out of the folder of images"):
+        location.read(9)
+
+
 def test_links_in_a_tar_file_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     with tarfile.open(tmp_path / "images.tar", "w") as archive:
