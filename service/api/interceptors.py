@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import structlog
-from errata.errors import ErrataError, PermissionDenied, TooBusy
+from errata.errors import ErrataError, PermissionDenied, TooBusy, TooLarge
 from errata.tokens import Scope
 from grpc_status import rpc_status
 
@@ -30,6 +30,11 @@ MAX_REFLECTION_STREAMS = 64  # concurrent; a further stream evicts the oldest
 HEALTH_REQUEST_SECONDS = 10.0  # timeout for the request message of a health call
 RECHECK_SECONDS = 2.0  # interval between two authorization checks of a stream
 MAX_SERVICE = 256  # characters of a service's name
+MAX_REQUEST = 1 << 20  # bytes of a request without a file; parsing one of 4 MiB can take 235 MiB
+REQUESTS_WITH_FILE = {  # of reference models
+    "/errata.v1.AnalysisService/ComputeTrend",
+    "/errata.v1.AnalysisService/RenderReport",
+}
 _log = structlog.get_logger()
 
 
@@ -67,6 +72,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # gRPC does not parse the messages, since it answers UNKNOWN if a deserializer fails. UploadReceiver parses the
         # messages of uploads.
         parse, encode = handler.request_deserializer, handler.response_serializer
+        if not handler.stream_unary and method not in REQUESTS_WITH_FILE:
+            parse = partial(_parse_limited, parse)
         if handler.stream_stream:
             behavior = _with_parsed_requests(handler.stream_stream, parse)
             reflection = self._wrap_stream(method, caller, check, behavior, self._reflection_slot())
@@ -175,6 +182,12 @@ async def _write(context: "grpc.aio.ServicerContext[Any, Any]", message: object)
         await context.write(message)
     except grpc.aio.InternalError:
         raise asyncio.CancelledError from None
+
+
+def _parse_limited(parse: Callable[[bytes], Any], content: bytes) -> Any:
+    if len(content) > MAX_REQUEST:
+        raise TooLarge(f"The request has {len(content):,} bytes. Send at most {MAX_REQUEST:,} bytes.", field="request")
+    return parse(content)
 
 
 def _with_parsed_request(behavior: Any, parse: Callable[[bytes], Any]) -> Any:

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from errata import AsyncClient, Client, error_of, pb
 from errata._sync import client as client_module
-from errata.errors import ErrataError, TooBusy, Unavailable
+from errata.errors import ErrataError, TooBusy, TooLarge, Unavailable
 from errata.tokens import Scope, line_of, new_token
 from errata.v1 import analysis_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -313,6 +313,24 @@ async def test_one_token_leaves_a_thread_to_others() -> None:
 
     assert all(await asyncio.gather(*busy[NUM_THREADS - 1 :]))
     assert await asyncio.create_task(call("busy", int)) == 0
+
+
+def test_a_request_is_bounded_unless_it_has_a_file(running: Running) -> None:
+    size = interceptors.MAX_REQUEST
+    with grpc.insecure_channel(running.addresses.grpc) as channel:
+        stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
+        calls: list[Callable[[], object]] = [
+            lambda: stub.CreateAnalysis(pb.CreateAnalysisRequest(analysis=pb.Analysis(display_name="a" * size))),
+            lambda: stub.ComputeTrend(pb.ComputeTrendRequest(reference=b"a" * size)),
+        ]
+        errors = []
+        for call in calls:
+            with pytest.raises(grpc.RpcError) as refused:
+                call()
+            errors.append(error_of(refused.value, ""))
+
+    assert [isinstance(error, TooLarge) for error in errors] == [True, False]
+    assert "Send at most 1,048,576 bytes." in errors[0].message
 
 
 def test_a_client_receives_the_reason_of_a_refusal(start: Start) -> None:
