@@ -11,8 +11,7 @@ from errata.errors import QuotaExceeded, Unavailable
 from service.caller import Caller
 from service.key_value.commands import PREFIX, format_time
 from service.key_value.memory_backend import MemoryBackend
-from service.key_value.store import KeyValueStore
-from service.key_value.transaction import Transaction
+from service.key_value.store import KeyValueStore, Transaction
 
 MINUTE = 60.0  # seconds
 ROUNDING = 1e-4  # seconds; stored times are rounded to microseconds

@@ -49,7 +49,7 @@ from service.jobs import records
 from service.jobs.records import ANALYSES, JOBS, SHARDS, Table
 from service.jobs.transitions import AnalysisRecord, JobSpec, JobStatus, OutboxItem, RecordStatus, Shard
 from service.key_value.commands import PREFIX, Command, format_time, number, pairs, texts, values
-from service.key_value.transaction import Transaction
+from service.key_value.store import Transaction
 
 FINISHED_TTL = 7 * 86_400  # seconds; TTL of failed and canceled analyses, and of their request IDs
 DELIVERY_TTL = 2 * 86_400  # seconds

@@ -1,23 +1,73 @@
-"""A key-value store that runs functions as atomic steps."""
+"""A key-value store that runs functions as atomic steps: a step reads values, and changes them if they are the same."""
 
 import random
 import threading
 import time
 from collections.abc import Callable
-from functools import update_wrapper
+from contextlib import ExitStack
+from functools import cached_property, update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from errata.errors import Unavailable
 
-from service.key_value.commands import PREFIX, Backend, MemoryUsage
-from service.key_value.transaction import Transaction
+from service.key_value.commands import PREFIX, Argument, Backend, Command, MemoryUsage, Reply, text_of, time_of
 
 MAX_CONFLICTS = 100  # attempts of a step while other processes change the same values
 LAST_CONFLICT_SECONDS = 0.05  # longest pause between two attempts
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
-Tx = TypeVar("Tx", bound=Transaction)
+Tx = TypeVar("Tx", bound="Transaction")
 Store = TypeVar("Store", bound="KeyValueStore[Any]")
+
+
+class Transaction:
+    """Reads and changes values in one atomic step. Reads do not see the changes of the same step.
+
+    A transaction collects changes. They are written at the end, and only if no reply has changed meanwhile.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._replies: dict[Command, Reply] = {}
+        self._checked: dict[Command, None] = {}  # the commands whose reply the step depends on, in order
+        self.commands: list[Command] = []
+
+    @property
+    def checks(self) -> list[tuple[Command, Reply]]:
+        """The replies that must still be the same when the changes are written."""
+        return [(command, self._replies[command]) for command in self._checked]
+
+    @cached_property
+    def now(self) -> float:
+        """The time of the store's clock, in seconds."""
+        return time_of(self.read("TIME", check=False))
+
+    def prefetch(self, *commands: Command) -> None:
+        """Read replies in one round trip. Later calls of `read` return them; the step depends only on those."""
+        missing = [command for command in (*commands, ("TIME",)) if command not in self._replies]
+        if missing:
+            self._replies.update(zip(missing, self._backend.read(missing), strict=True))
+
+    def read(self, *command: Argument, check: bool = True) -> Reply:
+        """Return the reply of a reading command.
+
+        Args:
+            command: The command and its arguments.
+            check: Whether the step depends on the reply. False if the step stays correct when the reply changes.
+        """
+        if command not in self._replies:
+            self.prefetch(command)
+        if check:
+            self._checked[command] = None
+        return self._replies[command]
+
+    def get(self, name: str) -> str:
+        """Return a text; empty if there is none."""
+        return text_of(self.read("GET", PREFIX + name))
+
+    def write(self, *command: Argument) -> None:
+        """Add a command to the changes."""
+        self.commands.append(command)
 
 
 def atomic(
@@ -46,24 +96,18 @@ class KeyValueStore(Generic[Tx]):
 
     def run(self, step: Callable[[Tx], Value]) -> Value:
         """Run a function as one atomic step. Run it again if other clients change the values meanwhile."""
-        reply, is_done = self._attempt(step)
-        if is_done:
-            return reply
-        with self._conflict_lock:  # after a conflict, the threads of this process run one after the other
+        with ExitStack() as stack:
             for attempt in range(MAX_CONFLICTS):
-                reply, is_done = self._attempt(step)
-                if is_done:
+                tx = self._transaction(self._backend)
+                reply = step(tx)
+                if not tx.commands or self._backend.commit(tx.checks, tx.commands):
+                    self._after_step(tx)
                     return reply
-                time.sleep(random.uniform(0, min(0.001 * 2**attempt, LAST_CONFLICT_SECONDS)))  # noqa: S311 no secret
+                if attempt == 0:  # after a conflict, the threads of this process run one after the other
+                    stack.enter_context(self._conflict_lock)
+                else:
+                    time.sleep(random.uniform(0, min(0.001 * 2**attempt, LAST_CONFLICT_SECONDS)))  # noqa: S311 no secret
         raise Unavailable("The job store is busy. Try again later.", retry_after=1.0)
-
-    def _attempt(self, step: Callable[[Tx], Value]) -> tuple[Value, bool]:
-        tx = self._transaction(self._backend)
-        reply = step(tx)
-        is_done = not tx.commands or self._backend.commit(tx.checks, tx.commands)
-        if is_done:
-            self._after_step(tx)
-        return reply, is_done
 
     def _after_step(self, tx: Tx) -> None:
         """Do nothing. A subclass can act after each step."""
