@@ -13,7 +13,7 @@ class MemoryBackend:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.RLock()
-        self._values: dict[str, Any] = {}  # bytes, a set, a hash (bytes), or a sorted set (scores)
+        self._values: dict[str, Any] = {}  # bytes, or members with None (a set), bytes (a hash), or scores
         self._expiry: dict[str, float] = {}  # time at which a key expires
 
     def read(self, commands: Sequence[Command]) -> list[Reply]:
@@ -88,21 +88,16 @@ class MemoryBackend:
         self._values.setdefault(key, {}).update(zip(pairs[::2], pairs[1::2], strict=True))
 
     def _remove(self, key: str, *members: bytes) -> None:
-        """Remove members of a hash or a sorted set, and the key if it is then empty."""
+        """Remove members of a set, a hash, or a sorted set, and the key if it is then empty."""
         for member in members:
             self._values.get(key, {}).pop(member, None)
         if not self._values.get(key, True):
             self._del(key)
 
-    _hdel = _zrem = _remove
+    _srem = _hdel = _zrem = _remove
 
     def _sadd(self, key: str, *members: bytes) -> None:
-        self._values.setdefault(key, set()).update(members)
-
-    def _srem(self, key: str, *members: bytes) -> None:
-        self._values.get(key, set()).difference_update(members)
-        if not self._values.get(key, True):
-            self._del(key)
+        self._values.setdefault(key, {}).update(dict.fromkeys(members))
 
     def _smembers(self, key: str) -> list[bytes]:
         return sorted(self._values.get(key, ()))
