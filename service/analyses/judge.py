@@ -36,7 +36,7 @@ from service.domain import (
 )
 from service.evidence.bundle import Bundle
 from service.jobs import transitions
-from service.jobs.reader import Snapshot
+from service.jobs.base_store import Snapshot
 from service.jobs.store import JobStore
 from service.jobs.transitions import AnalysisRecord, Job, JobStatus, ShardResult, failure_of, judging_delay
 from service.jobs.worker import RetryLater

@@ -23,7 +23,7 @@ from service.domain import (
     Predictions,
     StoredResult,
 )
-from service.jobs.reader import Snapshot
+from service.jobs.base_store import Snapshot
 from service.jobs.store import JobStore
 
 

@@ -21,7 +21,7 @@ from service.domain import (
     Progress,
     State,
 )
-from service.jobs.reader import Snapshot
+from service.jobs.base_store import Snapshot
 
 PAGE_SIZE = 100  # analyses per query of an iteration
 _log = structlog.get_logger()

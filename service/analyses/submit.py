@@ -15,7 +15,7 @@ from service.analyses.upload import check_capacity, find_repeated, find_reserved
 from service.analyses.waiting import install_remedy
 from service.caller import CALLER
 from service.domain import Analysis, AnalysisRequest
-from service.jobs.reader import Snapshot
+from service.jobs.base_store import Snapshot
 from service.jobs.store import Outcome, Submission
 from service.jobs.transitions import AnalysisRecord, JobSpec
 from service.predictions.model_id import HUB_SOURCES, ModelId, parse_model_id

@@ -15,7 +15,7 @@ from errata.errors import DamagedRecord, NewerRecord, Unavailable
 
 from service.domain import State
 from service.jobs import fair_order, lifecycle, records, transitions
-from service.jobs.reader import JobReader
+from service.jobs.base_store import BaseStore
 from service.jobs.records import JOBS, read_or_none
 from service.jobs.transaction import JobTransaction, members_command, shard_command, waiting_command
 from service.jobs.transitions import (
@@ -58,7 +58,7 @@ class Submission:
     open: int = 0  # number of open analyses; for OWNER_FULL, only those of the owner
 
 
-class JobStore(JobReader):
+class JobStore(BaseStore):
     """Stores open analyses and, for a limited time, failed and canceled analyses. Thread-safe."""
 
     @atomic

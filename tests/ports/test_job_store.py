@@ -25,9 +25,8 @@ from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State, class_lines, parse_class_lines
 from service.jobs import lifecycle, transitions
-from service.jobs.base_store import Depth
+from service.jobs.base_store import BATCH, Depth
 from service.jobs.memory import InMemoryJobStore
-from service.jobs.reader import BATCH
 from service.jobs.records import SCHEMA
 from service.jobs.store import JUDGING, MODELS, JobStore, Outcome, Submission
 from service.jobs.transaction import JobTransaction
