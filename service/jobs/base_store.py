@@ -174,21 +174,18 @@ class BaseStore(KeyValueStore[JobTransaction]):
 
     def image_names(self, digest: str) -> Sequence[str]:
         """Return the image names stored under a digest; raise Unavailable if there are none."""
-        with self._log_damage():
-            return records.unpack_names(
-                digest, self._lines(f"images:{digest}", f"image names with digest {digest:.12}")
-            )
+        return self._read_input("images", digest, records.unpack_names)
 
     def label_space(self, digest: str) -> LabelSpace:
         """Return the label space whose classes are stored under a digest; raise Unavailable if there is none."""
-        with self._log_damage():
-            return records.unpack_classes(digest, self._lines(f"classes:{digest}", f"classes with digest {digest:.12}"))
+        return self._read_input("classes", digest, records.unpack_classes)
 
-    def _lines(self, key: str, description: str) -> bytes:
-        content = self._get(key)
+    def _read_input(self, kind: str, digest: str, unpack: Callable[[str, bytes], Value]) -> Value:
+        content = self._get(f"{kind}:{digest}")
         if content is None:
-            raise Unavailable(f"The job store has no {description}.")
-        return content
+            raise Unavailable(f"The job store has no {kind} with digest {digest:.12}.")
+        with self._log_damage():
+            return unpack(digest, content)
 
     @atomic
     def store_shard_result(self, tx: JobTransaction, key: str, result: ShardResult) -> None:
