@@ -95,30 +95,15 @@ class Engine:
     def send_shards(self, job_id: str, count: int) -> None:
         """Queue all shards of a job."""
         for index in range(count):
-            self.send_shard(job_id, index)
+            self.send(job_id, index)
 
-    def send_shard(self, job_id: str, shard: int) -> None:
-        """Queue one shard."""
-        self._send(MODELS, "shard", job_id, shard)
-
-    def send_judging(self, job_id: str) -> None:
-        """Queue the judging of a job."""
-        self._send(JUDGING, "judge", job_id)
-
-    def _resend_lost_messages(self) -> None:
-        brokers = self._brokers.items()
-        empty = {queue for queue, broker in brokers if isinstance(broker, NotifyingBroker) and broker.is_empty(queue)}
-        for job, shard in self._store.mark_lost_messages(empty):
-            _log.warning("lost message resent", job=job, shard=shard)
-            if shard is None:
-                self.send_judging(job)
-            else:
-                self.send_shard(job, shard)
-
-    def _send(self, queue: str, actor: str, *arguments: object) -> None:
+    def send(self, job_id: str, shard: int | None = None) -> None:
+        """Queue a shard of a job; None: the judging of the job."""
+        queue, actor = (JUDGING, "judge") if shard is None else (MODELS, "shard")
+        args = (job_id,) if shard is None else (job_id, shard)
         broker = self._brokers[queue]
         message: dramatiq.Message[None] = dramatiq.Message(
-            queue_name=queue, actor_name=actor, args=arguments, kwargs={}, options={}
+            queue_name=queue, actor_name=actor, args=args, kwargs={}, options={}
         )
         broker.declare_queue(queue)
         try:
@@ -127,6 +112,13 @@ class Engine:
             raise Unavailable(
                 "The job queue (Redis) is unavailable. Try again later.", retry_after=2, detail=f"{error!s:.120}"
             ) from error
+
+    def _resend_lost_messages(self) -> None:
+        brokers = self._brokers.items()
+        empty = {queue for queue, broker in brokers if isinstance(broker, NotifyingBroker) and broker.is_empty(queue)}
+        for job, shard in self._store.mark_lost_messages(empty):
+            _log.warning("lost message resent", job=job, shard=shard)
+            self.send(job, shard)
 
 
 def local_broker() -> dramatiq.Broker:

@@ -103,8 +103,7 @@ class Worker:
     store: JobStore
     predictor: Predictor
     drain: Drain
-    send_judging: Callable[[str], None]  # called with a job whose shards are all done
-    requeue: Callable[[str, int], None]  # called with a released shard
+    send: Callable[[str, int | None], None]  # queues a released shard; None: the judging of a job without shards left
     on_job_failed: Callable[[str], None]  # called with a failed job
     interrupt: Callable[[], None] = lambda: None  # stops the running call of the predictor
     observer: Observer = field(default_factory=Observer)
@@ -163,7 +162,7 @@ class Worker:
             if left is None:
                 _log.warning("late shard result refused", cause="another worker has the shard")
             elif left == 0:
-                self.retry_while_unavailable(self.send_judging, lease.job.id)
+                self.retry_while_unavailable(self.send, lease.job.id, None)
         except Exception as error:
             if lease.lost:
                 _log.info("shard stopped", error=str(error))
@@ -309,7 +308,7 @@ class ShardLease:
         """Queue the shard again for another worker, without counting a retry."""
         worker = self._worker
         if self.change(transitions.release):
-            worker.retry_while_unavailable(worker.requeue, self.job.id, self.shard)
+            worker.retry_while_unavailable(worker.send, self.job.id, self.shard)
 
     def renew(self) -> None:
         """Renew the lease; if it is lost and the current batch or load takes too long, interrupt the predictor."""

@@ -97,8 +97,7 @@ def serve(engine: Engine, store: JobStore, predictor: SingleImagePredictor) -> N
         store=store,
         predictor=predictor,
         drain=engine.drain,
-        send_judging=engine.send_judging,
-        requeue=engine.send_shard,
+        send=engine.send,
         on_job_failed=nothing,
     )
     engine.serve_models(worker.run, worker="w1")
@@ -200,7 +199,7 @@ def test_judging_does_not_wait_for_a_running_model(engine: Engine) -> None:
     engine.send_shards("j1", 1)
     assert started.wait(SOON)
 
-    engine.send_judging("j2")
+    engine.send("j2")
 
     assert judged.get(timeout=SOON) == "j2"
     release.set()
@@ -240,7 +239,7 @@ def test_judging_that_fails_is_delivered_again(engine: Engine) -> None:
     engine.serve_models(lambda job, shard: None, worker="w1")
     engine.serve_judging(judge)
     engine.start()
-    engine.send_judging("j1")
+    engine.send("j1")
 
     assert [judged.get(timeout=SOON) for _ in range(2)] == ["j1", "j1"]
 
@@ -290,7 +289,7 @@ def test_an_engine_that_serves_only_judging_is_not_a_worker(engine: Engine, stor
     judged: Queue[str] = Queue()
     engine.serve_judging(judged.put)
     engine.start()
-    engine.send_judging("j1")
+    engine.send("j1")
 
     assert judged.get(timeout=SOON) == "j1"
     assert live_workers(store, "a") == 0
@@ -308,7 +307,7 @@ def test_judging_that_is_retried_later_is_delivered_again(engine: Engine) -> Non
     engine.serve_models(lambda job, shard: None, worker="w1")
     engine.serve_judging(judge)
     engine.start()
-    engine.send_judging("j1")
+    engine.send("j1")
 
     assert [judged.get(timeout=SOON) for _ in range(3)] == ["j1"] * 3
 
@@ -468,7 +467,7 @@ def test_an_unavailable_queue_raises_an_error_and_stops_no_thread(tmp_path: Path
         before = {thread.name for thread in threading.enumerate()}
         redis.kill()
         with pytest.raises(Unavailable):
-            engine.send_shard(job, 0)
+            engine.send(job, 0)
         time.sleep(1.5)
         redis.start()
 
@@ -501,9 +500,9 @@ def test_a_frozen_redis_stops_no_consumer(tmp_path: Path) -> None:
     engine.serve_models(run, worker="w1")
     engine.start()
     try:
-        engine.send_shard("j1", 0)
+        engine.send("j1", 0)
         assert ran.get(timeout=SOON) == "j1"
-        engine.send_shard("delayed", 0)
+        engine.send("delayed", 0)
         time.sleep(0.3)  # the retry is delayed now
         redis.signal(signal.SIGSTOP)
         time.sleep(2.5)
@@ -519,7 +518,7 @@ def test_a_frozen_redis_stops_no_consumer(tmp_path: Path) -> None:
 
 def _sent(engine: Engine, job: str) -> bool:
     try:
-        engine.send_shard(job, 0)
+        engine.send(job, 0)
     except Unavailable:
         return False
     return True

@@ -107,7 +107,7 @@ def run(store: InMemoryJobStore, job: str, predictor: RecordingPredictor) -> Non
     def nothing(*_: object) -> None:
         pass
 
-    Worker("w", store, predictor, Drain(), nothing, nothing, nothing).run(job, 0)
+    Worker("w", store, predictor, Drain(), nothing, nothing).run(job, 0)
 
 
 def test_a_worker_predicts_the_classes_of_its_job() -> None:

@@ -94,8 +94,7 @@ class Backend:
         record = AnalysisRecord("a", AnalysisRequest("demo", "demo:m"), "d", "e", created=0.0)
         self.job = self.store.submit(record, spec, limit=1).job
         self.drain = Drain()
-        self.sent: list[tuple[str, int]] = []
-        self.judged: list[str] = []
+        self.sent: list[tuple[str, int | None]] = []
         self.finished: list[str] = []
         self.observer = Batches()
         self.interrupted = threading.Event()
@@ -112,13 +111,16 @@ class Backend:
             store=self.store,
             predictor=predictor,
             drain=self.drain,
-            send_judging=self.judged.append,
-            requeue=lambda job, shard: self.sent.append((job, shard)),
+            send=lambda job, shard: self.sent.append((job, shard)),
             on_job_failed=self.finished.append,
             observer=self.observer,
             interrupt=self.interrupted.set,
             can_run=can_run,
         ).run(self.job, shard)
+
+    @property
+    def judged(self) -> list[str]:
+        return [job for job, shard in self.sent if shard is None]
 
     def shard_state(self, shard: int) -> State:
         record = self.store.job(self.job)
