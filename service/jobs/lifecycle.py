@@ -1,15 +1,14 @@
 """The rules that span a job and the analyses that wait for it: each function is a part of one atomic step."""
 
-import uuid
 from dataclasses import replace
 
 from errata.errors import DamagedRecord
 
 from service.domain import Failure, State
 from service.jobs import records, transitions
-from service.jobs.records import ANALYSES, JOBS, read_or_none
-from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction, waiting_command
-from service.jobs.transitions import AnalysisRecord, JobSpec, JobStatus, RecordStatus
+from service.jobs.records import ANALYSES, read_or_none
+from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction
+from service.jobs.transitions import JobStatus, RecordStatus
 from service.key_value.commands import PREFIX
 
 
@@ -28,36 +27,6 @@ def release_request_id(tx: JobTransaction, request_id: str, analysis_id: str) ->
     before = tx.request(request_id) if request_id else None
     if before is not None and before[1] == analysis_id:
         tx.write("DEL", f"{PREFIX}request:{request_id}")
-
-
-def join_or_create(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec) -> tuple[JobStatus, bool]:
-    """Add an open analysis to an open job with the same inputs or a new job; return the job, and whether it is new."""
-    job = None if spec.fresh else _find_joinable(tx, spec)
-    is_new = job is None
-    if job is None:
-        new_id = uuid.uuid4().hex
-        job = JobStatus(new_id, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now, owner=record.owner)
-        tx.add_job(job, spec)
-        if not spec.fresh:
-            tx.write("SET", f"{PREFIX}dedupe:{spec.dedupe_key}", new_id)
-    tx.add_record(record, job)
-    if record.needs_write_back:
-        tx.add_to_outbox(record.id)
-    return job, is_new
-
-
-def _find_joinable(tx: JobTransaction, spec: JobSpec) -> JobStatus | None:
-    """Return the open job with the same inputs; None if there is none, or if this version cannot read it."""
-    job_id = tx.get(f"dedupe:{spec.dedupe_key}")
-    job = read_or_none(records.read_head, job_id, tx.read(*JOBS.command(job_id))) if job_id else None
-    return job if job is not None and job.can_be_joined else None
-
-
-def count_open(tx: JobTransaction, owner: str) -> int:
-    """Return the number of open analyses of an owner. The owner of an analysis never changes."""
-    commands = [ANALYSES.command(analysis_id) for analysis_id in tx.members("open:analyses")]
-    tx.prefetch(*commands)
-    return sum(records.owner_of(tx.read(*command, check=False)) == owner for command in commands)
 
 
 def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
@@ -79,42 +48,9 @@ def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
             if state is State.SUCCEEDED:
                 state, failure = State.FAILED, transitions.failure_of(error)
         if record is not None:
-            _set_state(tx, record, state, failure)
+            set_state(tx, record, state, failure)
     if job.state.is_final:
         tx.close_job(job)
-
-
-def cancel(tx: JobTransaction, analysis_id: str, reason: str, *, during_archiving: bool) -> bool | None:
-    """Cancel an analysis, and its job unless others wait for the job; return whether the analysis was open.
-
-    If its result may be archived, the analysis is not canceled unless `during_archiving`, and None is returned.
-    """
-    record = tx.record(analysis_id)
-    if record is None or record.state.is_final:
-        return False
-    tx.prefetch(JOBS.command(record.job), waiting_command(record.job))
-    tx.check_known(ANALYSES, analysis_id)
-    tx.check_known(JOBS, record.job)
-    job = _find_job(tx, record.job)
-    if job is not None and job.may_be_archived and not during_archiving:
-        return None
-    _set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
-    if tx.waiting(record.job) != [analysis_id]:  # else the job, which ends too, still shows its progress
-        tx.remove_waiting(record.job, [analysis_id])
-    elif job is not None and not job.state.is_final:
-        cancelled = replace(job, state=State.CANCELLED)
-        tx.update_job(cancelled)
-        tx.close_job(cancelled)
-    return True
-
-
-def _find_job(tx: JobTransaction, job_id: str) -> JobStatus | None:
-    """Return the status of a job; if its record is damaged, a status with which its open shards can be ended."""
-    try:
-        return tx.job(job_id)
-    except DamagedRecord:
-        indices = [index for job, index in records.shards_of(tx.members("open:models")) if job == job_id]
-        return JobStatus(job_id, max(indices, default=-1) + 1, 0, "", tx.now)
 
 
 def delete_excess(tx: JobTransaction, known_owners: dict[str, str]) -> None:
@@ -178,7 +114,7 @@ def _find_ended(tx: JobTransaction, analysis_id: str) -> RecordStatus | None:
     return record
 
 
-def _set_state(tx: JobTransaction, record: RecordStatus, state: State, failure: Failure | None) -> None:
+def set_state(tx: JobTransaction, record: RecordStatus, state: State, failure: Failure | None) -> None:
     """Set the state of an analysis. If it has succeeded, delete its record, because the archive has the analysis."""
     tx.update_record(replace(record, state=state, failure=failure, ended=tx.now if state.is_final else None))
     if state is State.SUCCEEDED:

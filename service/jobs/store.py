@@ -4,6 +4,7 @@ A method that changes records is one atomic step: it reads records, applies a pu
 the records that it read are still the same. Otherwise, the step starts again.
 """
 
+import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,10 +14,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from errata.errors import DamagedRecord, NewerRecord, Unavailable
 
-from service.domain import State
+from service.domain import Failure, State
 from service.jobs import fair_order, lifecycle, records, transitions
 from service.jobs.base_store import BaseStore
-from service.jobs.records import JOBS, read_or_none
+from service.jobs.records import ANALYSES, JOBS, read_or_none
 from service.jobs.transaction import JobTransaction, members_command, shard_command, waiting_command
 from service.jobs.transitions import (
     AnalysisRecord,
@@ -144,7 +145,23 @@ class JobStore(BaseStore):
 
         If its result may be archived, the analysis is not canceled unless `during_archiving`, and None is returned.
         """
-        return lifecycle.cancel(tx, analysis_id, reason, during_archiving=during_archiving)
+        record = tx.record(analysis_id)
+        if record is None or record.state.is_final:
+            return False
+        tx.prefetch(JOBS.command(record.job), waiting_command(record.job))
+        tx.check_known(ANALYSES, analysis_id)
+        tx.check_known(JOBS, record.job)
+        job = _find_job(tx, record.job)
+        if job is not None and job.may_be_archived and not during_archiving:
+            return None
+        lifecycle.set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
+        if tx.waiting(record.job) != [analysis_id]:  # else the job, which ends too, still shows its progress
+            tx.remove_waiting(record.job, [analysis_id])
+        elif job is not None and not job.state.is_final:
+            cancelled = replace(job, state=State.CANCELLED)
+            tx.update_job(cancelled)
+            tx.close_job(cancelled)
+        return True
 
     def _after_step(self, tx: JobTransaction) -> None:
         """Delete excess ended analyses. An error does not hide the change before; the next step deletes them."""
@@ -330,12 +347,43 @@ def _find_before(tx: JobTransaction, request_id: str, digest: str, delivery: str
 
 
 def _accept(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, limit: int, owner_limit: int) -> Submission:
-    """Add an open analysis with its job, and bind its request ID and its delivery, unless a limit is reached."""
+    """Add an open analysis to an open job with the same inputs or a new job, unless a limit is reached."""
     num_open = int(number(tx.read("ZCARD", f"{PREFIX}open:analyses")))
     if num_open >= limit:
         return Submission(Outcome.FULL, open=num_open)
-    if owner_limit and (num_own := lifecycle.count_open(tx, record.owner)) >= owner_limit:
+    if owner_limit and (num_own := _count_open(tx, record.owner)) >= owner_limit:
         return Submission(Outcome.OWNER_FULL, open=num_own)
-    job, is_new = lifecycle.join_or_create(tx, record, spec)
+    joined = None if spec.fresh else _find_joinable(tx, spec)
+    job = joined or JobStatus(
+        uuid.uuid4().hex, spec.num_shards, spec.num_shards, spec.dedupe_key, created=tx.now, owner=record.owner
+    )
+    if joined is None:
+        tx.add_job(job, spec)
+    tx.add_record(record, job)
+    if record.needs_write_back:
+        tx.add_to_outbox(record.id)
     lifecycle.bind(tx, record.request.request_id, record.request_digest, record.delivery, record.id, is_open=True)
-    return Submission(Outcome.NEW if is_new else Outcome.JOINED, record.id, job.id, num_open + 1)
+    return Submission(Outcome.JOINED if joined else Outcome.NEW, record.id, job.id, num_open + 1)
+
+
+def _count_open(tx: JobTransaction, owner: str) -> int:
+    """Return the number of open analyses of an owner. The owner of an analysis never changes."""
+    commands = [ANALYSES.command(analysis_id) for analysis_id in tx.members("open:analyses")]
+    tx.prefetch(*commands)
+    return sum(records.owner_of(tx.read(*command, check=False)) == owner for command in commands)
+
+
+def _find_joinable(tx: JobTransaction, spec: JobSpec) -> JobStatus | None:
+    """Return the open job with the same inputs; None if there is none, or if this version cannot read it."""
+    job_id = tx.get(f"dedupe:{spec.dedupe_key}")
+    job = read_or_none(records.read_head, job_id, tx.read(*JOBS.command(job_id))) if job_id else None
+    return job if job is not None and job.can_be_joined else None
+
+
+def _find_job(tx: JobTransaction, job_id: str) -> JobStatus | None:
+    """Return the status of a job; if its record is damaged, a status with which its open shards can be ended."""
+    try:
+        return tx.job(job_id)
+    except DamagedRecord:
+        indices = [index for job, index in records.shards_of(tx.members("open:models")) if job == job_id]
+        return JobStatus(job_id, max(indices, default=-1) + 1, 0, "", tx.now)

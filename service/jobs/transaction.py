@@ -159,7 +159,7 @@ class JobTransaction(Transaction):
         self.write("ZREM", f"{PREFIX}finished", analysis_id)
 
     def add_job(self, job: JobStatus, spec: JobSpec) -> None:
-        """Add a job whose shards are all queued."""
+        """Add a job whose shards are all queued. Unless it is fresh, other analyses can join it."""
         created, key = format_time(job.created), f"{PREFIX}job:{job.id}"
         self.write("HSET", key, "spec", records.spec_json(spec))
         self.update_job(job)
@@ -169,6 +169,8 @@ class JobTransaction(Transaction):
         for members in _chunks([f"{job.id}:{index}" for index in range(job.num_shards)]):
             self.write("ZADD", f"{PREFIX}open:models", *(part for member in members for part in (created, member)))
         self.write("ZADD", f"{PREFIX}open:jobs", created, job.id)
+        if not spec.fresh:
+            self.write("SET", f"{PREFIX}dedupe:{spec.dedupe_key}", job.id)
 
     def update_job(self, job: JobStatus) -> None:
         """Store the status of a job."""
