@@ -1,10 +1,8 @@
 """The rules that span a job and the analyses that wait for it: each function is a part of one atomic step."""
 
-from dataclasses import replace
-
 from errata.errors import DamagedRecord
 
-from service.domain import Failure, State
+from service.domain import State
 from service.jobs import records, transitions
 from service.jobs.records import ANALYSES, read_or_none
 from service.jobs.transaction import DELIVERY_TTL, FINISHED_TTL, JobTransaction
@@ -31,11 +29,10 @@ def release_request_id(tx: JobTransaction, request_id: str, analysis_id: str) ->
 
 def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
     """Store the changes of a job, and update the analyses that wait for it."""
+    analyses = tx.waiting(job.id) if job.state is not before.state else []
+    if analyses:
+        tx.prefetch(*map(ANALYSES.command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
     tx.update_job(job)
-    if job.state is before.state:
-        return
-    analyses = tx.waiting(job.id)
-    tx.prefetch(*map(ANALYSES.command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
     for analysis_id in analyses:
         record, state, failure = None, job.state, job.failure
         try:
@@ -48,9 +45,7 @@ def write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
             if state is State.SUCCEEDED:
                 state, failure = State.FAILED, transitions.failure_of(error)
         if record is not None:
-            set_state(tx, record, state, failure)
-    if job.state.is_final:
-        tx.close_job(job)
+            tx.set_state(record, state, failure)
 
 
 def delete_excess(tx: JobTransaction, known_owners: dict[str, str]) -> None:
@@ -67,11 +62,14 @@ def delete_excess(tx: JobTransaction, known_owners: dict[str, str]) -> None:
     tx.prefetch(*map(ANALYSES.command, ids))
     deleted: dict[str, set[str]] = {}
     for analysis_id in ids:
-        record = _find_ended(tx, analysis_id)
-        if record is not None and tx.outbox_item(analysis_id) is None:
-            release_request_id(tx, record.request_id, record.id)
-            tx.delete_record(record.id)
-            deleted.setdefault(record.job, set()).add(analysis_id)
+        record = read_or_none(tx.record, analysis_id)
+        if record is not None and not record.state.is_final:  # a version without the key `finished` queued it again
+            tx.write("ZREM", f"{PREFIX}finished", analysis_id)
+        elif record is None or tx.outbox_item(analysis_id) is None:
+            tx.delete_record(analysis_id)
+            if record is not None:
+                release_request_id(tx, record.request_id, record.id)
+                deleted.setdefault(record.job, set()).add(analysis_id)
     for job_id, analyses in deleted.items():
         job = read_or_none(tx.job, job_id)
         if job is None or not job.state.is_final:
@@ -101,21 +99,3 @@ def _find_excess(tx: JobTransaction, known_owners: dict[str, str]) -> list[str]:
         by_owner.setdefault(owners[id], []).append(id)
     num_excess = len(ended) - transitions.MAX_FINISHED - len(expired)
     return expired + [max(by_owner.values(), key=len).pop(0) for _ in range(num_excess)]
-
-
-def _find_ended(tx: JobTransaction, analysis_id: str) -> RecordStatus | None:
-    """Return the status of an ended analysis. Remove an expired or open analysis from the index of ended analyses."""
-    record = read_or_none(tx.record, analysis_id)
-    if record is None:
-        tx.delete_record(analysis_id)
-    elif not record.state.is_final:  # a version without the key `finished` queued it again
-        tx.write("ZREM", f"{PREFIX}finished", analysis_id)
-        return None
-    return record
-
-
-def set_state(tx: JobTransaction, record: RecordStatus, state: State, failure: Failure | None) -> None:
-    """Set the state of an analysis. If it has succeeded, delete its record, because the archive has the analysis."""
-    tx.update_record(replace(record, state=state, failure=failure, ended=tx.now if state.is_final else None))
-    if state is State.SUCCEEDED:
-        tx.delete_record(record.id)

@@ -154,13 +154,11 @@ class JobStore(BaseStore):
         job = _find_job(tx, record.job)
         if job is not None and job.may_be_archived and not during_archiving:
             return None
-        lifecycle.set_state(tx, record, State.CANCELLED, Failure("CANCELLED", reason))
+        tx.set_state(record, State.CANCELLED, Failure("CANCELLED", reason))
         if tx.waiting(record.job) != [analysis_id]:  # else the job, which ends too, still shows its progress
             tx.remove_waiting(record.job, [analysis_id])
         elif job is not None and not job.state.is_final:
-            cancelled = replace(job, state=State.CANCELLED)
-            tx.update_job(cancelled)
-            tx.close_job(cancelled)
+            tx.update_job(replace(job, state=State.CANCELLED))
         return True
 
     def _after_step(self, tx: JobTransaction) -> None:

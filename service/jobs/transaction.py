@@ -40,11 +40,12 @@ them.
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from errata.errors import DamagedRecord
 
-from service.domain import State
+from service.domain import Failure, State
 from service.jobs import records
 from service.jobs.records import ANALYSES, JOBS, SHARDS, Table
 from service.jobs.transitions import AnalysisRecord, JobSpec, JobStatus, OutboxItem, RecordStatus, Shard
@@ -140,17 +141,22 @@ class JobTransaction(Transaction):
         self.write("ZADD", f"{PREFIX}analyses", now, record.id)
         self.write("ZREM", f"{PREFIX}finished", record.id)
 
-    def update_record(self, record: RecordStatus) -> None:
-        """Store the status of an analysis. If it has ended, the analysis and its request ID get a TTL."""
-        key = f"{PREFIX}analysis:{record.id}"
-        self.write("HSET", key, *ANALYSES.format(record))
-        if record.ended is not None:
-            self.ends_analyses |= record.state is not State.SUCCEEDED
+    def set_state(self, record: RecordStatus, state: State, failure: Failure | None) -> None:
+        """Set the state of an analysis. If it has ended, the analysis and its request ID get a TTL.
+
+        If it has succeeded, its record is deleted, because the archive has the analysis.
+        """
+        key, ended = f"{PREFIX}analysis:{record.id}", self.now if state.is_final else None
+        self.write("HSET", key, *ANALYSES.format(replace(record, state=state, failure=failure, ended=ended)))
+        if ended is not None:
+            self.ends_analyses |= state is not State.SUCCEEDED
             self.write("EXPIRE", key, FINISHED_TTL)
             self.write("ZREM", f"{PREFIX}open:analyses", record.id)
-            self.write("ZADD", f"{PREFIX}finished", format_time(record.ended), record.id)
+            self.write("ZADD", f"{PREFIX}finished", format_time(ended), record.id)
             if record.request_id:
                 self.write("EXPIRE", f"{PREFIX}request:{record.request_id}", FINISHED_TTL)
+        if state is State.SUCCEEDED:
+            self.delete_record(record.id)
 
     def delete_record(self, analysis_id: str) -> None:
         """Delete an analysis that has ended, but not its request ID."""
@@ -173,10 +179,12 @@ class JobTransaction(Transaction):
             self.write("SET", f"{PREFIX}dedupe:{spec.dedupe_key}", job.id)
 
     def update_job(self, job: JobStatus) -> None:
-        """Store the status of a job."""
+        """Store the status of a job. If it has ended, close it."""
         self.write("HSET", f"{PREFIX}job:{job.id}", *JOBS.format(job))
+        if job.state.is_final:
+            self._close_job(job)
 
-    def close_job(self, job: JobStatus) -> None:
+    def _close_job(self, job: JobStatus) -> None:
         """Delete the data that only an open job needs. Delete a succeeded job; give any other job a TTL."""
         if self.get(f"dedupe:{job.dedupe_key}") == job.id:
             self.write("DEL", f"{PREFIX}dedupe:{job.dedupe_key}")
