@@ -1195,7 +1195,8 @@ class JobStoreMachine(RuleBasedStateMachine):
         delays = (*CRASH_DELAYS, 0.0)
         times = {State.QUEUED: lambda at: at.retry_at, State.RUNNING: lambda at: at.lease + delays[at.crashes]}
         is_open = not job.state.is_final
-        return is_open and any(times[at.state](at) <= self.clock.now for at in job.shards if at.state in times)
+        now = round(self.clock.now, 6)  # the store has times in microseconds
+        return is_open and any(times[at.state](at) <= now for at in job.shards if at.state in times)
 
     def count_open(self) -> int:
         return sum(not snapshot.record.state.is_final for snapshot in self.store.snapshots())
