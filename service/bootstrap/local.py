@@ -116,7 +116,6 @@ def _serve_engine(
         on_job_failed=partial(notify_job_failed, ports.stores.jobs, ports.observer),
         observer=ports.observer,
         interrupt=models.interrupt,
-        lease=settings.heartbeat_seconds * 2 / 3,
     )
     engine.serve_models(worker.run, WORKER, worker_offer(settings, images))
     engine.serve_judging(partial(judge_job, ports))

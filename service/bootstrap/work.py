@@ -76,7 +76,6 @@ async def _run_worker(
         observer=observer,
         interrupt=models.interrupt,
         can_run=offer.can_run,
-        lease=settings.heartbeat_seconds * 2 / 3,
     )
     initialize_series(metrics.analyses, ["failed"])  # the only final state that a worker sets
     engine.serve_models(worker.run, name, offer)

@@ -83,6 +83,7 @@ class BaseStore(KeyValueStore[JobTransaction]):
     def __init__(self, backend: Backend, heartbeat: float = HEARTBEAT_SECONDS) -> None:
         super().__init__(backend, JobTransaction)
         self.heartbeat_timeout = heartbeat
+        self.lease_seconds = heartbeat * 2 / 3  # duration of the lease of a shard
         self._last_workers: list[str] = []
         self._known_owners: dict[str, str] = {}  # owners of the jobs that wait for workers, by the id of the job
         self._ended_owners: dict[str, str] = {}  # owners of the ended analyses, by the id of the analysis

@@ -182,15 +182,13 @@ class JobStore(BaseStore):
         tx: JobTransaction,
         message: tuple[str, int],
         worker: str,
-        lease: float,
         can_run: Callable[[JobSpec], bool] = lambda _: True,
     ) -> tuple[Claim, Job | None, int]:
-        """Claim the shard whose turn it is for a lease of `lease` seconds.
+        """Claim the shard whose turn it is for a lease of two thirds of the heartbeat.
 
         Args:
             message: The job and the index of the shard whose message the worker received.
             worker: The name of the worker.
-            lease: Duration of the lease, in seconds.
             can_run: Returns whether the worker can run a job.
 
         Returns:
@@ -202,13 +200,13 @@ class JobStore(BaseStore):
         if job is None:
             with suppress(DamagedRecord, NewerRecord), self._log_damage():  # `next_shard` skips a damaged job silently
                 records.read_head(message[0], tx.read(*JOBS.command(message[0]), check=False))
-            claim = self._change_shard(tx, transitions.claim, *message, worker, lease, can_run=False)
+            claim = self._change_shard(tx, transitions.claim, *message, worker, self.lease_seconds, can_run=False)
             if claim.kind is ClaimOutcome.SKIP and (
                 other := fair_order.next_shard(tx, message, lambda _: True, self._known_owners)
             ):
                 claim = self._change_shard(tx, transitions.keep_message, other[0].id, other[1])
             return claim, None, index
-        claim = self._change_shard(tx, transitions.claim, job.id, index, worker, lease)
+        claim = self._change_shard(tx, transitions.claim, job.id, index, worker, self.lease_seconds)
         tx.note_time("turns", job.owner, fair_order.TURN_SECONDS)
         analyses = tx.waiting(job.id, check=False)  # only for traces and logs
         return claim, replace(job, analyses=frozenset(analyses)), index

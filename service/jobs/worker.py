@@ -16,7 +16,6 @@ from errata.errors import DamagedRecord, InvalidInput, NewerRecord, NotFound, Pe
 from service import tracing
 from service.domain import LabelSpace, ModelInfo, Observer, Predictions, Stage
 from service.jobs import transitions
-from service.jobs.base_store import HEARTBEAT_SECONDS
 from service.jobs.store import JobStore
 from service.jobs.transitions import (
     INCAPABLE_SECONDS,
@@ -33,7 +32,6 @@ from service.jobs.transitions import (
 )
 from service.periodic_task import PeriodicTask
 
-LEASE_SECONDS = HEARTBEAT_SECONDS * 2 / 3  # default duration of a lease
 RENEW_SECONDS = 1.0  # interval between two renewals of a lease; each renewal can notice a cancellation
 INTERRUPT_SECONDS = 2.0  # time for a lost shard to stop after its batch; an interruption unloads the model
 STORE_WAIT_SECONDS = 3600.0  # maximum wait of a finished shard for an unavailable store
@@ -108,7 +106,6 @@ class Worker:
     interrupt: Callable[[], None] = lambda: None  # stops the running call of the predictor
     observer: Observer = field(default_factory=Observer)
     can_run: Callable[[JobSpec], bool] = lambda _: True  # whether this worker can run a job
-    lease: float = LEASE_SECONDS
     leases: "list[ShardLease]" = field(default_factory=list)  # lease of the running shard; empty if there is none
 
     def run(self, job_id: str, shard: int) -> None:
@@ -120,7 +117,7 @@ class Worker:
         if self.drain.is_set():
             raise RetryLater(RETRY_SECONDS)
         try:
-            claim_next = partial(self.store.claim_next, (job_id, shard), self.name, self.lease, self.can_run)
+            claim_next = partial(self.store.claim_next, (job_id, shard), self.name, self.can_run)
             claim, job, index = claim_next()
             while job is not None and claim.kind is ClaimOutcome.JOB_FAILED:
                 _log.error("job failed: a shard crashed its workers", job=job.id, shard=index)
@@ -152,7 +149,7 @@ class Worker:
         _log.info("shard claimed")
         try:
             # The lease is renewed until the result is stored, because the store may be unavailable.
-            with PeriodicTask("renew-lease", lease.renew, min(RENEW_SECONDS, self.lease / 4)):
+            with PeriodicTask("renew-lease", lease.renew, min(RENEW_SECONDS, self.store.lease_seconds / 4)):
                 result = lease.predict()
                 if result is None:
                     _log.info("shard stopped")
@@ -312,7 +309,8 @@ class ShardLease:
 
     def renew(self) -> None:
         """Renew the lease; if it is lost and the current batch or load takes too long, interrupt the predictor."""
-        self.lost = not self._worker.store.change_shard(transitions.renew, *self._key, self._worker.lease)
+        store = self._worker.store
+        self.lost = not store.change_shard(transitions.renew, *self._key, store.lease_seconds)
         is_stuck = self._last_progress is None or time.monotonic() - self._last_progress > INTERRUPT_SECONDS
         if self.lost and is_stuck:
             self._worker.interrupt()

@@ -48,7 +48,7 @@ class Queue:
 
     def claim(self, message: tuple[str, int], models: Sequence[str] = ("demo:m",)) -> tuple[Claim, Job | None, int]:
         """Claim the shard whose turn it is when the message is delivered."""
-        return self.store.claim_next(message, "w", LEASE_SECONDS, lambda spec: spec.model in models)
+        return self.store.claim_next(message, "w", lambda spec: spec.model in models)
 
     def turns(self) -> str:
         """Return the owners of the shards in the order in which they were taken."""
@@ -244,7 +244,7 @@ def test_a_job_that_ends_while_a_worker_finds_its_shard_is_not_claimed(queue: Qu
             queue.store.cancel("b", "")
         return spec.model != "demo:a"
 
-    claim, job, _ = queue.store.claim_next((jobs[0], 0), "w", LEASE_SECONDS, can_run)
+    claim, job, _ = queue.store.claim_next((jobs[0], 0), "w", can_run)
 
     assert job is not None
     assert (claim.kind, job.id) == (ClaimOutcome.CLAIMED, jobs[2])

@@ -454,7 +454,7 @@ def test_a_shard_is_first_in_line_after_its_first_crash_and_waits_after_its_seco
     claim_token(store, job, 2)
     clock.advance(LEASE_SECONDS)
 
-    claim, claimed_job, index = store.claim_next((job, 0), "w2", LEASE_SECONDS)
+    claim, claimed_job, index = store.claim_next((job, 0), "w2")
     assert (claim.kind, claim.fencing_token, claim.waiting_since) == (ClaimOutcome.CLAIMED, 2, clock.now)
     assert claimed_job is not None
     assert (claimed_job.id, claimed_job.spec, claimed_job.analyses, index) == (job, job_spec(store, job), {"a"}, 2)
@@ -462,12 +462,12 @@ def test_a_shard_is_first_in_line_after_its_first_crash_and_waits_after_its_seco
     clock.advance(LEASE_SECONDS + 1)
     submit(store, "b", key="later")
     for expected in (0, 1):
-        assert store.claim_next((job, 2), "w3", DAY)[2] == expected
-    claim, claimed_job, _ = store.claim_next((job, 2), "w3", LEASE_SECONDS, lambda spec: spec.model == "demo:same")
+        assert store.claim_next((job, 2), "w3")[2] == expected
+    claim, claimed_job, _ = store.claim_next((job, 2), "w3", lambda spec: spec.model == "demo:same")
     assert (claim, claimed_job) == (Claim(ClaimOutcome.WAIT, delay=9.0), None)
     clock.advance(9.0)
     assert store.depth().crashes == 1
-    claim, _, index = store.claim_next((job, 0), "w3", LEASE_SECONDS)
+    claim, _, index = store.claim_next((job, 0), "w3")
     assert (claim.fencing_token, index) == (3, 2)  # before the shards of the later job
     assert store.depth().crashes == 2
 
@@ -480,7 +480,7 @@ def test_an_analysis_that_joins_a_running_job_is_no_conflict_for_a_claim(
     joined = list[Submission]()
     commits = change_before_commit(lambda: joined.append(submit(store, "b")))
 
-    assert store.claim_next((job, 1), "w2", LEASE_SECONDS)[0].kind is ClaimOutcome.CLAIMED
+    assert store.claim_next((job, 1), "w2")[0].kind is ClaimOutcome.CLAIMED
 
     assert [submission.outcome for submission in joined] == [Outcome.JOINED]
     assert commits == [True, True]
@@ -1225,7 +1225,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(list(self.jobs)))
         shard = data.draw(st.integers(0, self.jobs[id].spec.num_shards - 1))
         if takes_turn:
-            claim, job, shard = self.store.claim_next((id, shard), "w", LEASE_SECONDS)
+            claim, job, shard = self.store.claim_next((id, shard), "w")
             assert (job is not None) == any(map(self.is_available, self.jobs.values()))
             id = id if job is None else job.id
         else:
@@ -1575,7 +1575,7 @@ def test_an_older_version_does_not_claim_a_shard_of_a_newer_versions_job(
     before = get_job(store, job).shards
     rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
 
-    assert store.claim_next((job, 0), "older", LEASE_SECONDS) == (Claim(ClaimOutcome.WAIT, delay=5.0), None, 0)
+    assert store.claim_next((job, 0), "older") == (Claim(ClaimOutcome.WAIT, delay=5.0), None, 0)
 
     rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA)
     assert get_job(store, job).shards == (replace(before[0], sent=clock.now + 5), *before[1:])
@@ -1787,7 +1787,7 @@ def test_unknown_names_among_the_shards_do_not_keep_others_from_being_sent_again
     clock.advance(DAY)
 
     assert store.mark_lost_messages(["models"]) == [(job, 0)]
-    claim, _, index = store.claim_next(("unknown", 1), "w2", LEASE_SECONDS)
+    claim, _, index = store.claim_next(("unknown", 1), "w2")
     assert (claim.kind, index) == (ClaimOutcome.CLAIMED, 0)
 
 

@@ -153,7 +153,7 @@ def test_a_shard_moves_between_the_releases_when_its_lease_expires(
 
     assert (kind, last) == ("claimed", older + 2)
     assert store.change_shard(transitions.renew, job, 0, newer.fencing_token, LEASE_SECONDS) is False
-    _, _, index = store.claim_next((job, 0), "newer", LEASE_SECONDS)
+    _, _, index = store.claim_next((job, 0), "newer")
     assert index == 1  # the older worker's lease is not in the index, but it is live
     assert store.depth().refused == 1  # renewals are not counted
     result = store.job(job)
