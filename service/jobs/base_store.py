@@ -86,7 +86,7 @@ class BaseStore(KeyValueStore[JobTransaction]):
         self.lease_seconds = heartbeat * 2 / 3  # duration of the lease of a shard
         self._last_workers: list[str] = []
         self._known_owners: dict[str, str] = {}  # owners of the jobs that wait for workers, by the id of the job
-        self._ended_owners: dict[str, str] = {}  # owners of the ended analyses, by the id of the analysis
+        self._ended_owners: dict[str, str] = {}  # the same of the ended analyses: reading 1,000 owners takes 40 ms
         # Final records by id and end time. Without this cache, reading 1,000 of them takes most of the time of a list.
         self._finished: dict[tuple[str, float], Snapshot] = {}
         self._logged: set[tuple[str, str]] = set()  # damaged records

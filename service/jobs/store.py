@@ -1,4 +1,4 @@
-"""The job store. Its rules are in this module, lifecycle.py, and transitions.py. Redis or this process stores records.
+"""The job store. Its rules are in this module and in transitions.py. Redis or this process stores the records.
 
 A method that changes records is one atomic step: it reads records, applies a pure function, and writes the changes if
 the records that it read are still the same. Otherwise, the step starts again.
@@ -15,10 +15,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 from errata.errors import DamagedRecord, NewerRecord, Unavailable
 
 from service.domain import Failure, State
-from service.jobs import fair_order, lifecycle, records, transitions
+from service.jobs import fair_order, records, transitions
 from service.jobs.base_store import BaseStore
 from service.jobs.records import ANALYSES, JOBS, read_or_none
-from service.jobs.transaction import JobTransaction, members_command, shard_command, waiting_command
+from service.jobs.transaction import FINISHED_TTL, JobTransaction, members_command, shard_command, waiting_command
 from service.jobs.transitions import (
     AnalysisRecord,
     Claim,
@@ -27,6 +27,7 @@ from service.jobs.transitions import (
     JobSpec,
     JobStatus,
     OutboxItem,
+    RecordStatus,
     Shard,
     Step,
 )
@@ -124,7 +125,7 @@ class JobStore(BaseStore):
         """
         if before := _find_before(tx, request_id, request_digest, delivery):
             return before
-        lifecycle.bind(tx, request_id, request_digest, delivery, analysis_id, is_open=False)
+        tx.bind(request_id, request_digest, delivery, analysis_id, is_open=False)
         if needs_write_back:
             tx.add_to_outbox(analysis_id)
         return Submission(Outcome.NEW, analysis_id)
@@ -132,7 +133,7 @@ class JobStore(BaseStore):
     @atomic
     def release_ids(self, tx: JobTransaction, request_id: str, analysis_id: str, delivery: str = "") -> None:
         """Release the IDs of an analysis that was not archived or is deleted, and delete its outbox item."""
-        lifecycle.release_request_id(tx, request_id, analysis_id)
+        tx.release_request_id(request_id, analysis_id)
         if delivery and tx.get(f"delivery:{delivery}") == analysis_id:
             tx.write("DEL", f"{PREFIX}delivery:{delivery}")
         tx.delete_outbox_item(analysis_id)
@@ -165,7 +166,33 @@ class JobStore(BaseStore):
         """Delete excess ended analyses. An error does not hide the change before; the next step deletes them."""
         if tx.ends_analyses:
             with suppress(Unavailable):
-                self.run(partial(lifecycle.delete_excess, known_owners=self._ended_owners))
+                self._delete_excess()
+
+    @atomic
+    def _delete_excess(self, tx: JobTransaction) -> None:
+        """Delete the ended analyses beyond MAX_FINISHED, except those with a pending write-back.
+
+        An analysis is deleted with its request ID, and with its job if no other analysis refers to it.
+        """
+        ids = _find_excess(tx, self._ended_owners)
+        tx.prefetch(*map(ANALYSES.command, ids))
+        deleted: dict[str, set[str]] = {}
+        for analysis_id in ids:
+            record = read_or_none(tx.record, analysis_id)
+            if record is not None and not record.state.is_final:  # a version without the key `finished` queued it again
+                tx.write("ZREM", f"{PREFIX}finished", analysis_id)
+            elif record is None or tx.outbox_item(analysis_id) is None:
+                tx.delete_record(analysis_id)
+                if record is not None:
+                    tx.release_request_id(record.request_id, record.id)
+                    deleted.setdefault(record.job, set()).add(analysis_id)
+        for job_id, analyses in deleted.items():
+            job = read_or_none(tx.job, job_id)
+            if job is None or not job.state.is_final:
+                continue
+            tx.remove_waiting(job_id, analyses)
+            if analyses.issuperset(tx.waiting(job_id)):
+                tx.delete_job(job)
 
     @atomic
     def delete(self, tx: JobTransaction, analysis_id: str) -> bool:
@@ -234,7 +261,7 @@ class JobStore(BaseStore):
         if step.shard != shard:
             tx.update_shard(job_id, index, step.shard)
         if step.job != job:
-            lifecycle.write_job(tx, job, step.job)
+            _write_job(tx, job, step.job)
         return step.reply
 
     change_shard = atomic(_change_shard)
@@ -261,7 +288,7 @@ class JobStore(BaseStore):
             return None
         if job.judging_token != before.judging_token:
             tx.check_known(JOBS, job_id)
-        lifecycle.write_job(tx, before, job)
+        _write_job(tx, before, job)
         return job
 
     @atomic
@@ -358,7 +385,7 @@ def _accept(tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, limit: in
     tx.add_record(record, job)
     if record.needs_write_back:
         tx.add_to_outbox(record.id)
-    lifecycle.bind(tx, record.request.request_id, record.request_digest, record.delivery, record.id, is_open=True)
+    tx.bind(record.request.request_id, record.request_digest, record.delivery, record.id, is_open=True)
     return Submission(Outcome.JOINED if joined else Outcome.NEW, record.id, job.id, num_open + 1)
 
 
@@ -383,3 +410,47 @@ def _find_job(tx: JobTransaction, job_id: str) -> JobStatus | None:
     except DamagedRecord:
         indices = [index for job, index in records.shards_of(tx.members("open:models")) if job == job_id]
         return JobStatus(job_id, max(indices, default=-1) + 1, 0, "", tx.now)
+
+
+def _write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
+    """Store the changes of a job, and update the analyses that wait for it."""
+    analyses = tx.waiting(job.id) if job.state is not before.state else []
+    if analyses:
+        tx.prefetch(*map(ANALYSES.command, analyses), ("GET", f"{PREFIX}dedupe:{job.dedupe_key}"))
+    tx.update_job(job)
+    for analysis_id in analyses:
+        record, state, failure = None, job.state, job.failure
+        try:
+            record = tx.record(analysis_id)
+            if state is State.SUCCEEDED:
+                records.read_record(analysis_id, tx.read(*ANALYSES.command(analysis_id)))
+        except DamagedRecord as error:  # it ends with its job, or it would count as open forever, but has no result
+            if state.is_final:
+                record = record or RecordStatus(analysis_id, before.state, job.id)
+            if state is State.SUCCEEDED:
+                state, failure = State.FAILED, transitions.failure_of(error)
+        if record is not None:
+            tx.set_state(record, state, failure)
+
+
+def _find_excess(tx: JobTransaction, known_owners: dict[str, str]) -> list[str]:
+    """Return the ended analyses beyond MAX_FINISHED: those that expired, then the oldest of the owner with the most.
+
+    Otherwise, one owner could delete the analyses of all others by ending many. `known_owners` has the owners of the
+    ended analyses that the last call found; it is changed to those of this call.
+    """
+    if not tx.read("ZRANGE", f"{PREFIX}finished", 0, -1 - transitions.MAX_FINISHED):
+        return []
+    ended = dict(tx.scores("finished", check=False))
+    expired = [id for id, end_time in ended.items() if end_time <= tx.now - FINISHED_TTL]
+    owners = {id: owner for id in ended if (owner := known_owners.get(id)) is not None}
+    unknown = {id: ANALYSES.command(id) for id in ended.keys() - owners.keys()}
+    tx.prefetch(*unknown.values())
+    owners |= {id: records.owner_of(tx.read(*command, check=False)) for id, command in unknown.items()}
+    known_owners.clear()
+    known_owners.update(owners)
+    by_owner: dict[str, list[str]] = {}
+    for id in list(ended)[len(expired) :]:  # oldest first
+        by_owner.setdefault(owners[id], []).append(id)
+    num_excess = len(ended) - transitions.MAX_FINISHED - len(expired)
+    return expired + [max(by_owner.values(), key=len).pop(0) for _ in range(num_excess)]

@@ -125,6 +125,21 @@ class JobTransaction(Transaction):
         digest, analysis = texts(self.read("HMGET", f"{PREFIX}request:{request_id}", "digest", "analysis"))
         return (digest, analysis) if digest and analysis else None
 
+    def bind(self, request_id: str, digest: str, delivery: str, analysis_id: str, *, is_open: bool) -> None:
+        """Bind a request ID and a delivery, if any, to an analysis. Unless `is_open`, give the request ID a TTL."""
+        if request_id:
+            key = f"{PREFIX}request:{request_id}"
+            self.write("HSET", key, "digest", digest, "analysis", analysis_id)
+            self.write(*(("PERSIST", key) if is_open else ("EXPIRE", key, FINISHED_TTL)))
+        if delivery:
+            self.write("SET", f"{PREFIX}delivery:{delivery}", analysis_id, "EX", DELIVERY_TTL)
+
+    def release_request_id(self, request_id: str, analysis_id: str) -> None:
+        """Release the request ID of an analysis, unless the ID is bound to another analysis."""
+        before = self.request(request_id) if request_id else None
+        if before is not None and before[1] == analysis_id:
+            self.write("DEL", f"{PREFIX}request:{request_id}")
+
     def check_known(self, table: Table[Any], id: str) -> None:
         """Raise NewerRecord if a newer version of Errata wrote a document. Its reader reports a damaged one."""
         with suppress(DamagedRecord):

@@ -24,7 +24,7 @@ from redis_job_store import RedisJobStore
 from redis_server import RedisServer
 
 from service.domain import AnalysisRequest, Failure, ModelInfo, Predictions, State, class_lines, parse_class_lines
-from service.jobs import lifecycle, transitions
+from service.jobs import transitions
 from service.jobs.base_store import BATCH, Depth
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.records import SCHEMA
@@ -1836,7 +1836,7 @@ def test_an_error_while_old_records_are_deleted_does_not_hide_the_end_of_a_job(
     def refuse(*_: object, **__: object) -> None:
         raise Unavailable("The job store does not answer.")
 
-    monkeypatch.setattr(lifecycle, "delete_excess", refuse)
+    monkeypatch.setattr(store, "_delete_excess", refuse)
 
     match end:
         case "cancel":
