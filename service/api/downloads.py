@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import takewhile
 
 from errata import v1 as pb
-from errata.errors import TooBusy
+from errata.errors import TooBusy, Unavailable
 
 from service.caller import CALLER
 from service.concurrency import BoundedExecutor, ConcurrencyLimit
@@ -37,6 +38,8 @@ class DownloadSlots:
         self._open = ConcurrencyLimit(MAX_OPEN, "downloads", RETRY_SECONDS)
         self._running = ConcurrencyLimit(MAX_DOWNLOADS, "downloads", RETRY_SECONDS)
         self._downloads: dict[asyncio.Timeout, tuple[str, float]] = {}  # caller and start time, oldest first
+        self._waiting: dict[object, str] = {}  # callers of the waiting downloads, in order
+        self._is_stopped = False
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -44,6 +47,7 @@ class DownloadSlots:
 
         Raises:
             TooBusy: No slot became free, or the block was ended for another download.
+            Unavailable: The service is shutting down.
         """
         with self._open.slot():
             release = await self._acquire()
@@ -63,25 +67,46 @@ class DownloadSlots:
                 self._downloads.pop(download, None)
                 release()
 
+    def stop(self) -> None:
+        """End the waiting downloads."""
+        self._is_stopped = True
+
     async def _acquire(self) -> Callable[[], None]:
         """Wait for a slot, and return a function that releases it."""
-        loop = asyncio.get_running_loop()
+        loop, waiter = asyncio.get_running_loop(), object()
         deadline = loop.time() + WAIT_SECONDS
-        while True:
-            try:
-                return self._running.acquire()
-            except TooBusy:
-                if loop.time() >= deadline:
-                    raise
-            self._end_oldest(loop.time() - MIN_SECONDS)
-            await asyncio.sleep(CHECK_SECONDS)
+        self._waiting[waiter] = CALLER.get().name
+        try:
+            while loop.time() < deadline:
+                if self._is_stopped:
+                    raise Unavailable(
+                        "The service is shutting down. Start the download again.", retry_after=RETRY_SECONDS
+                    )
+                if self._is_next(waiter):
+                    with suppress(TooBusy):
+                        return self._running.acquire()
+                    self._end_oldest(loop.time() - MIN_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
+            return self._running.acquire()
+        finally:
+            del self._waiting[waiter]
+
+    def _is_next(self, waiter: object) -> bool:
+        """Return whether no earlier download waits that could use a free slot."""
+        earlier = takewhile(lambda item: item[0] is not waiter, self._waiting.items())
+        return all(self._is_limited(caller) for _, caller in earlier)
+
+    def _is_limited(self, caller: str) -> bool:
+        """Return whether a caller has no further slot, even if one is free."""
+        return bool(caller) and len(self._downloads_of(caller)) >= self._running.limit_per_caller
+
+    def _downloads_of(self, caller: str) -> list[asyncio.Timeout]:
+        return [download for download, (name, _) in self._downloads.items() if name == caller]
 
     def _end_oldest(self, started_before: float) -> None:
         """End the oldest download if it started before a time: of the caller, if the caller has no further slot."""
         caller = CALLER.get().name
-        own = [download for download, (name, _) in self._downloads.items() if name == caller]
-        is_limited = caller and len(own) >= self._running.limit_per_caller
-        oldest = next(iter(own if is_limited else self._downloads), None)
+        oldest = next(iter(self._downloads_of(caller) if self._is_limited(caller) else self._downloads), None)
         if oldest is not None and self._downloads[oldest][1] <= started_before and not oldest.expired():
             oldest.reschedule(0.0)
 

@@ -28,6 +28,7 @@ AUTHORIZATION = "authorization"
 MAX_HEALTH_REQUESTS, MAX_HEALTH_RESPONSES = 32, 256  # concurrent health calls; a further call evicts the oldest
 MAX_REFLECTION_STREAMS = 64  # concurrent; a further stream evicts the oldest
 HEALTH_REQUEST_SECONDS = 10.0  # timeout for the request message of a health call
+READ_SECONDS = 30.0  # time limit to read a message of a stream other than a download
 RECHECK_SECONDS = 2.0  # interval between two authorization checks of a stream
 MAX_SERVICE = 256  # characters of a service's name
 MAX_REQUEST = 1 << 20  # bytes of a request without a file; parsing one of 4 MiB can take 235 MiB
@@ -89,9 +90,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return grpc.unary_stream_rpc_method_handler(stream, None, encode)
 
     def end_streams(self) -> None:
-        """End health watches and reflection streams, which would otherwise delay the shutdown."""
+        """End health watches, reflection streams, and waiting downloads, which would otherwise delay the shutdown."""
         self._health_responses.evict_all()
         self._reflection_streams.evict_all()
+        self._download_slots.stop()
 
     def _refusing_handler(self, method: str, error: ErrataError) -> Any:
         """Return a handler that refuses a call: a stream handler, so that gRPC does not first receive a message."""
@@ -162,26 +164,43 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with (
                 _Call(self._metrics, method, context, caller),
-                slot or nullcontext(),
                 _while_authorized(check, caller),
+                slot or nullcontext(),
                 aclosing(behavior(request, context)) as messages,
             ):
                 async for message in messages:
-                    await _write(context, message)  # inside _while_authorized, which also ends a blocked write
+                    await _write(
+                        context, message, None if method in DOWNLOADS else READ_SECONDS
+                    )  # inside _while_authorized, which also ends a blocked write
 
         return call
 
 
-async def _write(context: "grpc.aio.ServicerContext[Any, Any]", message: object) -> None:
+async def _write(context: "grpc.aio.ServicerContext[Any, Any]", message: object, seconds: float | None) -> None:
     """Write a message of a stream.
 
+    Args:
+        context: The context of the call.
+        message: The message.
+        seconds: Time limit for the client to read; None: no limit.
+
     Raises:
+        TooBusy: The client reads too slowly.
         CancelledError: The client has canceled the call or closed its connection.
     """
     try:
-        await context.write(message)
+        async with asyncio.timeout(seconds) as timeout:
+            await context.write(message)
     except grpc.aio.InternalError:
         raise asyncio.CancelledError from None
+    except TimeoutError as error:
+        if not timeout.expired():
+            raise
+        raise TooBusy(
+            f"The client read too slowly: no message for {seconds:g} seconds. Start the call again, and read its "
+            "messages without long pauses.",
+            retry_after=1.0,
+        ) from error
 
 
 def _parse_limited(parse: Callable[[bytes], Any], content: bytes) -> Any:

@@ -171,6 +171,32 @@ def test_a_slow_export_with_a_revoked_token_ends(
     assert code_of(export) is grpc.StatusCode.UNAUTHENTICATED
 
 
+def test_a_download_whose_token_is_revoked_while_it_waits_ends(
+    service: Running, stub: Stub, token_file: TokenFile, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "CHUNK_BYTES", 1)  # the first download occupies its slot until it is read
+    parts = [
+        pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo"))),
+        pb.UploadPredictionsRequest(chunk=demo_csv),
+    ]
+    name = stub.UploadPredictions(iter(parts), timeout=SOON, metadata=token_file.metadata()).name
+    request = pb.RenderReportRequest(analysis=name)
+    others = [
+        stub.RenderReport(request, timeout=SOON, metadata=token_file.metadata())
+        for _ in range(downloads.MAX_DOWNLOADS // 2)
+    ]
+    for running in others:
+        next(running)
+    waiting = stub.RenderReport(request, timeout=SOON, metadata=token_file.metadata())
+    time.sleep(1)
+
+    token_file.revoke()
+
+    assert code_of(waiting) is grpc.StatusCode.UNAUTHENTICATED
+    for running in others:
+        running.cancel()
+
+
 def test_a_reflection_stream_with_a_revoked_token_ends(service: Running, token_file: TokenFile) -> None:
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     requests.put(reflection_pb2.ServerReflectionRequest(list_services=""))

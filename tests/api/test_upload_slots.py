@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,12 +21,13 @@ from errata import Client, error_of
 from errata import v1 as pb
 from errata.errors import TooBusy, Unavailable
 from errata.tokens import Scope, line_of, new_token
-from errata.v1 import analysis_service_pb2_grpc
+from errata.v1 import analysis_service_pb2_grpc, evidence_service_pb2_grpc
 from running_service import MODEL, Running, Start
 
 from service import paced_stream
 from service.analyses import upload
-from service.api import analysis_service, downloads
+from service.analyses.reanalyze_all import ReanalysisProgress
+from service.api import analysis_service, downloads, evidence_service, interceptors
 from service.api.server import SERVICES
 from service.predictions.thumbnails import Thumbnails
 from service.web import gates, pages, pictures
@@ -299,6 +301,37 @@ def test_a_download_that_is_not_read_ends_if_another_waits(
             list(ended)
         assert error_of(error.value, "").message.startswith("The download was ended after 0.2 seconds or more")
         assert all(b"".join(chunk.chunk for chunk in stream).rstrip().endswith(b"</html>") for stream in streams)
+
+
+def test_a_download_that_waits_at_shutdown_is_unavailable(
+    start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes
+) -> None:
+    monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 1)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
+        with start() as running:
+            name = running.client.upload(io.BytesIO(demo_csv), "demo").name
+            stack.enter_context(start_download(running.addresses.grpc, name))
+            client = stack.enter_context(Client(running.addresses.grpc, attempts=1))
+            waiting = thread.submit(client.report, name)
+            time.sleep(0.5)  # the server has received the request
+        with pytest.raises(Unavailable, match=r"The service is shutting down\. Start the download again\."):
+            waiting.result(SOON)
+
+
+def test_a_stream_of_progress_that_is_not_read_ends(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interceptors, "READ_SECONDS", 0.2)
+    step = ReanalysisProgress(1, 1_000_000, "a" * 20, "b" * 20, False, "x" * 2000)
+    monkeypatch.setattr(evidence_service, "reanalyze_all", lambda *_: repeat(step))
+    small_buffers = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
+    with start() as running, grpc.insecure_channel(running.addresses.grpc, small_buffers) as channel:
+        stub = evidence_service_pb2_grpc.EvidenceServiceStub(channel)
+        stream = stub.ReanalyzeAnalyses(pb.ReanalyzeAnalysesRequest(dataset="demo"), timeout=SOON)
+        next(stream)
+        time.sleep(1)
+        with pytest.raises(grpc.RpcError) as ended:
+            list(stream)
+
+    assert error_of(ended.value, "").message.startswith("The client read too slowly: no message for 0.2 seconds.")
 
 
 def test_a_client_can_pause_a_download(start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes) -> None:
