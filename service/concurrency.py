@@ -122,7 +122,11 @@ class BoundedExecutor:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(threads.release)
 
-        future = self._threads.submit(partial(copy_context().run, function, *arguments))
+        try:
+            future = self._threads.submit(partial(copy_context().run, function, *arguments))
+        except RuntimeError:  # no thread can be started, or the threads were stopped
+            threads.release()
+            raise
         future.add_done_callback(release)  # a call that is canceled does not end its thread
         return await asyncio.wrap_future(future)
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
@@ -313,6 +314,18 @@ async def test_one_token_leaves_a_thread_to_others() -> None:
 
     assert all(await asyncio.gather(*busy[NUM_THREADS - 1 :]))
     assert await asyncio.create_task(call("busy", int)) == 0
+
+
+async def test_a_call_whose_thread_cannot_start_leaves_it_to_later_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = make_executor()
+    CALLER.set(Caller("busy"))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+        for _ in range(NUM_THREADS):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await executor.call(int)
+    async with asyncio.timeout(SOON):
+        assert await executor.call(int) == 0
 
 
 def test_a_request_is_bounded_unless_it_has_a_file(running: Running) -> None:
