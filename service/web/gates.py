@@ -23,7 +23,7 @@ from service.web.application import challenge, retry_header
 from service.web.status import status_of
 
 PATH = "/v1/gates/{registry_id}/{model:path}/{version}"
-NUM_THREADS = 2
+NUM_THREADS = 3
 MAX_REQUESTS, RETRY_SECONDS = 128, 1.0  # running and waiting
 _log = structlog.get_logger()
 
