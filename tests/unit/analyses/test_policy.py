@@ -7,7 +7,7 @@ import pytest
 import yaml
 from errata.errors import InvalidPolicy, InvalidRequest, Violation
 from example_counts import max_examples
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -444,6 +444,8 @@ def test_arbitrary_values_of_the_fields_parse_or_are_rejected(bounds: list[dict[
 
 @max_examples(200)
 @given(BOUNDS)
+@example({"measure": "count", "types": ["MODEL_FAILURE"], "max": 20})
+@example({"measure": "top1_accuracy", "max_decrease": 0.01})
 def test_the_schema_accepts_every_bound_that_parses(bound: dict[str, Any]) -> None:
     document = {"version": 1, "bounds": [bound]}
     try:
@@ -455,6 +457,8 @@ def test_the_schema_accepts_every_bound_that_parses(bound: dict[str, Any]) -> No
 
 @max_examples(200)
 @given(BOUNDS)
+@example({"measure": "count", "types": ["MODEL_FAILURE"], "max": 20})
+@example({"measure": "top1_accuracy", "max_decrease": 0.01})
 def test_every_bound_that_parses_can_be_evaluated(bound: dict[str, Any]) -> None:
     try:
         (actual,) = parse_policy(yaml.safe_dump({"version": 1, "bounds": [bound]})).bounds

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from errata.errors import InvalidEvidence, NotFound
 from example_counts import max_examples
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.domain import Slice
@@ -190,6 +190,7 @@ def test_a_data_set_without_attributes_has_none(demo: Bundle) -> None:
 
 @max_examples(300)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: (HEADER + text).encode()))
+@example((HEADER + "a.jpg,weather,fog\n").encode())
 def test_arbitrary_files_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = write(tmp_path_factory.getbasetemp(), content, "fuzzed.csv")
     with suppress(InvalidEvidence):

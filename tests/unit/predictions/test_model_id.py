@@ -161,6 +161,8 @@ def test_the_architecture_of_a_file_model_is_optional() -> None:
     st.sampled_from(["", "timm:", "demo:", "file:", "file:a/", "onnx:", "hf-hub:", "hf-hub:a/", "torchvision:a/"]),
 )
 @example("", "file:")
+@example("b.pth", "file:a/")
+@example("b.onnx", "onnx:")
 def test_any_text_is_a_model_id_without_parent_folders_or_is_rejected(text, head) -> None:
     try:
         model_id = parse_model_id(head + text)
@@ -244,6 +246,7 @@ def test_an_invalid_registered_model_is_rejected(rest) -> None:
 @max_examples(200)
 @given(st.text(max_size=30), st.text(max_size=10), st.sampled_from(["models:/", "models://prod/", ""]))
 @example("..", "1", "models:/")
+@example("m", "1", "models:/")
 def test_the_name_of_a_registered_model_cannot_contain_separators(name, end, head) -> None:
     try:
         mlflow_model = parse_mlflow_model(f"{head}{name}/{end}")
