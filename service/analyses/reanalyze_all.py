@@ -21,6 +21,7 @@ from service.evidence.bundle import Bundle
 PAGE = 1000  # analyses per query of the index
 RETRY_SECONDS = 5.0
 DELETED = "The analysis was deleted."  # a reason
+NEW_DELETED = "Its new analysis was deleted during this run."  # a reason
 _log = structlog.get_logger()
 
 
@@ -111,9 +112,10 @@ def _reanalyze(
             return replace(progress, reason=DELETED)
         request = replace(before.request, evidence=bundle.digest, request_id="")
         analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
-        archive = ports.stores.archive
-        if archive.get(before.id) is None or archive.was_deleted_after(analysis_id, start):
+        if ports.stores.archive.get(before.id) is None:
             return replace(progress, reason=DELETED)
+        if ports.stores.archive.was_deleted_after(analysis_id, start):
+            return replace(progress, reason=NEW_DELETED)
     except EvidenceDamaged:
         raise
     except ErrataError as error:

@@ -179,7 +179,7 @@ def test_an_analysis_that_is_deleted_during_a_run_is_created_only_by_a_later_run
 
     steps = [*paused]
 
-    assert [(step.after, step.reason) for step in steps] == [("", "The analysis was deleted.")] * 2
+    assert [(step.after, step.reason) for step in steps] == [("", "Its new analysis was deleted during this run.")] * 2
     assert [analysis.id for analysis in on(backend, corrected)] == [first.after]
     assert [step.after for step in run(backend.ports, corrected.digest) if step.is_new] == [second, third]
 
