@@ -56,12 +56,12 @@ REJECTED_TARGETS_NOTE = (
     f"errors: of the {error_noun(True)}s instead of the {error_noun(False)}s."
 )
 SAME_VERSION_NOTE = (
-    "A number of analyses after a name counts the stored analyses of this version of the model. The trend shows the "
-    "newest of them, or the selected ones."
+    "The number of analyses after a name is that of the stored analyses of this version of the model. The trend shows "
+    "the newest of them, or the selected ones."
 )
 SAME_MODEL_NOTE = (
-    "The trend shows each version of a model, and each upload with different predictions. As other models, all "
-    "versions of a model count once, and so do all uploads with the same display name and without the label 'model'."
+    "The trend shows each version of a model, and each upload with different predictions. In the number of other "
+    "models, all versions of a model count once. So do all uploads with the same name that have no label 'model'."
 )
 AS_IN_THE_PAPER = "as in the paper"
 ALL_METRICS = "all metrics"

@@ -226,8 +226,8 @@ def test_notes_match_the_content() -> None:
         "No analysis has an owner, because all were created without a token.",
     )
     assert view(points=(own(num_analyses=3), own("a2"))).notes == (
-        "A number of analyses after a name counts the stored analyses of this version of the model. The trend shows "
-        "the newest of them, or the selected ones.",
+        "The number of analyses after a name is that of the stored analyses of this version of the model. The trend "
+        "shows the newest of them, or the selected ones.",
     )
     assert view(num_left_out=1).notes == (
         "1 stored analysis of this data set is excluded because it has other evidence or implausible predictions.",
