@@ -46,6 +46,15 @@ class _Predicted:
     new_id: str = ""  # ID of the analysis on the bundle
 
 
+@dataclass(frozen=True)
+class _Run:
+    """The arguments of one call of `reanalyze_all`."""
+
+    bundle: Bundle
+    caller: str  # name of the caller's token
+    start: float  # of the call, in seconds of the monotonic clock
+
+
 def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Iterator[ReanalysisProgress]:
     """Judge all archived analyses of a data set with a bundle, each at most once, and yield the progress.
 
@@ -67,8 +76,8 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
         TooBusy: The archive is full.
         Unavailable: The archive cannot be read or written, or its index is being built.
     """
-    start = time.monotonic()
     bundle = ports.stores.evidence.find(dataset, digest)
+    run = _Run(bundle, caller, time.monotonic())
     if not ports.stores.index.is_complete:
         raise Unavailable(
             "The index of the archive is being built. Try again in some seconds.", retry_after=RETRY_SECONDS
@@ -78,7 +87,7 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
     for number, (key, analyses) in enumerate(predicted.items(), start=1):
         progress = ReanalysisProgress(number, len(predicted), analyses.newest, analyses.new_id)
         analysis_id = requests.derive_id(analyses.created, f"{key} {bundle.digest}")
-        yield progress if analyses.new_id else _reanalyze(ports, progress, bundle, caller, analysis_id, start)
+        yield progress if analyses.new_id else _reanalyze(ports, run, progress, analysis_id)
     _log.info("data set reanalyzed", dataset=dataset, evidence=bundle.digest[:12], analyses=len(predicted))
 
 
@@ -100,9 +109,7 @@ def predictions_key(analysis: Analysis) -> str:
     return requests.digest(request, analysis.predictions_digest)
 
 
-def _reanalyze(
-    ports: Ports, progress: ReanalysisProgress, bundle: Bundle, caller: str, analysis_id: str, start: float
-) -> ReanalysisProgress:
+def _reanalyze(ports: Ports, run: _Run, progress: ReanalysisProgress, analysis_id: str) -> ReanalysisProgress:
     """Judge and archive one analysis, and return the progress with the outcome."""
     try:
         if ports.stores.archive.get(analysis_id) is not None:  # another call has created it meanwhile
@@ -110,18 +117,18 @@ def _reanalyze(
         before = ports.stores.archive.get(progress.before)
         if before is None:
             return replace(progress, reason=DELETED)
-        request = replace(before.request, evidence=bundle.digest, request_id="")
-        analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
+        request = replace(before.request, evidence=run.bundle.digest, request_id="")
+        analysis, predictions = judge_again(ports, before, request, run.bundle, analysis_id)
         if ports.stores.archive.get(before.id) is None:
             return replace(progress, reason=DELETED)
-        if ports.stores.archive.was_deleted_after(analysis_id, start):
+        if ports.stores.archive.was_deleted_after(analysis_id, run.start):
             return replace(progress, reason=NEW_DELETED)
     except EvidenceDamaged:
         raise
     except ErrataError as error:
         return replace(progress, reason=error.message)
     content = hashlib.sha256(before.id.encode()).hexdigest()
-    owner = owner_guard.isolated_owner(ports.stores.archive, before, caller) or caller
+    owner = owner_guard.isolated_owner(ports.stores.archive, before, run.caller) or run.caller
     analysis = replace(analysis, owner=owner, request_digest=requests.digest(request, content))
     is_new = archive_analysis(ports, analysis, predictions, replaces=False)
     return replace(progress, after=analysis.id, is_new=is_new)
