@@ -1,13 +1,8 @@
-"""Limits on concurrent calls, in total and per caller, used only on the event loop, and the end of uploads."""
+"""A limit on concurrent calls, in total and per caller, used only on the event loop, and the end of uploads."""
 
-import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from contextvars import copy_context
-from functools import partial
-from typing import TypeVar, TypeVarTuple, Unpack
+from contextlib import contextmanager
 
 from errata.errors import TooBusy, Unavailable
 
@@ -15,8 +10,6 @@ from service.caller import CALLER
 
 UPLOAD_RETRY_SECONDS = 2.0  # delay before a client retries an upload that exceeded the limit
 ABORT_SECONDS = 0.5  # time before the end of the grace period at which uploads are ended, to send their status
-Result = TypeVar("Result")
-Arguments = TypeVarTuple("Arguments")
 
 
 class ConcurrencyLimit:
@@ -42,14 +35,13 @@ class ConcurrencyLimit:
         return self._limit
 
     @property
-    def limit_per_caller(self) -> int:
-        """Return the number of slots that an authenticated caller gets."""
-        return self._limit_per_caller
-
-    @property
     def in_use(self) -> int:
         """Return the number of occupied slots."""
         return self._slots_by_caller.total()
+
+    def is_share_used(self, caller: str) -> bool:
+        """Return whether an authenticated caller occupies all slots that it gets."""
+        return bool(caller) and self._slots_by_caller[caller] >= self._limit_per_caller
 
     def acquire(self) -> Callable[[], None]:
         """Occupy a slot on behalf of the current caller.
@@ -63,7 +55,7 @@ class ConcurrencyLimit:
         caller = CALLER.get().name
         if self.in_use >= self._limit:
             raise self._too_busy(f"{self._limit} at once")
-        if caller and self._slots_by_caller[caller] >= self._limit_per_caller:
+        if self.is_share_used(caller):
             raise self._too_busy(f"{self._limit_per_caller} at once with one token")
         self._slots_by_caller[caller] += 1
 
@@ -85,54 +77,6 @@ class ConcurrencyLimit:
 
     def _too_busy(self, limit: str) -> TooBusy:
         return TooBusy(f"Too many {self._noun}: at most {limit}. Try again later.", retry_after=self._retry_after)
-
-
-class BoundedExecutor:
-    """Runs functions in threads. An authenticated caller leaves at least one thread to other callers."""
-
-    def __init__(self, num_threads: int, thread_name: str, calls: ConcurrencyLimit) -> None:
-        """Create the threads.
-
-        Args:
-            num_threads: Number of threads, at least 2.
-            thread_name: Prefix of the names of the threads.
-            calls: Limit on running and waiting calls.
-        """
-        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix=thread_name)
-        self._calls = calls
-        self._threads_by_caller = defaultdict(
-            lambda: asyncio.Semaphore(num_threads - 1), {"": asyncio.Semaphore(num_threads)}
-        )
-
-    async def call(self, function: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Result:
-        """Call a function in a thread, within the context variables of the current call.
-
-        Raises:
-            TooBusy: The limit is reached.
-        """
-        with self._calls.slot():
-            return await self.call_admitted(function, *arguments)
-
-    async def call_admitted(self, function: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Result:
-        """Call a function in a thread on behalf of a call that was admitted before; the limit does not apply."""
-        loop, threads = asyncio.get_running_loop(), self._threads_by_caller[CALLER.get().name]
-        await threads.acquire()
-
-        def release(_: object) -> None:
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(threads.release)
-
-        try:
-            future = self._threads.submit(partial(copy_context().run, function, *arguments))
-        except RuntimeError:  # no thread can be started, or the threads were stopped
-            threads.release()
-            raise
-        future.add_done_callback(release)  # a call that is canceled does not end its thread
-        return await asyncio.wrap_future(future)
-
-    def stop(self) -> None:
-        """Stop the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def make_upload_limit(max_uploads: int) -> ConcurrencyLimit:

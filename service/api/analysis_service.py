@@ -37,8 +37,9 @@ from service.analyses.verdicts import find_attributes
 from service.api.downloads import send_file
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
+from service.bounded_executor import BoundedExecutor
 from service.caller import CALLER
-from service.concurrency import BoundedExecutor, ConcurrencyLimit
+from service.concurrency import ConcurrencyLimit
 from service.domain import Analysis
 from service.wire.names import check_enum
 

@@ -10,7 +10,7 @@ from errata.v1 import catalog_service_pb2_grpc
 
 from service import wire
 from service.analyses.ports import Ports
-from service.concurrency import BoundedExecutor
+from service.bounded_executor import BoundedExecutor
 from service.domain import ERROR_TYPES
 
 Context = grpc.aio.ServicerContext[Any, Any]

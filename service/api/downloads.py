@@ -8,8 +8,9 @@ from itertools import takewhile
 from errata import v1 as pb
 from errata.errors import TooBusy, Unavailable
 
+from service.bounded_executor import BoundedExecutor
 from service.caller import CALLER
-from service.concurrency import BoundedExecutor, ConcurrencyLimit
+from service.concurrency import ConcurrencyLimit
 
 DOWNLOADS = frozenset(  # the methods that stream a file
     {
@@ -94,20 +95,15 @@ class DownloadSlots:
     def _is_next(self, waiter: object) -> bool:
         """Return whether no earlier download waits that could use a free slot."""
         earlier = takewhile(lambda item: item[0] is not waiter, self._waiting.items())
-        return all(self._is_limited(caller) for _, caller in earlier)
-
-    def _is_limited(self, caller: str) -> bool:
-        """Return whether a caller has no further slot, even if one is free."""
-        return bool(caller) and len(self._downloads_of(caller)) >= self._running.limit_per_caller
-
-    def _downloads_of(self, caller: str) -> list[asyncio.Timeout]:
-        return [download for download, (name, _) in self._downloads.items() if name == caller]
+        return all(self._running.is_share_used(caller) for _, caller in earlier)
 
     def _end_oldest(self, started_before: float) -> None:
-        """End the oldest download if it started before a time: of the caller, if the caller has no further slot."""
+        """End the oldest download if it started before a time: of the caller, if the caller gets no further slot."""
         caller = CALLER.get().name
-        oldest = next(iter(self._downloads_of(caller) if self._is_limited(caller) else self._downloads), None)
-        if oldest is not None and self._downloads[oldest][1] <= started_before and not oldest.expired():
+        is_limited = self._running.is_share_used(caller)
+        found = (item for item in self._downloads.items() if item[1][0] == caller or not is_limited)
+        oldest, (_, started) = next(found, (None, ("", 0.0)))
+        if oldest is not None and started <= started_before and not oldest.expired():
             oldest.reschedule(0.0)
 
 

@@ -15,8 +15,9 @@ from service.analyses.ports import Ports
 from service.analyses.reanalyze_all import reanalyze_all
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
+from service.bounded_executor import BoundedExecutor
 from service.caller import CALLER
-from service.concurrency import BoundedExecutor, ConcurrencyLimit
+from service.concurrency import ConcurrencyLimit
 from service.evidence.bundle import Bundle
 
 MAX_BUILDS = 2  # concurrent; a build takes seconds to minutes, and the threads also serve other calls

@@ -161,17 +161,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         behavior: Any,
         slot: AbstractAsyncContextManager[None] | None = None,
     ) -> Any:
+        seconds = None if method in DOWNLOADS else READ_SECONDS  # other downloads end one that is not read
+
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with (
                 _Call(self._metrics, method, context, caller),
-                _while_authorized(check, caller),
+                _while_authorized(check, caller),  # also ends the wait for a slot, and a blocked write
                 slot or nullcontext(),
                 aclosing(behavior(request, context)) as messages,
             ):
                 async for message in messages:
-                    await _write(
-                        context, message, None if method in DOWNLOADS else READ_SECONDS
-                    )  # inside _while_authorized, which also ends a blocked write
+                    await _write(context, message, seconds)
 
         return call
 

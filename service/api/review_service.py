@@ -19,8 +19,8 @@ from service.analyses.reviews import create_review, find_review, find_undone, li
 from service.api.downloads import send_file
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
+from service.bounded_executor import BoundedExecutor
 from service.caller import CALLER
-from service.concurrency import BoundedExecutor
 
 QUEUE_SIZE = 100  # images on a page of the queue
 

@@ -28,7 +28,8 @@ from service.api.interceptors import CallInterceptor
 from service.api.review_service import ReviewService
 from service.api.upload_receiver import UploadReceiver
 from service.authorization import ALLOW_ALL, Authorizer
-from service.concurrency import BoundedExecutor, ConcurrencyLimit, upload_seconds
+from service.bounded_executor import BoundedExecutor
+from service.concurrency import ConcurrencyLimit, upload_seconds
 from service.quotas import RequestQuota
 from service.telemetry import SERVICE_FAULT_CODES, Metrics, initialize_series
 

@@ -14,7 +14,8 @@ from starlette.routing import Route
 from service.analyses.ports import Ports
 from service.analyses.registries import find_newest
 from service.analyses.write_back import evaluate_registry_gate
-from service.concurrency import BoundedExecutor, ConcurrencyLimit
+from service.bounded_executor import BoundedExecutor
+from service.concurrency import ConcurrencyLimit
 from service.domain import GateDecision, State
 from service.redact import log_fields, public_message
 from service.report.gate_view import gate_view

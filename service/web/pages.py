@@ -34,8 +34,9 @@ from service.analyses.error_map import ErrorMaps
 from service.analyses.ports import Ports
 from service.analyses.trend import TrendRequest, published_models_of
 from service.analyses.verdicts import find_bundle
+from service.bounded_executor import BoundedExecutor
 from service.caller import CALLER
-from service.concurrency import BoundedExecutor, ConcurrencyLimit
+from service.concurrency import ConcurrencyLimit
 from service.domain import ALL, NEWEST_FIRST, Analysis, Axis, ChangeQuery, Observer, State
 from service.report.class_names import display_names
 from service.report.error_map_view import MapData, error_map_view

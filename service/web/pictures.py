@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.concurrency import BoundedExecutor, ConcurrencyLimit
+from service.bounded_executor import BoundedExecutor
+from service.concurrency import ConcurrencyLimit
 from service.predictions.pictures.messages import PictureRequest
 from service.predictions.thumbnails import PICTURE, THUMBNAIL, Thumbnails
 from service.web.application import ROUTE, retry_header

@@ -23,8 +23,9 @@ from running_service import MODEL, Running, Start
 from service import wire
 from service.api import analysis_service, interceptors
 from service.api.server import MAX_CALLS, max_connections
+from service.bounded_executor import BoundedExecutor
 from service.caller import CALLER, Caller
-from service.concurrency import BoundedExecutor, ConcurrencyLimit
+from service.concurrency import ConcurrencyLimit
 from service.web.connection import MAX_CONNECTIONS as MOST_HTTP
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
