@@ -20,12 +20,11 @@ from service.report.messages.trend import (
     AS_IN_THE_PAPER,
     GRAY_DOTS_NOTE,
     GROUPING_NAMES,
-    OTHER_AXIS_NOTE,
-    PORTIONS_NOTE,
     axis_name,
     fit_text,
     model_title,
     portion_name,
+    portions_note,
     trend_description,
     trend_notes,
     trend_summary,
@@ -166,7 +165,7 @@ def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
         metric_titles=tuple(METRIC_NAMES[metric] for metric in metrics),
         portions_note=" ".join(
             [GRAY_DOTS_NOTE] * (not colors and len(analyses) < len(trend.points))
-            + [OTHER_AXIS_NOTE if x else PORTIONS_NOTE]
+            + [portions_note(bool(x), trend.has_rejected_targets)]
         ),
         models=tuple(
             ModelRow(

@@ -236,7 +236,9 @@ def test_a_trend_has_one_point_for_each_version_of_a_model(client: Client, demo:
     assert {name: counts.get(name) for name in (*names, *twice)} == dict(
         zip((*names, *twice), (None, 2, 1, None, 2), strict=True)
     )
-    assert any(note.endswith("The trend shows the newest of them, or the selected ones.") for note in result.notes)
+    assert any(
+        note.endswith("The trend shows the newest of them, or those that you selected.") for note in result.notes
+    )
     selected = client.trend(pb.ComputeTrendRequest(analyses=[names[0]]))
     counts = {model.analysis: model.num_analyses for model in selected.models}
     assert (counts[names[0]], counts.get(names[1])) == (2, None)

@@ -42,22 +42,14 @@ UNKNOWN_LABELS_NOTE = (
     "A folder does not show whether the labels of its evidence are those of the published models. If the labels were "
     "changed, do not compare it with the published models."
 )
-PORTIONS_NOTE = (
-    "As in the paper, class overlaps and missing multi-labels are portions of the top-1 errors, by top-1 accuracy. The "
-    "other error types are portions of the multi-label errors, by multi-label accuracy."
-)
 GRAY_DOTS_NOTE = "Gray dots are reference models."
-OTHER_AXIS_NOTE = (
-    "Class overlaps and missing multi-labels are portions of the top-1 errors. The other error types are portions of "
-    "the multi-label errors. The reference models are shown only on the axes of the paper."
-)
 REJECTED_TARGETS_NOTE = (
     "Because the labels reject some original labels, class overlaps and missing multi-labels are portions of all "
     f"errors: of the {error_noun(True)}s instead of the {error_noun(False)}s."
 )
 SAME_VERSION_NOTE = (
-    "The number of analyses after a name is that of the stored analyses of this version of the model. The trend shows "
-    "the newest of them, or the selected ones."
+    "The number after a name counts the stored analyses of this version of the model. The trend shows the newest of "
+    "them, or those that you selected."
 )
 SAME_MODEL_NOTE = (
     "The trend shows each version of a model, and each upload with different predictions. In the number of other "
@@ -213,6 +205,21 @@ def own_models_note(num_others: int, changed_labels: bool = False) -> str:
         f"{start} The reference is the latest version of each of the {format_count(num_others)} other models that were "
         f"analyzed with the same evidence. A percentile needs {MIN_NEIGHBORS} of them within "
         f"{100 * MAX_DISTANCE:g} points of accuracy."
+    )
+
+
+def portions_note(is_other_axis: bool, has_rejected_targets: bool) -> str:
+    """Return the errors that the percentages of the charts refer to, in sentences; on the axes of the paper or not."""
+    errors = "all errors" if has_rejected_targets else "the top-1 errors"
+    if is_other_axis:
+        return (
+            f"Class overlaps and missing multi-labels are portions of {errors}. The other error types are portions of "
+            "the multi-label errors. The reference models are shown only on the axes of the paper."
+        )
+    subject = "Class overlaps" if has_rejected_targets else "As in the paper, class overlaps"
+    return (
+        f"{subject} and missing multi-labels are portions of {errors}, by top-1 accuracy. The other error types are "
+        "portions of the multi-label errors, by multi-label accuracy."
     )
 
 

@@ -200,6 +200,10 @@ def test_portions_of_labels_that_reject_targets_are_not_called_portions_of_top1_
     assert ">% of all errors<" in overlap
     assert ">% of multi-label errors<" in failure
     assert REJECTED_TARGETS_NOTE in result.notes and REJECTED_TARGETS_NOTE not in view().notes
+    assert "Class overlaps and missing multi-labels are portions of all errors, by" in result.portions_note
+    assert "As in the paper, class overlaps and missing multi-labels are portions of the top-1" in view().portions_note
+    on_top1 = view(axes=dict.fromkeys(METRICS, Axis.TOP1), has_rejected_targets=True)
+    assert "portions of all errors. The other" in on_top1.portions_note
 
 
 def test_charts_without_models_need_reference_models() -> None:
@@ -226,8 +230,8 @@ def test_notes_match_the_content() -> None:
         "No analysis has an owner, because all were created without a token.",
     )
     assert view(points=(own(num_analyses=3), own("a2"))).notes == (
-        "The number of analyses after a name is that of the stored analyses of this version of the model. The trend "
-        "shows the newest of them, or the selected ones.",
+        "The number after a name counts the stored analyses of this version of the model. The trend shows the newest "
+        "of them, or those that you selected.",
     )
     assert view(num_left_out=1).notes == (
         "1 stored analysis of this data set is excluded because it has other evidence or implausible predictions.",
