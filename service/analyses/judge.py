@@ -190,18 +190,18 @@ def _retry_later(ports: Ports, job: JobStatus, error: Unavailable) -> None:
 
 
 def notify_job_failed(
-    jobs: JobStore, observer: Observer, job_id: str, find_archived: Callable[[str], Analysis | None] = lambda _: None
+    jobs: JobStore, observer: Observer, job_id: str, read_archived: Callable[[str], Analysis | None] = lambda _: None
 ) -> None:
     """Notify the observer about each analysis of a failed job, if the records of the job can be read.
 
-    An analysis that was archived before the job failed has succeeded; `find_archived` returns it.
+    An analysis that was archived before the job failed has succeeded; `read_archived` returns it.
     """
     with suppress(DamagedRecord, Unavailable):
         job = jobs.job(job_id)
         for analysis_id in sorted(job.analyses) if job else ():
             snapshot = _undamaged_snapshot(jobs, analysis_id)
             if snapshot is not None and snapshot.record.state is State.FAILED:
-                observer.analysis_finished(find_archived(analysis_id) or queries.to_analysis(snapshot))
+                observer.analysis_finished(read_archived(analysis_id) or queries.to_analysis(snapshot))
 
 
 def _undamaged_snapshot(jobs: JobStore, analysis_id: str) -> Snapshot | None:
@@ -221,8 +221,8 @@ def _wait_for_store(stores: Stores) -> None:
 def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> None:
     tracing.set_error(error)
     if ports.stores.jobs.change_job(transitions.finish_judging, job_id, fencing_token, failure_of(error)):
-        find_archived = partial(queries.read_archived, ports.stores)
-        notify_job_failed(ports.stores.jobs, ports.observer, job_id, find_archived)
+        read_archived = partial(queries.read_archived, ports.stores)
+        notify_job_failed(ports.stores.jobs, ports.observer, job_id, read_archived)
 
 
 def _archive_results(ports: Ports, job: Job, archived: list[Analysis]) -> None:

@@ -76,8 +76,9 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
         TooBusy: The archive is full.
         Unavailable: The archive cannot be read or written, or its index is being built.
     """
+    start = time.monotonic()
     bundle = ports.stores.evidence.find(dataset, digest)
-    run = _Run(bundle, caller, time.monotonic())
+    run = _Run(bundle, caller, start)
     if not ports.stores.index.is_complete:
         raise Unavailable(
             "The index of the archive is being built. Try again in some seconds.", retry_after=RETRY_SECONDS

@@ -31,8 +31,8 @@ CHUNK_BYTES = 64 << 10
 class DownloadSlots:
     """The slots of downloads, of which an authenticated caller gets at most half.
 
-    A download waits until a slot is free. If none is, the oldest download ends that could make one free, unless it has
-    just started. A client that pauses or is slow can thus continue unless others wait.
+    A download waits until a slot is free. If no slot is free, the oldest download whose slot the caller can use ends,
+    provided that it has run for MIN_SECONDS. A client can therefore pause or read slowly unless others wait.
     """
 
     def __init__(self) -> None:
@@ -98,13 +98,14 @@ class DownloadSlots:
         return all(self._running.is_share_used(caller) for _, caller in earlier)
 
     def _end_oldest(self, started_before: float) -> None:
-        """End the oldest download if it started before a time: of the caller, if the caller gets no further slot."""
+        """End the oldest download if it started before a time. A caller that gets no further slot ends only its own."""
         caller = CALLER.get().name
         is_limited = self._running.is_share_used(caller)
-        found = (item for item in self._downloads.items() if item[1][0] == caller or not is_limited)
-        oldest, (_, started) = next(found, (None, ("", 0.0)))
-        if oldest is not None and started <= started_before and not oldest.expired():
-            oldest.reschedule(0.0)
+        for download, (name, started) in self._downloads.items():
+            if name == caller or not is_limited:
+                if started <= started_before and not download.expired():
+                    download.reschedule(0.0)
+                return
 
 
 async def send_file(

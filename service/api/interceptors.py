@@ -32,10 +32,9 @@ READ_SECONDS = 30.0  # time limit to read a message of a stream other than a dow
 RECHECK_SECONDS = 2.0  # interval between two authorization checks of a stream
 MAX_SERVICE = 256  # characters of a service's name
 MAX_REQUEST = 1 << 20  # bytes of a request without a file; parsing one of 4 MiB can take 235 MiB
-REQUESTS_WITH_FILE = {  # of reference models
-    "/errata.v1.AnalysisService/ComputeTrend",
-    "/errata.v1.AnalysisService/RenderReport",
-}
+REQUESTS_WITH_FILE = frozenset(  # the methods whose request can contain a file of reference models
+    {"/errata.v1.AnalysisService/ComputeTrend", "/errata.v1.AnalysisService/RenderReport"}
+)
 _log = structlog.get_logger()
 
 

@@ -109,7 +109,7 @@ def make_server(
     calls = CallInterceptor(metrics, authorizer, quota)
     connections = ("grpc.max_allowed_incoming_connections", max_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
-    executor = BoundedExecutor(NUM_THREADS, "reader", ConcurrencyLimit(MAX_CALLS, "calls", RETRY_SECONDS))
+    executor = BoundedExecutor(NUM_THREADS, "call", ConcurrencyLimit(MAX_CALLS, "calls", RETRY_SECONDS))
     receiver = UploadReceiver(uploads)
     analyses = AnalysisService(ports, executor, receiver)
     reviews, evidence = ReviewService(ports, executor, receiver), EvidenceService(ports, executor, receiver)

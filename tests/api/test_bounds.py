@@ -22,7 +22,7 @@ from running_service import MODEL, Running, Start
 
 from service import wire
 from service.api import analysis_service, interceptors
-from service.api.server import MAX_CALLS, max_connections
+from service.api.server import MAX_CALLS, NUM_THREADS, max_connections
 from service.bounded_executor import BoundedExecutor
 from service.caller import CALLER, Caller
 from service.concurrency import ConcurrencyLimit
@@ -30,12 +30,11 @@ from service.web.connection import MAX_CONNECTIONS as MOST_HTTP
 
 SOON = 30.0  # seconds; a timeout that no passing test reaches
 POLICY = "version: 1\nname: p\nmin_samples: 1\nbounds: [{name: exact, measure: top1_accuracy, min: 1}]\n"
-NUM_THREADS = 4
 CHECK = "/grpc.health.v1.Health/Check"
 
 
 def make_executor() -> BoundedExecutor:
-    """Return an executor with the limit of the gRPC server."""
+    """Return an executor with the threads and the limit of the gRPC server."""
     return BoundedExecutor(NUM_THREADS, "test", ConcurrencyLimit(MAX_CALLS, "calls", retry_after=1.0))
 
 
@@ -272,7 +271,7 @@ def test_messages_of_variable_size_are_converted_in_threads(
     monkeypatch.setattr(wire, converter, convert_and_record)
     call(running.client, name)
 
-    assert threads == {"reader"}
+    assert threads == {"call"}
 
 
 async def test_one_token_cannot_occupy_all_call_slots() -> None:

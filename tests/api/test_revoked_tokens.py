@@ -151,17 +151,20 @@ def test_an_upload_with_a_revoked_token_ends(
     ends.put(None)
 
 
+def upload(stub: Stub, token_file: TokenFile, content: bytes) -> str:
+    """Upload predictions as the caller `revoked`, and return the name of the analysis."""
+    header = pb.UploadHeader(analysis=pb.Analysis(dataset="demo"))
+    parts = [pb.UploadPredictionsRequest(header=header), pb.UploadPredictionsRequest(chunk=content)]
+    return str(stub.UploadPredictions(iter(parts), timeout=SOON, metadata=token_file.metadata()).name)
+
+
 def test_a_slow_export_with_a_revoked_token_ends(
     service: Running, stub: Stub, token_file: TokenFile, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller reads one message, and the next one after the token was removed; the service waits in between."""
     monkeypatch.setattr(downloads, "CHUNK_BYTES", 1)
     monkeypatch.setattr(interceptors, "RECHECK_SECONDS", 0.1)
-    parts = [
-        pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo"))),
-        pb.UploadPredictionsRequest(chunk=demo_csv),
-    ]
-    name = stub.UploadPredictions(iter(parts), timeout=SOON, metadata=token_file.metadata()).name
+    name = upload(stub, token_file, demo_csv)
     export = stub.RenderReport(pb.RenderReportRequest(analysis=name), timeout=SOON, metadata=token_file.metadata())
     next(export)
 
@@ -175,11 +178,7 @@ def test_a_download_whose_token_is_revoked_while_it_waits_ends(
     service: Running, stub: Stub, token_file: TokenFile, demo_csv: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(downloads, "CHUNK_BYTES", 1)  # the first download occupies its slot until it is read
-    parts = [
-        pb.UploadPredictionsRequest(header=pb.UploadHeader(analysis=pb.Analysis(dataset="demo"))),
-        pb.UploadPredictionsRequest(chunk=demo_csv),
-    ]
-    name = stub.UploadPredictions(iter(parts), timeout=SOON, metadata=token_file.metadata()).name
+    name = upload(stub, token_file, demo_csv)
     request = pb.RenderReportRequest(analysis=name)
     others = [
         stub.RenderReport(request, timeout=SOON, metadata=token_file.metadata())
