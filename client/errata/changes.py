@@ -1,4 +1,4 @@
-"""Changes in a comparison: of error types, classes, and superclasses as one class, `Change`, and of an accuracy."""
+"""Changes in a comparison: `Change` for error types, classes, and superclasses, and the multi-label accuracy."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +46,10 @@ def changes_of(group: pb.GroupComparison, kind: str) -> Iterator[Change]:
 
 
 def class_accuracy(group: pb.GroupComparison) -> pb.Interval | None:
-    """Return the multi-label accuracies (class mean); the limits are NaN without an interval; None: no samples."""
+    """Return the multi-label accuracies as class means; None without samples.
+
+    Without an interval, its limits are NaN.
+    """
     if group.HasField("multi_label_accuracy"):
         return group.multi_label_accuracy
     if not group.HasField("multi_label_accuracy_a"):

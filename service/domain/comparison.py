@@ -121,7 +121,10 @@ class GroupComparison:
 
     @property
     def class_accuracy(self) -> Interval | None:
-        """Return the multi-label accuracies (class mean); the limits are NaN without an interval; None: no samples."""
+        """Return the multi-label accuracies as class means; None without samples.
+
+        Without an interval, its limits are NaN.
+        """
         if self.multi_label_accuracy is not None or self.multi_label_accuracies is None:
             return self.multi_label_accuracy
         return Interval(*self.multi_label_accuracies, nan, nan)

@@ -27,8 +27,8 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str], 
         class_paths: The path of each image in a folder per class. It precedes the name, unless the name is exactly the
             path of a file. A file with the name that is in no folder of a class precedes a file that has the class path
             only with another extension.
-        label_space: The classes. A folder of a class has an ID or name of the class. A number is no name of a class,
-            because parts of a data set are often numbered.
+        label_space: The classes. The name of a class folder is an ID or a name of the class. A folder whose name is a
+            number is not a class folder, because parts of a data set are often numbered.
 
     Raises:
         InvalidEvidence: If the folder or an image does not exist, or if a name is ambiguous: several files match

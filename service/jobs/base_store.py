@@ -71,9 +71,9 @@ class Depth:
 
 
 class BaseStore(KeyValueStore[JobTransaction]):
-    """Reads jobs and analyses for queries, and stores cached results and registered workers. Thread-safe.
+    """Reads jobs and analyses for queries, and stores inputs, cached results, and registered workers. Thread-safe.
 
-    A query needs several round trips, so it is not atomic.
+    Queries of jobs and analyses need several round trips, so they are not atomic.
 
     Args:
         backend: Stores the records.

@@ -101,7 +101,7 @@ class Worker:
     store: JobStore
     predictor: Predictor
     drain: Drain
-    send: Callable[[str, int | None], None]  # queues a released shard; None: the judging of a job without shards left
+    send: Callable[[str, int | None], None]  # queues a shard of a job; None: the judging of the job
     on_job_failed: Callable[[str], None]  # called with a failed job
     interrupt: Callable[[], None] = lambda: None  # stops the running call of the predictor
     observer: Observer = field(default_factory=Observer)

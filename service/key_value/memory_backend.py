@@ -13,7 +13,7 @@ class MemoryBackend:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.RLock()
-        self._values: dict[str, Any] = {}  # bytes, or members with None (a set), bytes (a hash), or scores
+        self._values: dict[str, Any] = {}  # bytes, or a dictionary of members (None or a score) or fields (bytes)
         self._expiry: dict[str, float] = {}  # time at which a key expires
 
     def read(self, commands: Sequence[Command]) -> list[Reply]:

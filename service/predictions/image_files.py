@@ -37,7 +37,7 @@ class FileLocation:
     offset: int = 0
     size: int = -1  # -1: to the end of the file
     listed_state: str = ""  # `file_state` when the ranges of a .tar file were listed; empty: a whole file
-    folder: Path | None = None  # out of which no link may lead; None: links may lead anywhere
+    folder: Path | None = None  # links must not lead out of this folder; None: no restriction
 
     def version(self) -> str:
         """Return the location, size, and modification time."""
