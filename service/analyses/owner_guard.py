@@ -71,10 +71,6 @@ class GuardedArchive:
         analysis = self._archive.get(analysis_id)
         return analysis if analysis is not None and is_visible(analysis.owner) else None
 
-    def cached_ids(self) -> Set[str]:
-        """Return the ids of the cached analyses, including those of hidden ones."""
-        return self._archive.cached_ids()
-
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return the predictions of a visible analysis."""
         return self._archive.predictions(analysis_id) if self._exists(analysis_id) else None

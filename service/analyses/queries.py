@@ -30,15 +30,15 @@ _log = structlog.get_logger()
 def get(stores: Stores, analysis_id: str) -> Analysis:
     """Return an analysis. A finished analysis is available even while the job store is not.
 
-    If the cache or the index has the analysis, the archive is read first. Therefore, a finished analysis never waits
-    for the job store, and stays finished for later calls and if the job store is restored from a backup. Otherwise, the
-    job store is read first, so that an open analysis never waits for the archive.
+    If the index has the analysis, the archive is read first. Therefore, a finished analysis never waits for the job
+    store, and stays finished if the job store is restored from a backup. Otherwise, the job store is read first, so
+    that an open analysis never waits for the archive.
 
     Raises:
         AnalysisNotFound: The analysis does not exist.
         Unavailable: The job store is unavailable, and the archive does not have the analysis.
     """
-    if _is_archived(stores, analysis_id) and (archived := stores.archive.get(analysis_id)) is not None:
+    if _is_indexed(stores, analysis_id) and (archived := stores.archive.get(analysis_id)) is not None:
         return archived
     store_error: Unavailable | None = None
     snapshot: Snapshot | None = None
@@ -57,10 +57,10 @@ def get(stores: Stores, analysis_id: str) -> Analysis:
     raise AnalysisNotFound(f"Analysis {analysis_id!r:.80} not found. List analyses with 'errata list'.", field="name")
 
 
-def _is_archived(stores: Stores, analysis_id: str) -> bool:
-    """Return whether the cache or the index has an analysis; False if the index cannot be read."""
+def _is_indexed(stores: Stores, analysis_id: str) -> bool:
+    """Return whether the index has an analysis; False if it cannot be read, so that callers read the archive."""
     try:
-        return analysis_id in stores.archive.cached_ids() or bool(stores.index.contained([analysis_id]))
+        return bool(stores.index.contained([analysis_id]))
     except Unavailable:
         return False
 

@@ -57,10 +57,6 @@ class Archive(Protocol):
         """Return an analysis; None if it does not exist."""
         ...
 
-    def cached_ids(self) -> Set[str]:
-        """Return the ids of the analyses that `get` returns without reading the archive. The index can lack some."""
-        ...
-
     def predictions(self, analysis_id: str) -> Predictions | None:
         """Return the predictions of an analysis in the order of the data set; None if they do not exist."""
         ...

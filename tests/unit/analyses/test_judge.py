@@ -283,23 +283,6 @@ def test_an_analysis_cannot_be_cancelled_while_it_is_archived(backend: Backend) 
     assert [analysis.id for analysis in backend.finished] == [first.id, second.id]
 
 
-def test_an_analysis_stays_finished_after_a_cancellation_has_found_it_in_the_archive(backend: Backend) -> None:
-    """Another process archives the analysis, and this process has not received its notice yet."""
-    job, (analysis,) = predict_job(backend)
-    states = []
-
-    def archive_and_read(archived: Analysis, predictions: Predictions) -> None:
-        backend.archive.stored.put(archived, predictions)
-        states.append(get(backend.ports.stores, analysis.id).state)
-        states.append(lifecycle.cancel(backend.ports, analysis.id).state)
-        states.append(get(backend.ports.stores, analysis.id).state)
-
-    backend.archive.put = archive_and_read  # type: ignore[method-assign]
-    judge_job(backend.ports, job)
-
-    assert states == [State.RUNNING, State.SUCCEEDED, State.SUCCEEDED]
-
-
 def test_an_analysis_can_be_cancelled_while_its_job_waits_for_the_archive(backend: Backend) -> None:
     job, (analysis,) = predict_job(backend)
     put = backend.archive.put
