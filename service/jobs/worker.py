@@ -31,6 +31,7 @@ from service.jobs.transitions import (
     failure_of,
 )
 from service.periodic_task import PeriodicTask
+from service.redact import log_fields
 
 RENEW_SECONDS = 1.0  # interval between two renewals of a lease; each renewal can notice a cancellation
 INTERRUPT_SECONDS = 2.0  # time for a lost shard to stop after its batch; an interruption unloads the model
@@ -185,7 +186,11 @@ class Worker:
         failure = failure_of(error)
         tracing.set_error(error)
         delay = lease.change(transitions.retry, failure)
-        _log.exception("shard failed with a transient error", retry_in=delay)
+        retry_in = None if delay == NO_RETRY else delay  # infinity is not valid JSON
+        if isinstance(error, Unavailable):  # the cause is outside of this process, so a traceback does not help
+            _log.warning("shard failed with a transient error", retry_in=retry_in, **log_fields(error))
+        else:
+            _log.exception("shard failed with a transient error", retry_in=retry_in)
         if delay == NO_RETRY:
             self.on_job_failed(lease.job.id)
         elif delay is not None:

@@ -329,6 +329,25 @@ def test_a_transient_error_is_retried_three_times_with_growing_delays(backend: B
     assert len(predictor.calls) == 4
 
 
+@pytest.mark.parametrize(
+    ("error", "level"), [(Unavailable("The hub cannot be reached."), "warning"), (RuntimeError("CUDA"), "error")]
+)
+def test_only_an_unexpected_transient_error_is_logged_with_its_traceback(
+    backend: Backend, error: Exception, level: str
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for delay in (5.0, 10.0, 20.0, None):
+            with suppress(RetryLater):
+                backend.run(0, FakePredictor(raise_error(error)))
+            backend.clock.now += delay or 0.0
+
+    events = [log for log in logs if log["event"] == "shard failed with a transient error"]
+    assert [event["retry_in"] for event in events] == pytest.approx([5.0, 10.0, 20.0, None])
+    assert {(event["log_level"], event.get("exc_info"), event.get("error")) for event in events} == {
+        (level, None, "The hub cannot be reached.") if level == "warning" else (level, True, None)
+    }
+
+
 def test_a_shard_recovers_from_a_transient_error(backend: Backend) -> None:
     with pytest.raises(RetryLater):
         backend.run(0, FakePredictor(lambda number: raise_error(OSError())() if number else None))
