@@ -23,10 +23,11 @@ class _Codes:
 
     def contain(self, wanted: NDArray[np.int64]) -> Mask:
         """Return which of the wanted numbers are in the set, (n,)."""
-        result = self._flags[_hash(wanted, len(self._flags))]
+        result = self._flags.take(_hash(wanted, len(self._flags)))
         candidates = np.flatnonzero(result)
-        positions = np.minimum(np.searchsorted(self.codes, wanted[candidates]), len(self.codes) - 1)
-        result[candidates] = self.codes[positions] == wanted[candidates]
+        found = wanted.take(candidates)
+        positions = np.searchsorted(self.codes, found)
+        result[candidates] = self.codes.take(positions, mode="clip") == found
         return np.asarray(result)
 
     @cached_property
@@ -69,9 +70,20 @@ class ClassPairs:
         """Return whether the relation contains each pair; `first` and `second` are broadcast."""
         if self.num_classes <= DENSE_CLASSES:
             return np.asarray(self._matrix[first, second])
-        first, second = np.broadcast_arrays(first, second)
-        wanted = first.astype(np.int64).reshape(-1) * self.num_classes + second.reshape(-1)
-        return self._codes.contain(wanted).reshape(first.shape)
+        shape = np.broadcast_shapes(first.shape, second.shape)
+        first, second = (np.broadcast_to(classes, shape).reshape(-1) for classes in (first, second))
+        result = self._is_first.take(first)
+        candidates = np.flatnonzero(result)
+        wanted = first.take(candidates).astype(np.int64) * self.num_classes + second.take(candidates)
+        result[candidates] = self._codes.contain(wanted)
+        return np.asarray(result.reshape(shape))
+
+    @cached_property
+    def _is_first(self) -> Mask:
+        """Return the classes that are the first class of a pair, (C,). In most relations, few classes are."""
+        mask = np.zeros(self.num_classes, dtype=bool)
+        mask[self.codes // self.num_classes] = True
+        return mask
 
     @cached_property
     def _codes(self) -> _Codes:
@@ -157,10 +169,10 @@ class Superclasses:
         shape = np.broadcast_shapes(first.shape, second.shape)
         first, second = (np.broadcast_to(classes, shape).reshape(-1) for classes in (first, second))
         result = np.equal(first, second)
-        candidates = np.flatnonzero((self._signatures[first] & self._signatures[second] != 0) & ~result)
-        memberships = int(self._counts[first[candidates]].sum())
+        candidates = np.flatnonzero(self._signatures.take(first) & self._signatures.take(second))
+        memberships = int(self._counts.take(first.take(candidates)).sum())
         for pairs in np.array_split(candidates, 1 + memberships // MAX_MEMBERSHIPS):
-            result[pairs[self.shared(first[pairs], second[pairs])[0]]] = True
+            result[pairs.take(self.shared(first.take(pairs), second.take(pairs))[0])] = True
         return np.asarray(result.reshape(shape))
 
     def shared(
@@ -175,12 +187,12 @@ class Superclasses:
         Returns:
             (R,) indices of pairs, ascending, and (R,) indices of superclasses, ascending for each pair.
         """
-        counts = self._counts[first]
+        counts = self._counts.take(first)
         pairs = np.repeat(np.arange(len(first)), counts)
-        starts = self.offsets[first] - np.cumsum(counts) + counts
-        numbers = self.numbers[np.arange(len(pairs)) + np.repeat(starts, counts)]
-        have = self._codes.contain(second[pairs].astype(np.int64) * len(self.ids) + numbers)
-        return pairs[have], numbers[have]
+        starts = self.offsets.take(first) - np.cumsum(counts) + counts
+        numbers = self.numbers.take(np.arange(len(pairs)) + starts.take(pairs))
+        have = np.flatnonzero(self._codes.contain(second.take(pairs).astype(np.int64) * len(self.ids) + numbers))
+        return pairs.take(have), numbers.take(have)
 
     def similar_to(self, class_index: int) -> Classes:
         """Return the class itself and the classes that share a superclass with it, ascending."""

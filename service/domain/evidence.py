@@ -64,10 +64,15 @@ class Labels:
 
     def take(self, rows: NDArray[np.intp]) -> "Labels":
         """Return the labels of the given samples, in the given order."""
-        counts = self.counts[rows]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        index = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
-        return Labels(offsets, self.classes[index], self.sources[index])
+        starts = self.offsets.take(rows)
+        counts = self.offsets.take(rows + 1) - starts
+        offsets = np.zeros(len(rows) + 1, dtype=np.int32)
+        np.cumsum(counts, out=offsets[1:])
+        samples = np.repeat(np.arange(len(rows)), counts)
+        index = np.arange(len(samples)) + (starts - offsets[:-1]).take(samples)
+        labels = Labels(offsets, self.classes.take(index), self.sources.take(index))
+        vars(labels)["samples"] = samples
+        return labels
 
 
 def rejected_targets(targets: Classes, labels: Labels, problematic: Mask) -> Mask:
@@ -117,14 +122,14 @@ class Evidence:
         """Return the evidence of the given samples, in the given order."""
         evidence = replace(
             self,
-            targets=self.targets[rows],
+            targets=self.targets.take(rows),
             labels=self.labels.take(rows),
-            problematic=self.problematic[rows],
-            non_prototypical=None if self.non_prototypical is None else self.non_prototypical[rows],
-            oov=None if self.oov is None else self.oov[rows],
+            problematic=self.problematic.take(rows),
+            non_prototypical=None if self.non_prototypical is None else self.non_prototypical.take(rows),
+            oov=None if self.oov is None else self.oov.take(rows, axis=0),
         )
         for name in ("targets_are_labels", "effective_targets"):  # computed once for all samples
-            vars(evidence)[name] = getattr(self, name)[rows]
+            vars(evidence)[name] = getattr(self, name).take(rows)
         return evidence
 
     @cached_property
@@ -184,6 +189,16 @@ class Strata:
     weights: NDArray[np.float64]  # (2, G + 1, S)
     problematic: Mask  # (S,) strata that count in no group
     members: Mask  # (G + 1, N) samples that count in each group; the first row stands for all samples
+
+    def merged(self) -> "Strata":
+        """Return the strata after merging those with the same weights. It has the same aggregates, and is smaller.
+
+        A class with as many samples in each group as another one has the same weights. Merging takes longer than the
+        histogram of a model, so it is only useful for many models.
+        """
+        weights, numbers = np.unique(self.weights, axis=2, return_inverse=True)
+        sample_strata = numbers.reshape(-1).take(self.sample_strata)
+        return replace(self, sample_strata=sample_strata, weights=weights, problematic=weights[0, 0] == 0)
 
 
 def build_strata(targets: Classes, counted: Mask, groups: Mapping[str, Mask]) -> Strata:

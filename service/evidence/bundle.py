@@ -211,8 +211,8 @@ class Bundle:
 
     @cached_property
     def strata(self) -> Strata:
-        """Return the strata of the evaluated samples."""
-        return build_strata(self.evidence.effective_targets, ~self.evidence.problematic, self.groups)
+        """Return the merged strata of the evaluated samples."""
+        return build_strata(self.evidence.effective_targets, ~self.evidence.problematic, self.groups).merged()
 
     @cached_property
     def pairs(self) -> CooccurrenceInputs | None:

@@ -128,6 +128,21 @@ def test_weights_of_samples_with_a_property_add_up_to_the_mean_share_over_classe
         assert weights[group][selected].sum() == pytest.approx(expected, abs=1e-12)
 
 
+@max_examples(150)
+@given(ROWS)
+def test_merged_strata_give_each_sample_the_same_weights(
+    rows: list[tuple[int, bool, tuple[bool, bool, bool], bool]],
+) -> None:
+    strata = strata_from_rows(rows)
+    merged = strata.merged()
+
+    before, after = (each.weights[:, :, each.sample_strata] for each in (strata, merged))
+    assert before.tolist() == after.tolist()
+    assert merged.problematic[merged.sample_strata].tolist() == strata.problematic[strata.sample_strata].tolist()
+    columns = [*map(tuple, merged.weights.reshape(8, -1).T.tolist())]
+    assert len(set(columns)) == len(columns) == len(merged.problematic)
+
+
 def pieces(with_probability: list[bool]) -> list[Predictions]:
     return [
         Predictions(np.array([index], dtype=np.int16), np.array([index / 8], dtype=np.float16) if present else None)
