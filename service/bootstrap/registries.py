@@ -20,7 +20,7 @@ from service.domain import RegistryRule
 from service.evidence.repository import EvidenceRepository
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics, initialize_series
-from service.web.hooks import generic, huggingface, wandb
+from service.web.hooks import generic, huggingface
 from service.web.hooks.endpoint import HookSource
 from service.web.hooks.huggingface_registry import HuggingFaceRegistry
 from service.web.hooks.mlflow import MlflowRegistry
@@ -155,10 +155,8 @@ def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Re
             return HuggingFaceRegistry(make_address(name, settings), rules, public_url)
         case "huggingface":
             return ReceiveOnlyRegistry(name, rules, huggingface.model_id)
-        case "wandb" if settings.token:
-            return WandbRegistry(make_address(name, settings), rules, public_url)
         case "wandb":
-            return ReceiveOnlyRegistry(name, rules, wandb.model_id)
+            return WandbRegistry(make_address(name, settings), rules, public_url)
         case "generic":
             try:
                 keys = [generic.key_of(secret.get_secret_value()) for secret in settings.secrets]

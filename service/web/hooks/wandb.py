@@ -39,8 +39,3 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[Re
     if event_type == "LINK_ARTIFACT":
         return [RegistryEvent(Action.CREATED, path, version)]
     return [RegistryEvent(Action.ALIAS, path, version, str(payload["alias"]))]
-
-
-def model_id(event: RegistryEvent) -> str:
-    """Return the model ID that workers use to load a version."""
-    return f"wandb:{event.model}:{event.version}"

@@ -61,11 +61,13 @@ class WandbRegistry:
     def write(self, result: WriteBack) -> None:
         """Write a result: the run's summary, the metadata, and finally the alias, which marks it as complete.
 
-        A result that is older than the existing one changes nothing.
+        A result that is older than the existing one changes nothing. Without a token, nothing is written.
 
         Raises:
             ModelNotFound: The version does not exist anymore.
         """
+        if not self.address.token:
+            return
         artifact = self._client.artifact(result.model, result.version)
         existing = artifact.metadata.get(METADATA)
         existing = existing if isinstance(existing, dict) else {}

@@ -179,6 +179,20 @@ def test_an_event_of_an_alias_gets_the_number_of_its_version(server: WandbServer
     assert registry.version_of(NAME, "none") is None
 
 
+def test_a_registry_without_a_token_resolves_aliases_and_writes_nothing(server: WandbServer) -> None:
+    registry = WandbRegistry(RegistryAddress("wandb", server.url, kind="wandb"), ())
+    server.is_public = True
+    event = RegistryEvent(Action.CREATED, NAME, "latest")
+
+    assert registry.resolve(event).version == "v3"
+    server.artifacts = [Artifact(3), Artifact(4, {"latest"})]
+    assert registry.resolve(event).version == "v4"
+
+    before = len(server.requests)
+    registry.write(make_result())
+    assert len(server.requests) == before
+
+
 def test_an_event_of_a_version_needs_no_request(server: WandbServer, registry: WandbRegistry) -> None:
     event = RegistryEvent(Action.CREATED, NAME, "v3")
 
