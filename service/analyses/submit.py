@@ -100,8 +100,6 @@ def _accept(ports: Ports, request: AnalysisRequest, owner: str, delivery: str) -
     )
     start_job(ports, submission, spec)
     if submission.outcome is Outcome.REPEATED:
-        if delivery and not ports.stores.jobs.has_outbox_item(submission.analysis):  # written back, or deleted since
-            return queries.get(ports.stores, submission.analysis), False
         before = find_reserved(ports, request, submission.analysis, delivery)
         return (before, False) if before is not None else _accept(ports, request, owner, delivery)
     queued = Snapshot(record, job=None, queue_position=0, live_workers=0, now=record.created)

@@ -286,6 +286,7 @@ def reserve(
 
     Raises:
         AlreadyExists: The request ID was used with another body.
+        AnalysisNotFound: The analysis of a delivery was deleted.
         Unavailable: The earlier request is not finished.
     """
     if not request.request_id:
@@ -309,11 +310,14 @@ def find_reserved(ports: Ports, request: AnalysisRequest, analysis_id: str, deli
 
     Raises:
         AlreadyExists: Another owner used the request ID.
+        AnalysisNotFound: The analysis of a delivery was deleted.
         Unavailable: The earlier request is not finished.
     """
     try:
         return queries.get(ports.stores, analysis_id)
     except AnalysisNotFound as error:
+        if delivery and not ports.stores.jobs.has_outbox_item(analysis_id):  # a deletion also deletes the item
+            raise
         if is_hidden(ports.stores.jobs, ports.stores.archive, analysis_id):
             raise request_id_conflict(request.request_id) from error
         if ports.stores.clock().timestamp() - requests.creation_time(analysis_id) < JUDGING_SECONDS:

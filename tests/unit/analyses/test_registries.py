@@ -381,6 +381,21 @@ def test_a_delivery_can_be_repeated_after_the_archive_was_unavailable(backend: B
     assert lease_due_analyses(backend) == [analysis.id]
 
 
+def test_a_deleted_analysis_of_archived_predictions_stays_deleted(backend: Backend) -> None:
+    for registry in ("one", "two"):
+        assert handle_event(backend.ports, FakeRegistry([CREATED], id=registry), created("1")) is EventResult.QUEUED
+        finish(backend)
+    _, analysis = list_created(backend)
+    assert analysis.cached
+    lifecycle.delete(backend.ports.stores, analysis.id)
+
+    for _ in range(2):
+        assert handle_event(backend.ports, FakeRegistry([CREATED], id="two"), created("1")) is EventResult.REPEATED
+        backend.now += 301
+
+    assert [analysis.owner for analysis in list_created(backend)] == ["registry:one"]
+
+
 def test_a_delivery_whose_handler_was_killed_is_queued_although_its_predictions_were_deleted(backend: Backend) -> None:
     handle_event(backend.ports, FakeRegistry([CREATED], id="one"), created("1"))
     finish(backend)
@@ -655,7 +670,7 @@ def test_a_request_id_reserved_by_a_killed_process_is_released_after_a_delay(bac
     backend.archive.delete(first.id)  # reserved, but not archived
     request = first.request
     backend.store.release_ids(request.request_id, first.id)
-    backend.store.reserve(request.request_id, first.request_digest, first.id)
+    backend.store.reserve(request.request_id, first.request_digest, first.id, needs_write_back=True)
     other = replace(CREATED, policy=PLAIN)
     handle_event(backend.ports, FakeRegistry([other]), created("1"))  # the same predictions, by another rule
     finish(backend)
