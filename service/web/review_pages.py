@@ -119,7 +119,8 @@ class ReviewPages:
         reviews = stores.reviews.find((review.dataset, review.image))
         newest = next((other for other in reversed(reviews) if other.voter == review.voter), review)
         if replace(newest, id=review.id, time=review.time) != review:  # the reviewer went back to an earlier content
-            create_review(stores, replace(request, request_id=""), caller)
+            repeated_id = hashlib.sha256(f"{request_id} {newest.id}".encode()).hexdigest()  # one for a double click
+            create_review(stores, replace(request, request_id=repeated_id), caller)
 
     def _respond(self, request: Request, form: ReviewForm, problem: str = "", status: int = 200) -> Response:
         """Return the page of an image with the statements of a form."""

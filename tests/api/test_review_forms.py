@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -77,6 +78,22 @@ def test_the_last_of_several_statements_with_one_form_is_the_newest_review(
     assert [review.problematic for review in reviews] == [True, False, True]  # newest first
     newest, undo, *_ = client.list_reviews("demo", image)
     assert (newest.problematic, newest.undone, undo.undoes) == (True, False, reviews[0].name)
+
+
+def test_a_double_click_after_going_back_to_an_earlier_statement_adds_one_review(
+    running: Running, client: Client, demo: Bundle
+) -> None:
+    browser = FormClient(running)
+    for image in demo.judged_names[:8]:  # the two requests do not always overlap
+        fields = [*review_fields(browser.get(f"/review/demo/{quote(image)}")), ("reviewer", "ann")]
+        for value in ("yes", "no"):
+            assert send(browser, [*fields, ("problematic", value)]).status == 303
+
+        with ThreadPoolExecutor(2) as pool:
+            clicks = [pool.submit(send, browser, [*fields, ("problematic", "yes")]) for _ in range(2)]
+
+        assert [click.result().status for click in clicks] == [303, 303]
+        assert [review.problematic for review in client.list_reviews("demo", image)] == [True, False, True]
 
 
 def test_a_review_of_an_image_that_is_no_longer_evaluated_can_be_undone(start: Start, tmp_path: Path) -> None:
