@@ -24,7 +24,7 @@ from service.analyses.owner_guard import acting_for
 from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports, Stores
 from service.analyses.request import HOOK_PREFIX, MAX_TEXT
-from service.analyses.submit import accept
+from service.analyses.submit import ModelNotOffered, accept
 from service.analyses.write_back import WriteBack
 from service.domain import (
     REGISTRY_OWNER,
@@ -125,7 +125,7 @@ def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> Even
         try:
             with acting_for(ports.stores.archive, REGISTRY_OWNER + registry.id):
                 outcomes.add(_apply_rule(ports, registry, rule, event))
-        except ModelNotFound as error:
+        except ModelNotOffered as error:
             raise Unavailable(
                 f"No worker offers the model {registry.model_id(event)}. Try again later.", retry_after=RETRY_AFTER
             ) from error

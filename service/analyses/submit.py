@@ -25,6 +25,10 @@ RETRY_AFTER = 15.0  # seconds, in the error for a full queue
 _log = structlog.get_logger()
 
 
+class ModelNotOffered(ModelNotFound):
+    """Workers have registered, but no worker offers the model."""
+
+
 def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: str = "") -> Analysis:
     """Return an analysis of archived predictions, or queue the analysis of a model.
 
@@ -36,7 +40,8 @@ def submit(ports: Ports, request: AnalysisRequest, owner: str = "", delivery: st
 
     Raises:
         InvalidModelId: The model ID is malformed.
-        ModelNotFound: Workers have registered, but no worker offers the model.
+        ModelNotOffered: Workers have registered, but no worker offers the model.
+        ModelNotFound: The hub or the registry of the model does not have it.
         DatasetNotFound: The data set does not exist.
         AlreadyExists: The request ID was used with another body.
         TooBusy: Too many analyses are open, or the archive is full.
@@ -167,9 +172,9 @@ def start_job(ports: Ports, submission: Submission, spec: JobSpec) -> None:
 
 
 def _check_offered(offers: Sequence[str], model: ModelId) -> None:
-    """Raise ModelNotFound if no worker offers the model; for a pattern such as timm:*, the worker checks the name."""
+    """Raise ModelNotOffered if no worker offers the model; for a pattern such as timm:*, the worker checks the name."""
     if not offers:
-        raise ModelNotFound(
+        raise ModelNotOffered(
             f"The workers cannot run models, so model {str(model)!r:.80} cannot be analyzed. Install "
             "errata-service[worker] or errata-service[demo].",
             field="model",
@@ -177,7 +182,7 @@ def _check_offered(offers: Sequence[str], model: ModelId) -> None:
     sources = HUB_SOURCES if model.source == "hf" else (model.source,)
     if not {str(model), *(f"{source}:*" for source in sources)} & set(offers):
         of_source = [offer for offer in offers if offer.startswith(f"{model.source}:")]
-        raise ModelNotFound(
+        raise ModelNotOffered(
             f"No worker offers the model {str(model)!r:.80}. Expected one of {', '.join(of_source or offers)}."
             + ("" if of_source else f" {install_remedy(str(model))}"),
             field="model",

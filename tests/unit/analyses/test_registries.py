@@ -28,6 +28,7 @@ from service.evidence.bundle import Bundle
 from service.evidence.repository import EvidenceRepository
 from service.jobs import transitions
 from service.jobs.transitions import ShardResult, WorkerOffer
+from service.predictions.model_id import ModelId
 
 from .conftest import MODEL, Backend
 
@@ -612,6 +613,16 @@ def test_an_event_for_a_model_that_no_worker_offers_is_rejected_with_a_delay(bac
     assert caught.value.retry_after <= 30  # seconds
     assert list_created(backend) == []
     assert handle_event(backend.ports, FakeRegistry([CREATED]), created("1")) is EventResult.QUEUED
+
+
+def test_an_event_for_a_model_that_its_hub_does_not_have_is_refused(backend: Backend) -> None:
+    def pin(model: ModelId) -> ModelId:
+        raise ModelNotFound("Repository not found.")
+
+    hub = replace(backend.ports, models=replace(backend.ports.models, pin=pin))
+
+    assert handle_event(hub, FakeRegistry([CREATED]), created("1")) is EventResult.REFUSED
+    assert list_created(backend) == []
 
 
 def test_an_event_is_repeated_if_the_registry_is_unavailable_for_its_baseline(backend: Backend) -> None:
