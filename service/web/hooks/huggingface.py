@@ -14,6 +14,7 @@ from service.web.hooks.payload import InvalidEvent, text
 from service.web.hooks.signature import check_secret, header
 
 MAX_BODY = 256 << 10  # bytes
+VERSION = 3  # of the payload
 MAX_EVENTS = 20  # branches and tags of one push; further ones are ignored
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -29,12 +30,15 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[Re
     Raises:
         InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
     """
+    webhook = payload["webhook"]
+    if webhook["version"] != VERSION:
+        return []
     event, repository = payload["event"], payload["repo"]
     scope = event["scope"]
     if not (scope == "repo.content" or scope.startswith("repo.content.")) or repository["type"] != "model":
         return []
     model = text(repository, "name")
-    delivery = f"{payload['webhook']['id']}.{repository['id']}"
+    delivery = f"{webhook['id']}.{repository['id']}"
     return [*islice(_iterate_events(payload.get("updatedRefs") or [], model, delivery), MAX_EVENTS)]
 
 
