@@ -73,6 +73,7 @@ class HuggingFaceServer(LocalServer):
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
+        self.is_public = False  # whether requests without a token can read the repositories
         self.requests: list[tuple[str, str, Mapping[str, str], bytes]] = []  # verb, path with query, headers, body
         self.before: Callable[[str, str], None] = lambda verb, path: None
         self.after: Callable[[str, str], None] = lambda verb, path: None
@@ -97,7 +98,8 @@ class HuggingFaceServer(LocalServer):
     def answer(self, verb: str, target: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Any]:
         url = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        if headers.get("authorization") != f"Bearer {TOKEN}":
+        is_anonymous_read = self.is_public and verb == "GET" and "authorization" not in headers
+        if not is_anonymous_read and headers.get("authorization") != f"Bearer {TOKEN}":
             return 401, {"error": "Invalid credentials in Authorization header"}
         if url.path == "/api/whoami-v2":
             return 200, {"type": "user", "name": USER}

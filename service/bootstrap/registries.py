@@ -20,7 +20,7 @@ from service.domain import RegistryRule
 from service.evidence.repository import EvidenceRepository
 from service.settings import RegistrySettings, RuleSettings, Settings
 from service.telemetry import Metrics, initialize_series
-from service.web.hooks import generic, huggingface
+from service.web.hooks import generic
 from service.web.hooks.endpoint import HookSource
 from service.web.hooks.huggingface_registry import HuggingFaceRegistry
 from service.web.hooks.mlflow import MlflowRegistry
@@ -151,10 +151,8 @@ def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Re
     match settings.kind:
         case "mlflow":
             return MlflowRegistry(make_address(name, settings), rules, public_url)
-        case "huggingface" if settings.token:
-            return HuggingFaceRegistry(make_address(name, settings), rules, public_url)
         case "huggingface":
-            return ReceiveOnlyRegistry(name, rules, huggingface.model_id)
+            return HuggingFaceRegistry(make_address(name, settings), rules, public_url)
         case "wandb":
             return WandbRegistry(make_address(name, settings), rules, public_url)
         case "generic":

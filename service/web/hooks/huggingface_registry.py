@@ -79,12 +79,14 @@ class HuggingFaceRegistry:
     def write(self, result: WriteBack) -> None:
         """Write a result: the model card in a pull request, and then a comment with the decision of the gate.
 
-        All results of a repository share one open pull request. If the pull request
-        of a result was closed, the result is not proposed again.
+        All results of a repository share one open pull request. If the pull request of a result was closed, the result
+        is not proposed again. Without a token, nothing is written.
 
         Raises:
             ModelNotFound: The repository does not exist anymore.
         """
+        if not self.address.token:
+            return
         if not _card_metrics(result):  # the analysis failed, or no image is evaluated
             _log.info("no result for the model card", model=result.model, analysis=result.analysis.id)
             return

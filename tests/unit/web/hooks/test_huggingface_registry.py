@@ -303,6 +303,21 @@ def test_a_new_branch_and_an_unknown_commit_are_analyzed(hub: HuggingFaceServer,
     assert registry.resolve(replace(event, previous="f" * 40)) == replace(event, previous="f" * 40)
 
 
+def test_a_registry_without_a_token_compares_commits_and_writes_nothing(hub: HuggingFaceServer) -> None:
+    registry = HuggingFaceRegistry(RegistryAddress("hub", hub.url), ())
+    private = pushed(hub, README_md=b"text")
+    assert registry.resolve(private) == private
+
+    hub.is_public = True
+    assert registry.resolve(pushed(hub, README_md=b"other")) is None
+    weights = pushed(hub, model_safetensors=b"other")
+    assert registry.resolve(weights) == weights
+
+    before = len(hub.requests)
+    registry.write(make_result())
+    assert len(hub.requests) == before
+
+
 def test_an_unavailable_hub_does_not_prevent_an_analysis(hub: HuggingFaceServer, registry: HuggingFaceRegistry) -> None:
     event = pushed(hub, README_md=b"text")
     hub.stop()
