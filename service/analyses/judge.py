@@ -2,11 +2,10 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 
 import numpy as np
 import structlog
@@ -15,7 +14,7 @@ from errata.errors import DamagedRecord, EvidenceDamaged, ImagesMissing, NewerRe
 from service import tracing
 from service.analyses import queries
 from service.analyses.ports import Ports, Stores
-from service.archive.port import OutcomeUnknown
+from service.archive.port import Archive, OutcomeUnknown
 from service.domain import (
     NO_PREDICTION,
     NO_TYPE,
@@ -189,19 +188,21 @@ def _retry_later(ports: Ports, job: JobStatus, error: Unavailable) -> None:
     _fail(ports, job.id, attempt, error)
 
 
-def notify_job_failed(
-    jobs: JobStore, observer: Observer, job_id: str, read_archived: Callable[[str], Analysis | None] = lambda _: None
-) -> None:
+def notify_job_failed(jobs: JobStore, observer: Observer, job_id: str, archive: Archive | None = None) -> None:
     """Notify the observer about each analysis of a failed job, if the records of the job can be read.
 
-    An analysis that was archived before the job failed has succeeded; `read_archived` returns it.
+    An analysis that was archived before the job failed has succeeded, if the archive can be read.
     """
     with suppress(DamagedRecord, Unavailable):
         job = jobs.job(job_id)
         for analysis_id in sorted(job.analyses) if job else ():
             snapshot = _undamaged_snapshot(jobs, analysis_id)
             if snapshot is not None and snapshot.record.state is State.FAILED:
-                observer.analysis_finished(read_archived(analysis_id) or queries.to_analysis(snapshot))
+                analysis = queries.to_analysis(snapshot)
+                if archive is not None:
+                    with suppress(Unavailable):
+                        analysis = archive.get(analysis_id) or analysis
+                observer.analysis_finished(analysis)
 
 
 def _undamaged_snapshot(jobs: JobStore, analysis_id: str) -> Snapshot | None:
@@ -221,8 +222,7 @@ def _wait_for_store(stores: Stores) -> None:
 def _fail(ports: Ports, job_id: str, fencing_token: int, error: Exception) -> None:
     tracing.set_error(error)
     if ports.stores.jobs.change_job(transitions.finish_judging, job_id, fencing_token, failure_of(error)):
-        read_archived = partial(queries.read_archived, ports.stores)
-        notify_job_failed(ports.stores.jobs, ports.observer, job_id, read_archived)
+        notify_job_failed(ports.stores.jobs, ports.observer, job_id, ports.stores.archive)
 
 
 def _archive_results(ports: Ports, job: Job, archived: list[Analysis]) -> None:

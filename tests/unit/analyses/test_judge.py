@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from errata.errors import AnalysisNotFound, DamagedRecord, PermanentError, Unavailable
+from errata.errors import AnalysisNotFound, DamagedRecord, NewerRecord, PermanentError, Unavailable
 
 from service.analyses import judge, lifecycle
 from service.analyses import submit as submitting
@@ -384,6 +384,24 @@ def test_the_analyses_of_a_failed_job_are_counted(backend: Backend) -> None:
 
     assert [analysis.id for analysis in backend.finished] == sorted(analysis.id for analysis in analyses)
     assert {analysis.state for analysis in backend.finished} == {State.FAILED}
+
+
+def test_the_analyses_of_a_failed_job_are_counted_although_the_archived_record_of_one_is_newer(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a newer version that archived a result and was rolled back, and a job that then fails."""
+    monkeypatch.setattr(judge, "MAX_ATTEMPTS", 1)
+    job, analyses = predict_job(backend, count=3)
+    analysis_ids = sorted(analysis.id for analysis in analyses)
+
+    def read(analysis_id: str) -> None:
+        if analysis_id == analysis_ids[0]:
+            raise NewerRecord("A newer version wrote the record.")
+
+    monkeypatch.setattr(backend.archive, "get", read)
+    judge_job(backend.ports, job)
+
+    assert [analysis.id for analysis in backend.finished] == analysis_ids
 
 
 @pytest.mark.parametrize("num_written", [0, 1])
