@@ -22,6 +22,7 @@ from service.analyses.request import MAX_TEXT, missing_dataset
 from service.domain import (
     ALL,
     AXES,
+    IMAGENET_1K,
     METRICS,
     NEWEST_FIRST,
     POOLED,
@@ -39,6 +40,7 @@ from service.domain import (
 )
 from service.evidence.artefacts import ARTEFACT_SUPERCLASSES
 from service.evidence.bundle import Bundle
+from service.evidence.inputs import LABELS_FILE
 from service.evidence.manifest import Manifest
 from service.reference_models.curves import curves_of
 from service.reference_models.layout import PublishedModel, read_models, size_label
@@ -124,7 +126,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
         same_evidence=same_evidence,
         num_left_out=stores.index.count(archived) - len(same_evidence),
         num_of_version=Counter(result.version for result in same_evidence),
-        changed_labels=bundle is not None and bool(bundle.manifest.base),
+        changed_labels=bundle is not None and has_other_labels(bundle.manifest),
     )
     return build_trend(analyses, request, published)
 
@@ -311,11 +313,14 @@ def check_plausible(analyses: Sequence[Analysis]) -> None:
 
 
 def published_models_of(manifest: Manifest) -> Curves | None:
-    """Return the curves of the published models of a data set; None if there are none, or if labels were changed.
+    """Return the curves of the published models of a bundle; None if there are none, or if it has other labels."""
+    return None if has_other_labels(manifest) else curves_of(manifest.dataset)
 
-    The published models were evaluated with the labels of the authors.
-    """
-    return None if manifest.base else curves_of(manifest.dataset)
+
+def has_other_labels(manifest: Manifest) -> bool:
+    """Return whether a bundle's labels differ from those of the paper's authors, whatever the name of its data set."""
+    is_own = any(source.name == LABELS_FILE for source in manifest.sources)
+    return is_own or manifest.label_space != IMAGENET_1K or bool(manifest.base)
 
 
 def has_own_superclasses(manifest: Manifest) -> bool:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from service.domain import Bytes, Classes, Labels, LabelSpace, Mask, effective_targets
 from service.taxonomy.proposals import Proposals
 
+LABELS_FILE = "labels"  # name of the source that is a labels file
+
 
 @dataclass(frozen=True)
 class Source:

@@ -26,7 +26,7 @@ from service.evidence.built_in import BUILT_IN, check_classes, find_built_in, re
 from service.evidence.class_files import read_classes, read_groups, read_superclasses
 from service.evidence.clip_inputs import compute_clip_inputs
 from service.evidence.expert_judgments import pack_judgments, read_expert_judgments
-from service.evidence.inputs import BundleInputs, ClipInputs, EncoderInfo, LabelInputs, Source
+from service.evidence.inputs import LABELS_FILE, BundleInputs, ClipInputs, EncoderInfo, LabelInputs, Source
 from service.evidence.label_files import read_labels
 from service.evidence.label_pairs import count_cooccurrence
 from service.evidence.prototype import FILES as MISTAKES
@@ -216,7 +216,7 @@ def _file_sources(inputs: Inputs, uses_annotation: bool, clip: ClipInputs | None
     if inputs.annotations is not None and uses_annotation:
         sources.append(file_source("multi-label annotation", inputs.annotations, "Apache-2.0"))
     if inputs.labels is not None:
-        sources.append(file_source("labels", inputs.labels, OWN_LICENSE))
+        sources.append(file_source(LABELS_FILE, inputs.labels, OWN_LICENSE))
     if inputs.mistakes is not None:
         sources += [file_source("non-prototypical images", inputs.mistakes / name, "Apache-2.0") for name in MISTAKES]
     if clip is not None:

@@ -194,7 +194,7 @@ def own_models_note(num_others: int, changed_labels: bool = False) -> str:
     """
     start = "No published models exist for this data set."
     if changed_labels:
-        start = "The labels of this evidence were changed, so models are not compared with the published models."
+        start = "The labels of this evidence are not those of the published models, which are therefore no reference."
     if num_others < MIN_NEIGHBORS:
         return (
             f"{start} Percentiles are not available: they need at least {MIN_NEIGHBORS} other models that were "

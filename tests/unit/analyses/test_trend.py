@@ -259,22 +259,28 @@ def authors(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return build_evidence("imagenet", Inputs(annotations=folder / "annotations.csv"), folder / "bundle")
 
 
+def archive_analysis(backend: Backend, bundle: Bundle) -> Analysis:
+    """Store an analysis with correct predictions for the first 30 images of a bundle."""
+    top1 = np.full(len(bundle.all_targets), -1, dtype=np.int16)
+    top1[bundle.rows] = bundle.evidence.targets
+    top1[bundle.rows[30:]] = bundle.label_space.num_classes - 1  # of ImageNet-1k: toilet tissue
+    predictions, start_time = Predictions(top1), datetime(2026, 1, 1, tzinfo=UTC)
+    request = AnalysisRequest(bundle.dataset)
+    analysis = Analysis(bundle.digest[:12], request, State.SUCCEEDED, bundle.digest, start_time)
+    backend.archive.put(replace(analysis, summary=compute_summary(bundle, predictions)), predictions)
+    return analysis
+
+
 def test_models_are_not_compared_with_published_models_on_corrected_labels(authors: Bundle, tmp_path: Path) -> None:
     facts = apply_decisions(authors, {authors.judged_names[0]: Decision(problematic=True)})
     write_bundle(relabel(authors, facts), tmp_path / "corrected")
     corrected = open_bundle(tmp_path / "corrected")
     backend = Backend(EvidenceRepository({"imagenet": [authors.path, corrected.path]}, tmp_path / "data"))
-    start = "The labels of this evidence were changed, so models are not compared with the published models."
+    start = "The labels of this evidence are not those of the published models, which are therefore no reference."
     percentiles = "Percentile among the reference models"
 
     for bundle in (authors, corrected):
-        top1 = np.full(len(bundle.all_targets), -1, dtype=np.int16)
-        top1[bundle.rows] = bundle.evidence.targets
-        top1[bundle.rows[30:]] = 999  # toilet tissue
-        predictions, start_time = Predictions(top1), datetime(2026, 1, 1, tzinfo=UTC)
-        request = AnalysisRequest("imagenet")
-        analysis = Analysis(bundle.digest[:12], request, State.SUCCEEDED, bundle.digest, start_time)
-        backend.archive.put(replace(analysis, summary=compute_summary(bundle, predictions)), predictions)
+        analysis = archive_analysis(backend, bundle)
         compared = compute_trend(backend.ports.stores, TrendRequest(names=[analysis.id]))
         html = report(backend.ports, analysis.id)
 
@@ -283,6 +289,23 @@ def test_models_are_not_compared_with_published_models_on_corrected_labels(autho
         assert bool(compared.points[0].percentile_ranks) is has_reference
         assert any(note.startswith(start) for note in trend_notes(compared)) is not has_reference
         assert (percentiles in html, start in html) == (has_reference, not has_reference)
+
+
+@pytest.mark.parametrize("has_own_classes", [False, True])
+def test_name_of_a_data_set_does_not_make_its_labels_those_of_the_published_models(
+    tmp_path: Path, has_own_classes: bool
+) -> None:
+    (tmp_path / "labels.csv").write_text("file_name,labels\n" + "".join(f"{row}.jpg,6\n" for row in range(40)))
+    (tmp_path / "classes.csv").write_text("name\n" + "".join(f"class {index}\n" for index in range(10)))
+    inputs = Inputs(labels=tmp_path / "labels.csv", classes=tmp_path / "classes.csv" if has_own_classes else None)
+    bundle = build_evidence("imagenet-a", inputs, tmp_path / "bundle")
+    backend = Backend(EvidenceRepository({"imagenet-a": [bundle.path]}, tmp_path / "data"))
+    analysis = archive_analysis(backend, bundle)
+
+    compared = compute_trend(backend.ports.stores, TrendRequest(names=[analysis.id]))
+
+    assert compared.curves is None and not compared.points[0].percentile_ranks
+    assert "Percentile among the reference models" not in report(backend.ports, analysis.id)
 
 
 def test_added_models_are_not_comparable_on_corrected_labels() -> None:
