@@ -35,7 +35,7 @@ class Dataset:
     predicted: Classes | None = None  # predicted classes of images; -1: no prediction
     has_overlaps: bool = False  # there is a file of overlaps, perhaps with errors
     has_vocabulary: bool = False
-    has_own_classes: bool = True  # False: the classes, their relations, and co-occurrence are built in
+    has_own_classes: bool = True  # False: the classes and their relations are built in
 
     @property
     def class_sizes(self) -> NDArray[np.intp]:
@@ -52,9 +52,9 @@ def find_advice(dataset: Dataset) -> list[Advice]:
     if dataset.has_own_classes:
         checks += [_check_superclasses, _check_classes]
     if dataset.images is not None:
-        checks.append(_check_labels)
+        checks += [_check_labels, _check_pairs]
     if dataset.images is not None and dataset.has_own_classes:
-        checks += [_check_use, _check_pairs]
+        checks.append(_check_use)
     if dataset.images is not None and dataset.predicted is not None:
         checks.append(_check_predictions)
     return [advice for check in checks for advice in check(dataset)]

@@ -33,9 +33,9 @@ def count_cooccurrence(
     """
     if inputs.cooccurrence is not None:
         return read_pairs(inputs.cooccurrence, images, label_space, inputs.min_cooccurrence)
-    if label_space.name != IMAGENET_1K:
+    if inputs.labels is not None or label_space.name != IMAGENET_1K:
         return pairs_of_labels(images, inputs.min_cooccurrence)
-    if dataset == "imagenet-real" or (has_validation_images(dataset) and inputs.labels is None):
+    if dataset == "imagenet-real" or has_validation_images(dataset):
         return _real_pairs()
     return _real_and_original_pairs(*_uncounted_images(dataset, annotation, images))
 
@@ -87,10 +87,10 @@ def _uncounted_images(dataset: str, annotation: Annotation | None, images: Label
     judged = _validation_images(images.names[images.rows].tolist())  # an image must not be evidence for its own errors
     if annotation is not None:
         annotated = _validation_images([name.encode() for name in annotation.images])
-    elif dataset in BUILT_IN and not has_validation_images(dataset):
+    elif dataset in BUILT_IN:
         annotated = labels.annotated_images()
     else:
-        return (judged, "are not in the data set") if judged.any() else (None, "have any")
+        return None, "have any"
     if (judged & ~annotated).any():
         return judged | annotated, "are neither in the multi-label annotation nor in the data set"
     return annotated, "are not in the multi-label annotation"

@@ -64,8 +64,8 @@ def gather(dataset: str, inputs: Inputs | None = None) -> BundleInputs:
     annotation = read_annotation(inputs.annotations) if inputs.annotations else None
     label_space, class_sources = _label_space(dataset, built_in, inputs, artefacts)
     images = (recipe or _custom)(_RecipeInputs(inputs, artefacts, annotation, label_space))
-    if dataset in NEEDS_NO_INPUT:
-        annotation = None  # without the annotation, co-occurrence is counted over all images
+    if dataset in NEEDS_NO_INPUT or inputs.labels is not None:
+        annotation = None  # it has no effect, and is no source
     pairs, pair_source = count_cooccurrence(built_in or dataset, inputs, images, label_space, annotation)
     clip = compute_clip_inputs(inputs, artefacts, images, label_space)
     return BundleInputs(

@@ -56,7 +56,7 @@ def test_rules_with_evidence_decide_and_the_others_abstain(start, tmp_path: Path
         }
 
         assert {name: verdict.error_type for name, verdict in verdicts.items()} == EXPECTED
-        assert list(analysis.summary.abstained) == ["fine_grained_oov", "non_prototypical"]
+        assert list(analysis.summary.abstained) == ["fine_grained_oov", "spurious_correlation", "non_prototypical"]
         assert analysis.summary.groups["all"].num_samples == analysis.summary.num_images == 5
         assert analysis.summary.groups["all"].top1_accuracy == pytest.approx(1 / 5)
         assert verdicts["overlap.jpg"].evidence.overlap

@@ -218,8 +218,8 @@ def test_built_in_classes_are_not_criticized() -> None:
     rows = [(0, [0], False), (0, [0], False)]
     dataset = Dataset(space(GOOD | {"sky": ([], [])}, overlaps=()), images(rows), has_own_classes=False)
 
-    assert kinds(dataset) == ["one-label-per-image"]
-    assert kinds(replace(dataset, predicted=np.array([1, 2], dtype=np.int16)))[1:] == ["labels-never-predicted"]
+    assert kinds(dataset) == ["one-label-per-image", "no-co-occurrence"]
+    assert kinds(replace(dataset, predicted=np.array([1, 2], dtype=np.int16)))[2:] == ["labels-never-predicted"]
 
 
 def test_long_lists_are_shortened_in_the_message_only() -> None:

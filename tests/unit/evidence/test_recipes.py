@@ -14,7 +14,7 @@ from unit.evidence.official import Row, wordnet_id, write_artefacts, write_json,
 from service.bootstrap.build import Inputs, build_evidence, verify_evidence
 from service.domain import ErrorType, LabelSource
 from service.evidence.bundle import Bundle
-from service.evidence.labels import original_labels, validation_name
+from service.evidence.labels import annotated_images, original_labels, validation_name
 from service.evidence.recipes import gather
 from service.evidence.repository import EvidenceRepository
 from service.taxonomy.superclasses import default_grouping
@@ -284,33 +284,47 @@ def test_annotated_images_do_not_count_for_co_occurrence(inputs: Inputs, label_s
         assert result == oracle.count_pairs(label_sets[name] for name in counted)
 
 
-@pytest.mark.parametrize("form", ["{}.JPEG", "val/n01440764/{}.JPEG", "val\\{}.png", "{}", "{}.cropped.npy"])
+@pytest.mark.parametrize("form", ["{}.JPEG", "val/n01440764/{}.JPEG", "{}"])
+def test_own_labels_of_imagenet_classes_have_their_own_pairs(inputs: Inputs, tmp_path: Path, form: str) -> None:
+    """Images with the names of validation images have no other pairs either."""
+    stems = [form.format(validation_name(number).removesuffix(".JPEG")) for number in (1, 2, 3)]
+    rows = f"{stems[0]},0;817\n{stems[1]},0;817\n{stems[2]},0\n"
+    labels = save(tmp_path / "labels.csv", f"file_name,labels\n{rows}")
+
+    bundle = build_evidence("street", Inputs(labels=labels, annotations=inputs.annotations), tmp_path / "bundle")
+
+    assert bundle.manifest.counts["co_occurrence_pairs"] == 1
+    assert int(bundle.verdicts[bundle.row(stems[2]), 817]) == ErrorType.SPURIOUS_CORRELATION.id
+    assert "multi-label annotation" not in [source.name for source in bundle.manifest.sources]
+
+
 @pytest.mark.parametrize("is_annotated", [False, True])
-def test_validation_images_of_an_own_data_set_do_not_count_for_co_occurrence(
-    inputs: Inputs, tmp_path: Path, label_sets: dict[str, set[int]], form: str, is_annotated: bool
+def test_judged_validation_images_do_not_count_for_co_occurrence(
+    inputs: Inputs, tmp_path: Path, label_sets: dict[str, set[int]], is_annotated: bool
 ) -> None:
-    several = [name for name, labels in label_sets.items() if len(labels) > 1][:40]
-    rows = [f"{form.format(name.removesuffix('.JPEG'))},{target(int(name[15:23]))}\n" for name in several]
-    labels = save(tmp_path / "labels.csv", "file_name,labels\n" + "".join(rows))
+    several = [int(name[15:23]) for name, labels in label_sets.items() if len(labels) > 1]
+    judged = [number for number in several if not annotated_images()[number - 1]][:40]
+    artefacts = write_artefacts(tmp_path / "artefacts", "imagenet-sketch", validation_samples(tuple(judged)))
 
-    facts = gather("my-val", Inputs(labels=labels, annotations=inputs.annotations if is_annotated else None))
+    annotations = inputs.annotations if is_annotated else None
+    facts = gather("imagenet-sketch", Inputs(artefacts=artefacts, annotations=annotations))
 
+    annotated = NUMBERS if is_annotated else (np.flatnonzero(annotated_images()) + 1).tolist()
+    uncounted = {validation_name(number) for number in (*judged, *annotated)}
     assert facts.pairs is not None
-    annotated = {validation_name(number) for number in NUMBERS} if is_annotated else set()
     counts = dict(zip(map(tuple, facts.pairs.classes.tolist()), facts.pairs.counts.tolist(), strict=True))
-    assert counts == oracle.count_pairs(label_sets[name] for name in {*label_sets} - {*several} - annotated)
+    assert counts == oracle.count_pairs(label_sets[name] for name in {*label_sets} - uncounted)
     (source,) = [source for source in facts.sources if source.name == "co-occurrence"]
-    which = "neither in the multi-label annotation nor in the data set" if is_annotated else "not in the data set"
-    assert source.origin.endswith(f" validation images that are {which}")
+    assert source.origin.endswith("neither in the multi-label annotation nor in the data set")
 
 
 def test_the_rule_abstains_if_no_other_validation_image_is_left(
     tmp_path: Path, label_sets: dict[str, set[int]]
 ) -> None:
-    rows = [f"{name},{target(int(name[15:23]))}\n" for name in label_sets]
-    labels = save(tmp_path / "labels.csv", "file_name,labels\n" + "".join(rows))
+    samples = validation_samples(tuple(int(name[15:23]) for name in label_sets))
+    artefacts = write_artefacts(tmp_path / "artefacts", "imagenet-sketch", samples)
 
-    assert gather("my-val", Inputs(labels=labels)).pairs is None
+    assert gather("imagenet-sketch", Inputs(artefacts=artefacts)).pairs is None
 
 
 # imagenet-a
@@ -426,7 +440,11 @@ def test_custom_data_set_uses_the_same_rules(own: Inputs, tmp_path: Path) -> Non
     assert bundle.judged_names == ["a.jpg", "b.jpg", "n01440764/c.jpg"]
     assert [bundle.evidence.labels.of(place).tolist() for place in range(3)] == [[999], [3, 5], [0]]
     assert [int(bundle.verdicts[1, predicted]) for predicted in (3, 5)] == [1, 3]
-    assert bundle.manifest.abstained == (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
+    assert bundle.manifest.abstained == (
+        ErrorType.FINE_GRAINED_OOV,
+        ErrorType.SPURIOUS_CORRELATION,  # no pair of labels is in two images
+        ErrorType.NON_PROTOTYPICAL,
+    )
 
 
 def test_neighbors_can_come_from_training_images(own: Inputs, tmp_path: Path) -> None:
@@ -635,15 +653,12 @@ def test_second_file_with_judged_images_only_is_refused(products: Inputs) -> Non
         gather("products", replace(products, cooccurrence=products.labels))
 
 
-def test_second_file_replaces_the_real_labels_of_imagenet_classes(own: Inputs, tmp_path: Path) -> None:
+def test_second_file_can_have_imagenet_classes(own: Inputs, tmp_path: Path) -> None:
     training = save(tmp_path / "training.csv", "file_name,labels\nx,1 20\ny,20 1\nz,1 5\n")
 
     facts = gather("mine", replace(own, cooccurrence=training))
-    plain = gather("mine", own)
 
     assert pairs_of(facts) == {(1, 20): (2, ["x", "y"])}
-    assert plain.pairs is not None and len(plain.pairs.counts) == 7_782 and plain.pairs.names is None
-    assert any(source.origin.endswith("validation images that have any") for source in plain.sources)
 
 
 INVALID: dict[str, tuple[str, dict[str, object], str]] = {
