@@ -1,7 +1,7 @@
 """Own models: analyzed models as the reference of percentiles if no models are published (docs/adr/0065).
 
-A model is compared with all other models that were analyzed with the same evidence. Only the newest result of each
-other model counts.
+A model is compared with all other models that were analyzed with the same evidence. Of each other model, only the
+newest result of its latest version counts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ _ROUNDING = 1e-9  # accuracies with a smaller difference are equal
 
 @dataclass(frozen=True)
 class OwnModels:
-    """M models, each with the values of its newest analysis."""
+    """M models, each with the values of the newest analysis of its latest version."""
 
     keys: tuple[str, ...]  # (M,) keys of the models
     accuracies: Mapping[Axis, NDArray[np.float64]]  # (M,)
@@ -36,11 +36,16 @@ class OwnModels:
 
     @classmethod
     def of(cls, results: Iterable[StoredResult]) -> "OwnModels":
-        """Create the models from results of one data set and evidence, with the newest result of each model."""
-        newest: dict[str, StoredResult] = {}
-        for result in sorted(results, key=lambda result: result.time_key, reverse=True):
-            if accuracies_of(result) is not None:
-                newest.setdefault(_key(result), result)
+        """Create the models from results of one data set and evidence.
+
+        The latest version of a model is the one whose first analysis is the newest: to analyze an old version again
+        does not make it the latest.
+        """
+        usable = sorted(
+            (result for result in results if accuracies_of(result) is not None), key=lambda result: result.time_key
+        )
+        first = {result.version: result.time_key for result in reversed(usable)}
+        newest = {_key(result): result for result in sorted(usable, key=lambda result: first[result.version])}
         accuracies = [accuracies_of(result) or {} for result in newest.values()]
         values = [metric_values(result.group) for result in newest.values()]
         return cls(

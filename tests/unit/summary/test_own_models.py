@@ -118,13 +118,18 @@ def test_models_are_identified_by_name_then_display_name_then_predictions() -> N
     assert sorted(models.keys) == ["digest 5", "digest 6", "mine", "net"]
 
 
-def test_latest_version_of_a_model_is_its_newest_analysis() -> None:
-    results = [result(1, "net", "2", failures=10), result(3, "net", "1", failures=30), result(2, "net")]
-    models = OwnModels.of(results)
-    assert models.values[METRIC].tolist() == [30 / 400]
+@pytest.mark.parametrize(
+    ("versions", "latest"),  # of the analyses, oldest first; the position of the one that counts
+    [("123", 2), ("121", 1), ("1212", 3), ("211", 2), ("2111", 3)],
+)
+def test_latest_version_is_the_one_whose_first_analysis_is_newest(versions: str, latest: int) -> None:
+    results = [
+        replace(result(9 - place, "net", version, failures=place), create_time=place)
+        for place, version in enumerate(versions)
+    ]
 
-    models = OwnModels.of([replace(results[0], create_time=1), *results[1:]])
-    assert models.values[METRIC].tolist() == [10 / 400]
+    assert OwnModels.of(results).values[METRIC].tolist() == [latest / 400]
+    assert OwnModels.of(results[::-1]).values[METRIC].tolist() == [latest / 400]
 
 
 def test_reference_of_a_model_has_none_of_its_versions() -> None:
