@@ -82,6 +82,14 @@ def find_built_in(name: str) -> str | None:
     return next((base for base, row in BUILT_IN.items() if row.has_variants and name.startswith(f"{base}-")), None)
 
 
+def known_classes(dataset: str, label_space: LabelSpace) -> frozenset[int]:
+    """Return the classes of a built-in data set; empty for other data sets, and if it has a label space of its own."""
+    name = find_built_in(dataset)
+    if name is None or BUILT_IN[name].label_space().ids != label_space.ids:
+        return frozenset()
+    return BUILT_IN[name].classes
+
+
 def has_validation_images(name: str) -> bool:
     """Return whether the images of a data set are changed versions of ImageNet's validation images."""
     return name in BUILT_IN and BUILT_IN[name].has_validation_images

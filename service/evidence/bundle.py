@@ -61,6 +61,7 @@ from service.domain import (
     build_strata,
     classes_digest,
 )
+from service.evidence.built_in import known_classes
 from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import MIN_COUNT, cooccurrence_relation
 from service.evidence.expert_judgments import unpack_judgments
@@ -262,8 +263,14 @@ class Bundle:
 
     @cached_property
     def classes(self) -> Mask:
-        """Return a mask of the classes that are the target of at least one image, (C,)."""
-        return np.bincount(self.all_targets, minlength=self.label_space.num_classes) > 0
+        """Return a mask of the classes of the data set, (C,).
+
+        A built-in data set has its published classes, even if the bundle has only a part of its images. Other data sets
+        have the classes that are the target of at least one image.
+        """
+        mask: Mask = np.bincount(self.all_targets, minlength=self.label_space.num_classes) > 0
+        mask[[*known_classes(self.dataset, self.label_space)]] = True
+        return mask
 
     @cached_property
     def groups(self) -> Mapping[str, Mask]:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from service.bootstrap.build import Inputs, build_evidence
+from service.evidence.built_in import BUILT_IN
 from service.evidence.bundle import Bundle
 
 from .conftest import Running, start_service
 
 ROWS = 12
 PRESENT = {"imagenet-r": (1, 6, 107), "imagenet-v2-part": (2, 10, 100), "fruit": (0, 2, 5)}  # classes with images
+CLASSES = {"imagenet-r": sorted(BUILT_IN["imagenet-r"].classes), "fruit": PRESENT["fruit"]}  # of the data sets
 
 
 def build_imagenet_r(folder: Path) -> Bundle:
@@ -58,7 +60,7 @@ def best_of(row: Sequence[float], classes: Sequence[int]) -> int:
     return max(classes, key=lambda index: row[index])
 
 
-@pytest.mark.parametrize("name", PRESENT)
+@pytest.mark.parametrize("name", CLASSES)
 def test_accuracy_among_the_classes_equals_a_plain_loop(
     service: Running, bundles: dict[str, Bundle], name: str
 ) -> None:
@@ -68,14 +70,14 @@ def test_accuracy_among_the_classes_equals_a_plain_loop(
     targets = [int(bundle.all_targets[row]) for row in order]
     scores = np.random.default_rng(7).random((ROWS, size)).astype(np.float32)
     scores[np.arange(ROWS), targets] += np.arange(ROWS) % 2  # every second image is correct among the classes
-    scores[::3, next(index for index in range(size) if index not in PRESENT[name])] += 5
+    scores[::3, next(index for index in range(size) if index not in CLASSES[name])] += 5
     probabilities = scores / scores.sum(axis=1, keepdims=True)
     file = io.BytesIO()
     np.savez_compressed(file, top1=probabilities.argmax(axis=1), probs=probabilities)
 
     summary = service.client.upload(io.BytesIO(file.getvalue()), name).summary
 
-    among = [best_of(row, PRESENT[name]) for row in probabilities.tolist()]
+    among = [best_of(row, CLASSES[name]) for row in probabilities.tolist()]
     of_all = [best_of(row, range(size)) for row in probabilities.tolist()]
     assert among != of_all, "the test would prove nothing"
     expected = sum(best == target for best, target in zip(among, targets, strict=True)) / ROWS
@@ -83,3 +85,13 @@ def test_accuracy_among_the_classes_equals_a_plain_loop(
     assert summary.top1_accuracy_all_images == pytest.approx(
         sum(best == target for best, target in zip(of_all, targets, strict=True)) / ROWS
     )
+
+
+def test_a_part_of_a_data_set_with_all_classes_has_no_accuracy_among_its_classes(service: Running) -> None:
+    file = io.BytesIO()
+    probabilities = np.full((ROWS, 1000), 0.001, dtype=np.float32)
+    np.savez_compressed(file, top1=probabilities.argmax(axis=1), probs=probabilities)
+
+    summary = service.client.upload(io.BytesIO(file.getvalue()), "imagenet-v2-part", accept_implausible=True).summary
+
+    assert not summary.HasField("top1_accuracy_among_classes")

@@ -14,7 +14,7 @@ from unit.evidence.official import wordnet_id
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import ErrorType, LabelSource
 from service.evidence import labels
-from service.evidence.built_in import BUILT_IN, cifar_100, find_built_in
+from service.evidence.built_in import BUILT_IN, cifar_100, find_built_in, known_classes
 from service.evidence.recipes import gather
 from service.rules.table import error_types
 from service.taxonomy.imagenet_1k import imagenet_1k
@@ -272,6 +272,7 @@ def test_classes_file_makes_a_name_that_of_an_own_data_set(tmp_path: Path) -> No
     facts = gather("cifar-100", Inputs(classes=tmp_path / "classes.csv", labels=tmp_path / "labels.csv"))
 
     assert facts.label_space.names == ("cat", "dog")
+    assert known_classes("cifar-100", facts.label_space) == frozenset()
 
 
 def test_labels_file_of_a_built_in_data_set_is_read(tmp_path: Path) -> None:
