@@ -71,12 +71,14 @@ def write_classes(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
-def write_labels(path: Path, num_classes: int) -> Path:
+def write_labels(path: Path, num_classes: int, rejects_targets: bool = False) -> Path:
     lines = [
         f"{number}.png,{number % num_classes},{number % num_classes};{number * 7 % num_classes},"
         for number in range(IMAGES)
     ]
     lines[3] = f"3.png,0,{num_classes - 1},"  # a rejected target
+    if rejects_targets:
+        lines = [f"{number}.png,{number % num_classes},{(number + 3) % num_classes}," for number in range(IMAGES)]
     path.write_text("\n".join(["file_name,target,labels,problematic", *lines]))
     return path
 
@@ -89,10 +91,12 @@ def write_train_images(folder: Path, num_classes: int) -> Path:
     return folder
 
 
-def build(folder: Path, classes: Path, num_classes: int, vocabulary: Path | None = None) -> Bundle:
+def build(
+    folder: Path, classes: Path, num_classes: int, vocabulary: Path | None = None, rejects_targets: bool = False
+) -> Bundle:
     inputs = Inputs(
         classes=classes,
-        labels=write_labels(folder / "labels.csv", num_classes),
+        labels=write_labels(folder / "labels.csv", num_classes, rejects_targets),
         vocabulary=vocabulary,
         encoder=HASH,
         train_images=write_train_images(folder / "train", num_classes),
@@ -366,6 +370,34 @@ def test_proposals_from_synsets_equal_the_oracle(
     assert ("A photo of a sea otter", True) not in listed(proposals, 5)  # nothing is near a class without a synset
     assert ("A photo of a waldtier", False) in listed(proposals, 0)
     assert any(outside for _, outside in listed(proposals, 6))  # the instance has the siblings of its hypernym
+
+
+@pytest.mark.slow
+def test_first_label_blocks_proposals_if_the_target_is_rejected(
+    wordnet_in_environment: None, wordnet_folder: Path, tmp_path: Path
+) -> None:
+    names = list(SYNSETS)
+    built = build(tmp_path, write_synsets(tmp_path / "classes.csv", names), len(names), rejects_targets=True)
+    taxonomy, superclasses = oracle_with_classes(wordnet_folder, names), [{names.index(name) for name in PREDATORS}]
+    images, num_blocked_by_target = HashEncoder().embed_images(built.judged_names), 0
+
+    def is_outside(row: int, blocking: int, predicted: int) -> bool:
+        proposed = wordnet_oracle.proposals(taxonomy, superclasses, blocking, predicted)
+        best = wordnet_oracle.best(taxonomy, proposed, lambda text: score(images[row], text))
+        return wordnet_oracle.outside_imagenet(taxonomy, best)
+
+    for row in range(IMAGES):
+        target, label = int(built.evidence.targets[row]), int(built.evidence.effective_targets[row])
+        neighbors = neighbors_of(images[row], len(names))
+        for predicted in range(len(names)):
+            is_oov = error_types(built.verdict(row, predicted))[0] == ErrorType.FINE_GRAINED_OOV.id
+            decided_earlier = share_superclass(label, predicted, superclasses)
+            if decided_earlier or not gate_holds(neighbors, predicted, superclasses):
+                assert not is_oov, (row, predicted)
+                continue
+            assert is_oov == is_outside(row, label, predicted), (row, predicted)
+            num_blocked_by_target += is_oov != is_outside(row, target, predicted)
+    assert num_blocked_by_target > 0, "the test would prove nothing"
 
 
 @pytest.mark.slow

@@ -423,8 +423,8 @@ def test_swapping_the_models_mirrors_the_intervals() -> None:
         assert (interval.low, interval.high) == pytest.approx((-back.high, -back.low), abs=0.1 * width)
 
 
-def interval_of(draws: np.ndarray, actual: Interval) -> None:
-    low, high = np.percentile(draws, (2.5, 97.5))
+def interval_of(draws: np.ndarray, actual: Interval, tail: float = 2.5) -> None:
+    low, high = np.percentile(draws, (tail, 100 - tail))
     assert (actual.low, actual.high) == pytest.approx((low, high), abs=0.08 * (high - low))
 
 
@@ -446,10 +446,13 @@ def test_interval_of_multi_label_accuracy_agrees_with_images_resampled_within_cl
         right = np.array([[row[0] <= 3, row[1] <= 3] for row in MANY if row[2] == target], dtype=float)
         drawn = [right[generator.integers(0, len(right), len(right))].mean(axis=0) for _ in range(DRAWS)]
         means.append([in_b - in_a for in_a, in_b in drawn])
-    actual = whole(MANY).multi_label_accuracy
+    compared = whole(MANY)
+    two_sided, one_sided = compared.multi_label_accuracy, compared.multi_label_accuracy_limits
 
-    assert actual is not None
-    interval_of(np.mean(means, axis=0), actual)
+    assert two_sided is not None and one_sided is not None
+    interval_of(np.mean(means, axis=0), two_sided)
+    interval_of(np.mean(means, axis=0), one_sided, tail=5)
+    assert two_sided.low < one_sided.low < one_sided.high < two_sided.high
 
 
 def test_interval_of_a_clear_difference_excludes_zero() -> None:

@@ -165,14 +165,15 @@ def test_classes_with_two_images_have_twice_the_resampled_variance() -> None:
     assert drawn.std() == pytest.approx((0.5 / 2 / 300) ** 0.5, rel=0.08)  # variance of one image: 0.5
 
 
-def test_class_with_one_image_has_the_variance_of_other_classes() -> None:
-    single = np.array([[1, 0, 1]] * 60 + [[10, 5, 0]] * 2)
-    variance = 2 * 10 * 0.25 / 18  # pooled over 2 * 9 degrees of freedom
+@pytest.mark.parametrize("size", [2, 10])
+def test_class_with_one_image_has_the_variance_of_other_classes(size: int) -> None:
+    single = np.array([[1, 0, 1]] * 60 + [[size, size // 2, 0]] * 2)
+    variance = 2 * size * 0.25 / (2 * (size - 1))  # pooled over the degrees of freedom of two classes
 
     drawn = class_means(single)
 
     assert drawn.mean() == pytest.approx((-60 + 2 * 0.5) / 62, abs=0.005)
-    assert drawn.std() == pytest.approx(((60 + 2 / 10) * variance) ** 0.5 / 62, rel=0.08)
+    assert drawn.std() == pytest.approx(((60 + 2 / size) * variance) ** 0.5 / 62, rel=0.08)
 
 
 @pytest.mark.parametrize(
