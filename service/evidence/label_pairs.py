@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from errata.errors import InvalidEvidence
 from numpy.typing import NDArray
 
 from service.domain import IMAGENET_1K, LabelSource, LabelSpace, Mask
@@ -142,19 +141,16 @@ def read_pairs(
 ) -> tuple[CooccurrenceInputs | None, Source]:
     """Count the pairs of labels in a file; None if no pair occurs in at least `min_count` images.
 
-    Evaluated images of the data set are ignored, so that no image is evidence for its own error.
+    Evaluated images of the data set are ignored, so that no image is evidence for its own error. The origin of the
+    source says so if no other images are left.
     """
     others = read_labels(path, label_space)
     is_judged = _are_images(others.names[others.rows], images.names[images.rows])
+    source = file_source(SOURCE, path, OWN_LICENSE)
     if is_judged.all():
-        example = others.names[others.rows[0]].decode()
-        raise InvalidEvidence(
-            f"{path.name}: all images are images of the data set, which do not count, such as {example!r:.120}. Use "
-            "the labels of other images, with names that match none of the data set, or leave --cooccurrence out.",
-            field="cooccurrence",
-        )
+        source = replace(source, origin=f"{source.origin}; all of its images are images of the data set, and ignored")
     rows = np.flatnonzero(~others.problematic & ~is_judged)
-    return _count(others, rows, min_count), file_source(SOURCE, path, OWN_LICENSE)
+    return _count(others, rows, min_count), source
 
 
 def _count_rows(images: LabelInputs, rows: NDArray[np.intp]) -> CooccurrenceInputs:

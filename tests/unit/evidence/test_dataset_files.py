@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.evidence.build_inputs import Inputs
+from service.evidence.dataset_check import find_advice
 from service.evidence.dataset_files import DatasetFiles, read_files
 
 CLASSES = "name,superclass,group\ncat,pets,animal\ndog,pets,animal\ncar,,thing\n"
@@ -114,13 +115,15 @@ def test_labels_without_classes_use_those_of_the_data_set(tmp_path: Path) -> Non
     assert "tench (n01440764) is no class of imagenet-r" in outside.errors[0].message
 
 
-def test_file_of_co_occurrence_without_other_images_is_an_error(tmp_path: Path) -> None:
-    labels = "file_name,labels\na.jpg,cat;car\n"
+def test_file_of_co_occurrence_without_other_images_has_no_pairs(tmp_path: Path) -> None:
+    labels = "file_name,labels\na.jpg,cat;car\nb.jpg,cat;car\n"
 
     files = read(tmp_path, classes=CLASSES, labels=labels, cooccurrence=labels)
 
-    assert [error.file for error in files.errors] == ["cooccurrence.csv"]
-    assert "all images are images of the data set" in files.errors[0].message
+    assert files.errors == [] and files.dataset is not None
+    assert [advice.kind for advice in find_advice(files.dataset) if "co-occurrence" in advice.kind] == [
+        "no-co-occurrence"
+    ]
 
 
 def test_one_file_can_have_superclasses_and_groups(tmp_path: Path) -> None:

@@ -648,9 +648,12 @@ def test_images_of_a_second_file_in_other_folders_count(products: Inputs, tmp_pa
     assert [names for _, names in pairs_of(facts).values()] == [["bath/1.jpg", "bath/2.jpg"]]
 
 
-def test_second_file_with_judged_images_only_is_refused(products: Inputs) -> None:
-    with pytest.raises(InvalidEvidence, match=r"labels\.csv: all images are images of the data set, .* 'a.jpg'"):
-        gather("products", replace(products, cooccurrence=products.labels))
+def test_rule_abstains_if_a_second_file_has_judged_images_only(products: Inputs, tmp_path: Path) -> None:
+    bundle = build("products", replace(products, cooccurrence=products.labels), tmp_path)
+
+    assert ErrorType.SPURIOUS_CORRELATION in bundle.manifest.abstained
+    (source,) = [source for source in bundle.manifest.sources if source.name == "co-occurrence"]
+    assert source.origin == "local file labels.csv; all of its images are images of the data set, and ignored"
 
 
 def test_second_file_can_have_imagenet_classes(own: Inputs, tmp_path: Path) -> None:
