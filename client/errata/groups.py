@@ -21,9 +21,11 @@ def group_title(group: str) -> str:
 def sort_groups(groups: Iterable[str]) -> list[str]:
     """Return groups in the order in which tables show them: `all`, then those of ImageNet, then the others by name.
 
-    Messages contain groups as a map, and maps have no order.
+    Messages contain groups as a map, and maps have no order. The order of ImageNet applies only if all of its groups
+    are present: groups of other data sets can have the name of one of them.
     """
-    order = [*_TITLES]
+    groups = [*groups]
+    order = [*_TITLES] if {*_TITLES} - {ALL} <= {*groups} else [ALL]
     return sorted(groups, key=lambda group: (order.index(group) if group in order else len(order), group))
 
 

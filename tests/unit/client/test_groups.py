@@ -16,6 +16,7 @@ def test_groups_are_sorted_with_all_first() -> None:
         *(ALL, "organism", "artifact", "other"),
         *("a", "b"),
     ]
+    assert sort_groups(["scene", "organism", ALL, "artifact"]) == [ALL, "artifact", "organism", "scene"]
 
 
 def test_titles_in_a_chart_are_distinct() -> None:
