@@ -5,7 +5,8 @@ Each change is one audit event. Published evidence is in the archive, so all pro
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -125,11 +126,21 @@ def upload_labels(stores: Stores, dataset: str, content: Readable, caller: str, 
         Unavailable: The archive cannot be read or written.
     """
     bundle = stores.evidence.find(dataset, base)
-    with spool(content, MAX_LABELS_BYTES) as file, temporary_folder() as folder:
-        path = folder / "labels"
-        _store(path, file.read())
+    with spool(content, MAX_LABELS_BYTES) as file, labels_path(file) as path:
         facts = relabel_from_file(bundle, path)
     return _publish_inputs(stores, facts, AuditAction.UPLOAD_LABELS, caller, {"base": bundle.digest})
+
+
+@contextmanager
+def labels_path(file: Readable) -> Iterator[Path]:
+    """Copy a labels file to a temporary path; raise Unavailable if it cannot be written."""
+    with temporary_folder() as folder:
+        path = folder / "labels"
+        try:
+            path.write_bytes(file.read())
+        except OSError as error:
+            raise Unavailable(f"The file cannot be stored: {error.strerror}.") from error
+        yield path
 
 
 def upload_bundle(stores: Stores, content: Readable, caller: str) -> Bundle:
@@ -256,10 +267,3 @@ def _publish_folder(stores: Stores, path: Path, action: AuditAction, caller: str
         details = {**details, **published.write(path)}
         record_event(stores, action, caller, manifest.dataset, manifest.digest, details)
     return stores.evidence.find(manifest.dataset, manifest.digest)
-
-
-def _store(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise Unavailable(f"The file cannot be stored: {error.strerror}.") from error

@@ -16,6 +16,7 @@ from service.evidence.bundle import Bundle
 from service.evidence.reviewed import apply_decisions
 
 LINES_PER_PIECE = 4096
+NO_LABEL, NO_REASON = "no label", "problematic"  # reasons of a labels file if the reviewers wrote none
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _label_rows(bundle: Bundle, decisions: Mapping[str, Decision], only_reviewed
             continue
         labels, reason = images.labels.of(row).tolist(), ""
         if images.problematic[row]:
-            reason = "problematic" if labels else "no label"
+            reason = NO_REASON if labels else NO_LABEL
             reason = (decision.reason if decision is not None and decision.problematic else "") or reason
         yield {
             "file_name": name,

@@ -1,18 +1,22 @@
-"""Import reviews from a file."""
+"""Import reviews from a file: JSON lines of reviews, or a labels file."""
 
-from collections.abc import Iterator
+import codecs
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
+from typing import BinaryIO
 
-from errata.errors import ErrataError, InvalidRequest, InvalidRow, TooLarge, Violation
+from errata.errors import ErrataError, InvalidEvidence, InvalidRequest, InvalidRow, TooLarge, Violation
+from errata.json_input import parse_json
 
-from service.analyses.evidence_versions import record_event
+from service.analyses.evidence_versions import labels_path, record_event
+from service.analyses.label_reviews import find_statements
 from service.analyses.ports import Stores
-from service.analyses.reviews import ReviewRequest, add_classes, check_texts
+from service.analyses.reviews import ReviewRequest, add_classes, check_reviewer, check_texts
 from service.archive.record_log import MAX_RECORD
 from service.domain import AuditAction, Review
 from service.evidence.review_file import MAX_BYTES, parse_review
-from service.storage import CHUNK, Readable
+from service.storage import CHUNK, Readable, spool
 
 MAX_IMPORT_LINES = 250_000  # about 500 MB of memory
 MAX_VIOLATIONS = 10  # lines that an error lists
@@ -29,7 +33,12 @@ class ImportResult:
 
 
 def import_reviews(
-    stores: Stores, dataset: str, content: Readable, caller: str = "", keep_authentication: bool = False
+    stores: Stores,
+    dataset: str,
+    content: Readable,
+    caller: str = "",
+    keep_authentication: bool = False,
+    reviewer: str = "",
 ) -> ImportResult:
     """Store the reviews of a file. If any line is invalid, nothing is stored.
 
@@ -37,22 +46,76 @@ def import_reviews(
     ID. If the bundle of a review is unknown, the image and the classes are checked against the default bundle, and the
     labels are not checked.
 
+    A labels file becomes reviews of the caller, see `find_statements`.
+
     Args:
         stores: The stores.
         dataset: The data set.
-        content: JSON lines.
-        caller: The name of the caller's token, for the audit log; empty: no token is required.
+        content: JSON lines of reviews, or a labels file.
+        caller: The name of the caller's token; empty: no token is required.
         keep_authentication: Whether to keep `is_authenticated` from the file. By default, no imported reviewer is
             authenticated, because the file can name anyone.
+        reviewer: The reviewer of a labels file if the caller has no token.
 
     Raises:
         DatasetNotFound: The data set does not exist.
         InvalidRow: Lines are invalid; `violations` has the first ones.
+        InvalidRequest: The reviewer of a labels file is missing, or JSON lines have one.
         TooLarge: The file is too large.
         Unavailable: The archive cannot be read or written.
     """
-    reader = _Reader(stores, dataset, keep_authentication)
-    for number, line in enumerate(_read_lines(content), 1):
+    with spool(content, MAX_BYTES) as file:
+        if _is_labels_file(file):
+            new, num_existing = _read_labels_file(stores, dataset, file, check_reviewer(reviewer, caller), bool(caller))
+        elif reviewer:
+            raise InvalidRequest(
+                "The lines of the file name their reviewers. Leave the reviewer empty.", field="reviewer"
+            )
+        else:
+            new, num_existing = _read_reviews(_Reader(stores, dataset, keep_authentication), file)
+    for start in range(0, len(new), RECORDS_PER_WRITE):
+        stores.reviews.append(*new[start : start + RECORDS_PER_WRITE])
+    if new:
+        details = {"num_reviews": str(len(new)), "keep_authentication": str(keep_authentication).lower()}
+        record_event(stores, AuditAction.IMPORT, caller, dataset, details=details)
+    return ImportResult(len(new), num_existing)
+
+
+def _is_labels_file(file: BinaryIO) -> bool:
+    """Return whether a file has labels instead of reviews; raise InvalidRow if its first line is neither."""
+    lines = ((number, line.removeprefix(codecs.BOM_UTF8).strip()) for number, line in enumerate(_read_lines(file), 1))
+    number, line = next(((number, line) for number, line in lines if line), (0, b""))
+    file.seek(0)
+    if line.startswith(b"{"):
+        try:
+            return "file_name" in parse_json(line)
+        except ValueError:
+            return False
+    if line and b"file_name" not in line:
+        description = (
+            "The line is neither a review nor the header of a labels file. Expected a file of 'errata review export': "
+            "JSON lines, or CSV with the header file_name,target,labels,problematic."
+        )
+        raise InvalidRow(
+            f"Line {number}: {description} Nothing was imported.", violations=[Violation("row", description, number)]
+        )
+    return bool(line)
+
+
+def _read_labels_file(
+    stores: Stores, dataset: str, file: BinaryIO, reviewer: str, is_authenticated: bool
+) -> tuple[Sequence[Review], int]:
+    """Return the new reviews of a labels file, and the number of images with nothing new."""
+    with labels_path(file) as path:
+        try:
+            return find_statements(stores, dataset, path, reviewer, is_authenticated)
+        except InvalidEvidence as error:
+            raise InvalidRow(f"{error.message} Nothing was imported.", violations=error.violations) from error
+
+
+def _read_reviews(reader: "_Reader", file: BinaryIO) -> tuple[Sequence[Review], int]:
+    """Return the new reviews of JSON lines in ascending order of time, and the number of existing ones."""
+    for number, line in enumerate(_read_lines(file), 1):
         if number > MAX_IMPORT_LINES:
             raise TooLarge(
                 f"The file has more than {MAX_IMPORT_LINES:,} lines. Import several smaller files.", field="chunk"
@@ -60,13 +123,8 @@ def import_reviews(
         if line.strip():
             reader.add(number, line)
     reader.check()
-    new = sorted(reader.new.values(), key=lambda review: review.time)  # a review before those that undo it
-    for start in range(0, len(new), RECORDS_PER_WRITE):
-        stores.reviews.append(*new[start : start + RECORDS_PER_WRITE])
-    if new:
-        details = {"num_reviews": str(len(new)), "keep_authentication": str(keep_authentication).lower()}
-        record_event(stores, AuditAction.IMPORT, caller, dataset, details=details)
-    return ImportResult(len(new), reader.num_existing)
+    # A review comes before those that undo it.
+    return sorted(reader.new.values(), key=lambda review: review.time), reader.num_existing
 
 
 class _Reader:

@@ -69,7 +69,7 @@ def create_review(stores: Stores, request: ReviewRequest, caller: str = "") -> R
 def _find_or_store(stores: Stores, request: ReviewRequest, caller: str) -> Review:
     """Return the stored review of a new or repeated request."""
     check_texts(request)
-    reviewer = _check_reviewer(request.reviewer, caller)
+    reviewer = check_reviewer(request.reviewer, caller)
     earlier = stores.reviews.find((request.dataset, request.image))
     draft = Review(
         id=_new_id(stores.clock(), request, (reviewer, bool(caller)), earlier),
@@ -89,9 +89,7 @@ def _find_or_store(stores: Stores, request: ReviewRequest, caller: str) -> Revie
     review = _add_evidence(stores, request, draft)
     if review.undoes and (undo := _find_undo(review, earlier)):
         return undo
-    # The review must be later than the reviewer's others of the image, even if another process's clock is ahead.
-    own = [other.time for other in earlier if other.voter == review.voter]
-    review = replace(review, time=max([review.time, *(time + timedelta(microseconds=1) for time in own[-1:])]))
+    review = replace(review, time=next_time(review.time, [o for o in earlier if o.voter == review.voter]))
     stored = stores.reviews.create(review)
     return stored if stored == review or stored.undoes else _check_repeated(stores, request, draft, stored)
 
@@ -215,8 +213,8 @@ def add_classes(
     return replace(review, confirmed=confirmed, added=added, rejected=rejected)
 
 
-def _check_reviewer(reviewer: str, caller: str) -> str:
-    """Return the name of the reviewer."""
+def check_reviewer(reviewer: str, caller: str) -> str:
+    """Return the name of the reviewer: that of the caller's token, or without a token the given one."""
     reviewer = reviewer.strip()
     if not caller:
         if not reviewer:
@@ -269,6 +267,16 @@ def _find_undo(review: Review, earlier: Sequence[Review]) -> Review | None:
     return next((undo for undo in undos if undo.id not in without_effect), None)
 
 
+def new_review_id(now: datetime) -> str:
+    """Return a new ID that sorts by time."""
+    return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+
+
+def next_time(now: datetime, own: Sequence[Review]) -> datetime:
+    """Return a time after the reviewer's other reviews of an image, even if another process's clock is ahead."""
+    return max([now, *(review.time + timedelta(microseconds=1) for review in own[-1:])])
+
+
 def _not_found(review_id: str, image: str) -> ReviewNotFound:
     shown = review_id if _ID.fullmatch(review_id) else repr(review_id)[:80]
     return ReviewNotFound(
@@ -288,5 +296,5 @@ def _new_id(now: datetime, request: ReviewRequest, voter: tuple[str, bool], earl
     elif request.request_id:
         key = [*voter, request.request_id]
     else:
-        return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+        return new_review_id(now)
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]

@@ -110,4 +110,5 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
             wire.required_dataset(header.parent, "parent"),
             caller=CALLER.get().name,
             keep_authentication=header.keep_authentication,
+            reviewer=header.reviewer,
         )

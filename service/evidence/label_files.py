@@ -37,43 +37,34 @@ def read_labels(path: Path, label_space: LabelSpace) -> LabelInputs:
     Raises:
         InvalidEvidence: The file cannot be read, or has invalid rows; `violations` has the lines.
     """
+    return read_label_table(path, label_space).to_inputs()
+
+
+def read_label_table(path: Path, label_space: LabelSpace) -> "LabelTable":
+    """Read the rows of a file of labels, see `read_labels`. The table can be empty."""
     rows, problems = read_rows(path)
-    table = _Table(ClassLookup(label_space), problems)
+    table = LabelTable(path.name, ClassLookup(label_space), problems)
     for row in rows:
         table.add(row)
         if len(table.line_of) > MAX_IMAGES:
             problems.add("file_name", f"more than {MAX_IMAGES:,} images; remove the images above this limit", row.line)
             break
     problems.check()
-    if not table.line_of:
-        raise InvalidEvidence(f"{path.name} has no images. Write one row per image.", field="labels")
-    if all(table.problematic):
-        raise InvalidEvidence(
-            f"{path.name}: all images are problematic. Leave `problematic` empty for the images that count.",
-            field="problematic",
-        )
-    longest = max(table.line_of, key=lambda name: len(name.encode()))
-    length = len(longest.encode())
-    if (size := length * len(table.line_of)) > MAX_NAME_BYTES:
-        problem = (
-            f"{len(table.line_of):,} names of up to {length:,} bytes take {size >> 20:,} MiB; use at most "
-            f"{MAX_NAME_BYTES >> 20} MiB. Shorten {longest!r:.60}"
-        )
-        problems.add("file_name", problem, table.line_of[longest])
-        problems.check()
-    return table.to_inputs()
+    return table
 
 
 @dataclass
-class _Table:
+class LabelTable:
     """The valid rows of a file of labels."""
 
+    source: str  # name of the file
     lookup: ClassLookup
     problems: Problems
     line_of: dict[str, int] = field(default_factory=dict)  # line of each image
     targets: "array[int]" = field(default_factory=lambda: array("h"))
+    has_target: bytearray = field(default_factory=bytearray)  # otherwise, the target is the first label
     labels: list[tuple[int, ...]] = field(default_factory=list)
-    problematic: bytearray = field(default_factory=bytearray)
+    reasons: list[str] = field(default_factory=list)  # why an image is problematic; empty: it is not
 
     def add(self, row: LabelRow) -> None:
         """Add a row, or the problem of the row."""
@@ -90,7 +81,7 @@ class _Table:
             return self.problems.add("labels", partial(self.lookup.describe_problem, labels, text), row.line)
         if len(labels) > MAX_LABELS:
             return self.problems.add("labels", f"{len(labels):,} labels; use at most {MAX_LABELS:,}", row.line)
-        if not labels and not row.problematic:
+        if not labels and not row.reason:
             return self.problems.add("labels", "no label; write at least one, or a reason in `problematic`", row.line)
         if row.target is None and not labels:
             return self.problems.add("target", "neither a target nor labels; write the original label", row.line)
@@ -101,12 +92,33 @@ class _Table:
             problem = "no target; write the original label" if is_empty else ""
             return self.problems.add("target", problem or partial(self.lookup.describe_problem, wrong), row.line)
         self.targets.append(target)
+        self.has_target.append(row.target is not None)
         self.labels.append(labels)
-        self.problematic.append(row.problematic)
+        self.reasons.append(row.reason)
         return None
 
     def to_inputs(self) -> LabelInputs:
-        """Return the images, sorted by the bytes of their names."""
+        """Return the images, sorted by the bytes of their names.
+
+        Raises:
+            InvalidEvidence: No image counts, or the names are too long.
+        """
+        if not self.line_of:
+            raise InvalidEvidence(f"{self.source} has no images. Write one row per image.", field="labels")
+        if all(self.reasons):
+            raise InvalidEvidence(
+                f"{self.source}: all images are problematic. Leave `problematic` empty for the images that count.",
+                field="problematic",
+            )
+        longest = max(self.line_of, key=lambda name: len(name.encode()))
+        length = len(longest.encode())
+        if (size := length * len(self.line_of)) > MAX_NAME_BYTES:
+            problem = (
+                f"{len(self.line_of):,} names of up to {length:,} bytes take {size >> 20:,} MiB; use at most "
+                f"{MAX_NAME_BYTES >> 20} MiB. Shorten {longest!r:.60}"
+            )
+            self.problems.add("file_name", problem, self.line_of[longest])
+            self.problems.check()
         names = [name.encode() for name in self.line_of]
         order = sorted(range(len(names)), key=names.__getitem__)
         targets = np.asarray(self.targets, dtype=np.int16)[order]
@@ -123,6 +135,6 @@ class _Table:
                 classes=classes,
                 sources=np.where(is_original, LabelSource.ORIGINAL, LabelSource.CORRECT).astype(np.uint8),
             ),
-            problematic=np.frombuffer(bytes(self.problematic), dtype=np.bool_)[order],
+            problematic=np.array([bool(reason) for reason in self.reasons])[order],
             sources=(),
         )

@@ -29,13 +29,13 @@ MAX_CONTAINERS = 5_000_000  # objects and lists of a JSON file: an image has one
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One image: its name, original label, labels, and whether it is problematic."""
+    """One image: its name, original label, labels, and why it is problematic."""
 
     line: int
     name: str
     target: str | None  # None: the first label
     labels: str | list[str]  # one field with all labels, or a list of labels
-    problematic: bool
+    reason: str  # why the image is problematic; empty: it is not
 
 
 def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
@@ -67,7 +67,7 @@ def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
 def _from_csv(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
     for line, values in csv_rows(text, problems, source, COLUMNS, REQUIRED):
         reason = values.get("problematic", "").strip()
-        yield LabelRow(line, values["file_name"], values.get("target"), values["labels"], bool(reason))
+        yield LabelRow(line, values["file_name"], values.get("target"), values["labels"], reason)
 
 
 def _is_json_lines(text: str) -> bool:
@@ -115,14 +115,13 @@ def _row_of(raw: Any, number: int, problems: Problems, similar_names: SimilarNam
     elif not isinstance(reason, str | bool | None):
         problems.add("problematic", f"{reason!r:.40} is not a text; write why the image is set aside", number)
     else:
-        aside = bool(reason.strip()) if isinstance(reason, str) else bool(reason)
         is_field = isinstance(labels, str)
         yield LabelRow(
             line=number,
             name=name,
             target=None if target is None else str(target),
             labels=labels if is_field else [str(value) for value in values],
-            problematic=aside,
+            reason=reason.strip() if isinstance(reason, str) else "problematic" * bool(reason),
         )
 
 
@@ -155,7 +154,7 @@ def _from_json(text: str, problems: Problems, source: str) -> Iterator[LabelRow]
     raw = _parse_document(text, partial(to_unique_dict, kind="image"), source)
     for number, (name, labels) in enumerate(raw.items(), start=1):
         if isinstance(labels, list) and all(map(_is_class, labels)):
-            yield LabelRow(number, name, None, [str(label) for label in labels], problematic=False)
+            yield LabelRow(number, name, None, [str(label) for label in labels], reason="")
         else:
             problems.add("labels", f"{name!r:.60}: {labels!r:.60} is not a list of classes; write a list", number)
 

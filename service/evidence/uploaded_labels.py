@@ -10,8 +10,8 @@ from service.domain import LabelSource
 from service.evidence.build_inputs import OWN_LICENSE, file_source
 from service.evidence.bundle import Bundle
 from service.evidence.inputs import BundleInputs
-from service.evidence.label_files import read_labels
-from service.evidence.label_rows import PARQUET_SIGNATURE, read_rows
+from service.evidence.label_files import LabelTable, read_label_table
+from service.evidence.label_rows import PARQUET_SIGNATURE
 from service.evidence.relabeled import relabel
 
 SOURCE = "labels"
@@ -31,24 +31,9 @@ def relabel_from_file(bundle: Bundle, path: Path) -> BundleInputs:
     Raises:
         InvalidEvidence: The file is invalid; `violations` has the lines.
     """
-    with path.open("rb") as file:
-        if file.read(len(PARQUET_SIGNATURE)) == PARQUET_SIGNATURE:
-            raise InvalidEvidence("The labels are a Parquet file. Upload them as CSV or as JSON lines.", field="labels")
-    images = read_labels(path, bundle.label_space)
-    row_of_name = {name: row for row, name in zip(bundle.rows.tolist(), bundle.judged_names, strict=True)}
-    target_of = dict(zip(images.names.tolist(), images.all_targets.tolist(), strict=True))
-    ids, targets = bundle.label_space.ids, bundle.all_targets
-    rows, problems = read_rows(path)
-    for row in rows:
-        name, target = row.name[:MAX_SHOWN], target_of[row.name.encode()]
-        if (number := row_of_name.get(row.name)) is None:
-            problem = f"{name!r} is no evaluated image of the bundle {bundle.digest[:12]}; remove it"
-            problems.add("file_name", problem, row.line)
-        elif row.target is not None and target != targets[number]:
-            problem = f"the original label of {name!r} is {ids[targets[number]]!r:.80}, not {ids[target]!r:.80}"
-            problems.add("target", f"{problem}; correct it, or leave the column out", row.line)
-    problems.check()
-    numbers = np.array([row_of_name[name.decode()] for name in images.names.tolist()], dtype=np.int32)
+    images = read_uploaded_labels(bundle, path).to_inputs()
+    targets = bundle.all_targets
+    numbers = bundle.rows[[bundle.row_of_name[name.decode()] for name in images.names.tolist()]].astype(np.int32)
     order = np.argsort(numbers)
     sorted_labels = images.labels.take(order)
     is_original = sorted_labels.classes == targets[numbers[order]][sorted_labels.samples]
@@ -65,3 +50,27 @@ def relabel_from_file(bundle: Bundle, path: Path) -> BundleInputs:
     facts = relabel(bundle, labels)
     sources = tuple(source for source in facts.sources if source.name != SOURCE)
     return replace(facts, sources=(*sources, file_source(SOURCE, path, OWN_LICENSE)))
+
+
+def read_uploaded_labels(bundle: Bundle, path: Path) -> LabelTable:
+    """Read labels of evaluated images of a bundle.
+
+    Raises:
+        InvalidEvidence: The file is invalid, is a Parquet file, has other images, or changes original labels;
+            `violations` has the lines.
+    """
+    with path.open("rb") as file:
+        if file.read(len(PARQUET_SIGNATURE)) == PARQUET_SIGNATURE:
+            raise InvalidEvidence("The labels are a Parquet file. Upload them as CSV or as JSON lines.", field="labels")
+    table = read_label_table(path, bundle.label_space)
+    ids, targets = bundle.label_space.ids, bundle.evidence.targets
+    for (name, line), target, has_target in zip(table.line_of.items(), table.targets, table.has_target, strict=True):
+        shown = name[:MAX_SHOWN]
+        if (row := bundle.row_of_name.get(name)) is None:
+            problem = f"{shown!r} is no evaluated image of the bundle {bundle.digest[:12]}; remove it"
+            table.problems.add("file_name", problem, line)
+        elif has_target and target != targets[row]:
+            problem = f"the original label of {shown!r} is {ids[targets[row]]!r:.80}, not {ids[target]!r:.80}"
+            table.problems.add("target", f"{problem}; correct it, or leave the column out", line)
+    table.problems.check()
+    return table

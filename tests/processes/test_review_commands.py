@@ -44,6 +44,17 @@ def test_a_review_from_the_queue_to_the_labels(service: Running, demo: Bundle, t
     assert errata(service, "review", "export", "demo", *options).returncode == 0
     assert predicted in (output / "labels.csv").read_text()
 
+    corrected = tmp_path / "corrected.csv"
+    corrected.write_text((output / "labels.csv").read_text().replace(f";{predicted}", ""))
+    done = errata(service, "review", "import", "demo", str(corrected))
+    assert "The reviewer is missing. Use --reviewer NAME." in done.stderr
+    done = errata(service, "review", "import", "demo", str(corrected), "--reviewer", "bob")
+    assert "Imported 1 review. 0 existed before." in done.stderr
+    listed = errata(service, "review", "list", "demo", image, "--reviewer", "bob")
+    assert f"rejects {predicted}" in listed.stdout
+    bob = listed.stdout.split("bob")[0].split()[-3][:12]
+    assert errata(service, "review", "undo", "demo", image, bob, "--reviewer", "bob").returncode == 0
+
     short = review["name"].rpartition("/")[2][:12]
     assert errata(service, "review", "undo", "demo", image, short, "--reviewer", "ann").returncode == 0
     assert "(undone)" in errata(service, "review", "list", "demo", "--reviewer", "ann").stdout
@@ -52,7 +63,7 @@ def test_a_review_from_the_queue_to_the_labels(service: Running, demo: Bundle, t
 
     file = tmp_path / "reviews.jsonl"
     file.write_text(errata(service, "review", "export", "demo").stdout)
-    assert "Imported 0 reviews. 2 existed before." in errata(service, "review", "import", "demo", str(file)).stderr
+    assert "Imported 0 reviews. 4 existed before." in errata(service, "review", "import", "demo", str(file)).stderr
 
 
 def test_errors_have_a_remedy(service: Running, demo: Bundle, tmp_path: Path) -> None:

@@ -137,20 +137,29 @@ class ReviewMethods(Calls):
             yield chunk.chunk
 
     def import_reviews(
-        self, reviews: str | Path | BinaryIO, dataset: str, keep_authentication: bool = False
+        self, reviews: str | Path | BinaryIO, dataset: str, keep_authentication: bool = False, reviewer: str = ""
     ) -> pb.ImportReviewsResponse:
         """Import reviews from a file that `export_reviews` wrote. A repeated import adds nothing.
+
+        A labels file becomes reviews of the caller, with the statements in which it differs from the current labels.
 
         Args:
             reviews: Path of the file, or its content as a binary stream.
             dataset: The data set.
             keep_authentication: Whether reviewers that the file marks as authenticated stay authenticated. Use it to
                 restore a backup of the same service.
+            reviewer: Name of the reviewer of a labels file. Omit it if the client has a token.
 
         Raises:
+            InvalidRequest: If the reviewer of a labels file is missing.
             InvalidRow: If a line is invalid; nothing is imported. `violations` has the lines.
         """
-        header = build(pb.ImportReviewsHeader, parent=dataset_name(dataset), keep_authentication=keep_authentication)
+        header = build(
+            pb.ImportReviewsHeader,
+            parent=dataset_name(dataset),
+            keep_authentication=keep_authentication,
+            reviewer=reviewer,
+        )
         return self._send_file(self._reviews.ImportReviews, pb.ImportReviewsRequest, header, reviews)
 
 

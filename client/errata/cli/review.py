@@ -249,6 +249,7 @@ def export(
     examples="""
 errata review import products reviews.jsonl
 errata review import products backup.jsonl --keep-authentication
+errata review import products labels.csv --reviewer ann
 """,
 )
 @click.argument("dataset")
@@ -258,18 +259,22 @@ errata review import products backup.jsonl --keep-authentication
     is_flag=True,
     help="Keep reviewers authenticated if the file marks them so. Use it to restore a backup of the same service.",
 )
+@click.option(
+    "--reviewer", default="", metavar="NAME", help="For labels: your name. With a token, its name is the reviewer."
+)
 @server_options
-def import_reviews(dataset: str, file: Path, keep_authentication: bool, target: Target) -> None:
+def import_reviews(dataset: str, file: Path, keep_authentication: bool, reviewer: str, target: Target) -> None:
     """Import reviews of DATASET from FILE, which 'errata review export' wrote. A repeated import adds nothing.
 
-    Needs a token with the scope admin, because the file names the reviewers.
+    A labels file, perhaps corrected by another tool, becomes your reviews of the images whose labels differ from the
+    current ones. Needs a token with the scope admin, because JSON lines name the reviewers.
     """
     try:
         opened = file.open("rb")
     except OSError as error:
         raise InvalidRequest(describe_read_error(file, error), field="file") from error
-    with opened, connect(target) as connection:
-        result = connection.client.import_reviews(opened, dataset, keep_authentication)
+    with opened, connect(target) as connection, _reviewer_remedy(reviewer):
+        result = connection.client.import_reviews(opened, dataset, keep_authentication, reviewer)
     added, existing = pluralize(result.num_added, "review"), format_count(result.num_existing)
     stderr_console().print(f"Imported {added}. {existing} existed before.")
 

@@ -245,6 +245,71 @@ def test_the_size_of_a_file_is_bounded(stores: Stores, monkeypatch: pytest.Monke
         import_reviews(stores, "demo", read(b"\n" * (3 << 20)))
 
 
+@pytest.mark.parametrize("content", [LabelsExport(), LabelsExport(as_csv=False), LabelsExport(only_reviewed=True)])
+def test_labels_that_are_imported_as_reviews_are_exported_again(reviewed: Stores, content: LabelsExport) -> None:
+    lines, other = text_of(reviewed, content), replace(reviewed, reviews=make_review_log())
+
+    assert import_reviews(other, "demo", read(lines), caller="eve") == ImportResult(3, 0)
+    assert text_of(other, content) == lines
+    assert {review.voter for review in list_reviews(other, "demo")} == {("eve", True)}
+    assert import_reviews(other, "demo", read(lines), caller="eve") == ImportResult(0, 0)
+    assert import_reviews(reviewed, "demo", read(lines), reviewer="eve") == ImportResult(0, 0)
+
+
+def test_statements_of_a_labels_file(stores: Stores, demo: Bundle) -> None:
+    first, second = demo.judged_names[:2]
+    (label,), cat = labels_of(demo, first), demo.label_space.ids[281]
+    for other in ("ann", "bob"):
+        create_review(stores, ReviewRequest("demo", first, rejected=(label,), added=(cat, "282")), other)
+        create_review(stores, ReviewRequest("demo", second, problematic=True), other)
+    file = (
+        f"\ufefffile_name,labels,problematic\n{first},{label};{cat};283,small\n{second},{labels_of(demo, second)[0]},\n"
+    )
+
+    assert import_reviews(stores, "demo", read(file), reviewer=" eve ") == ImportResult(2, 0)
+    changed, confirmed = (list_reviews(stores, "demo", image, "eve")[0] for image in (first, second))
+    assert (changed.confirmed, changed.added) == ((label,), (demo.label_space.ids[283],))
+    assert (changed.rejected, changed.problematic, changed.reason) == ((demo.label_space.ids[282],), True, "small")
+    assert (confirmed.problematic, confirmed.confirmed + confirmed.added + confirmed.rejected) == (False, ())
+    # The majority decides, so the labels still differ. The statements are not repeated.
+    assert import_reviews(stores, "demo", read(file), reviewer="eve") == ImportResult(0, 2)
+    create_review(stores, ReviewRequest("demo", first, undoes=changed.id, reviewer="eve"))
+    assert import_reviews(stores, "demo", read(file), reviewer="eve") == ImportResult(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("nothing.jpg,1,1,", r"line 2: 'nothing.jpg' is no evaluated image"),
+        ("IMAGE,1,1,", r"line 2: the original label of"),
+        ("IMAGE,,no such class,", r"line 2: unknown class"),
+        ("IMAGE,TARGET,TARGET," + "x" * 201, r"line 2: Invalid reason: .*201 characters"),
+    ],
+)
+def test_rows_of_an_invalid_labels_file(stores: Stores, demo: Bundle, row: str, message: str) -> None:
+    row = row.replace("IMAGE", demo.judged_names[0]).replace("TARGET", labels_of(demo, demo.judged_names[0])[0])
+    with pytest.raises(InvalidRow, match=rf"{message}.*Nothing was imported") as error:
+        import_reviews(stores, "demo", read(f"file_name,target,labels,problematic\n{row}\n"), caller="eve")
+    assert [violation.line for violation in error.value.violations] == [2]
+    assert stores.reviews.all() == ()
+
+
+def test_the_reviewer_of_a_file(stores: Stores, demo: Bundle) -> None:
+    labels = "file_name,labels\n"
+    with pytest.raises(InvalidRequest, match="reviewer is missing"):
+        import_reviews(stores, "demo", read(labels))
+    with pytest.raises(InvalidRequest, match="the token is 'eve'"):
+        import_reviews(stores, "demo", read(labels), caller="eve", reviewer="bob")
+    with pytest.raises(InvalidRequest, match="name their reviewers"):
+        import_reviews(stores, "demo", read(json.dumps(valid_line(demo))), reviewer="bob")
+
+
+@pytest.mark.parametrize("content", ["\nimage,label\na.jpg,3\n", "PK\x03\x04", "[]"])
+def test_an_error_names_the_formats_of_a_file(stores: Stores, content: str) -> None:
+    with pytest.raises(InvalidRow, match=r"Expected a file .* JSON lines, or CSV with the header file_name,target,"):
+        import_reviews(stores, "demo", read(content))
+
+
 @pytest.mark.parametrize("as_csv", [True, False])
 def test_the_labels_file_can_be_read_again(reviewed: Stores, demo: Bundle, tmp_path: Path, as_csv: bool) -> None:
     path = tmp_path / ("labels.csv" if as_csv else "labels.jsonl")
