@@ -11,6 +11,8 @@ MIN_CLASS_SAMPLES = 5  # samples of a class; with fewer, the most frequent predi
 MIN_CLASSES = 10  # classes with that many samples
 FEW_CLASSES_COVERAGE = 0.9  # share of samples if fewer classes are large; random predictions cover half of them
 SHIFT_SHARE = 0.8  # share of the covered samples that a shift of all classes explains
+ONE_BASED_KAPPA = 0.5  # of the targets and the classes before the predicted ones
+ONE_BASED_SCORE = 3.0  # minimum standard score beyond this kappa; few images of confused neighbors can reach it
 REORDERED_GAIN = 0.2  # gain in top-1 accuracy by the other row order
 REORDERED_SCORE = 4.0  # minimum standard score of this gain; few images of few classes can gain that much by chance
 
@@ -18,7 +20,9 @@ REORDERED_SCORE = 4.0  # minimum standard score of this gain; few images of few 
 def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int) -> PermutedClasses | None:
     """Find predictions with another class numbering (spec/statistics: "implausible uploads").
 
-    A class is large if it has at least five samples. The result is not None if all of these conditions hold:
+    The result is not None if top-1 accuracy is below 5 %, and the classes are numbered from 1 (see
+    `are_numbered_from_one`) or permuted. A class is large if it has at least five samples. The classes are permuted if
+    all of these conditions hold:
 
     1. Top-1 accuracy is below 5 %.
     2. At least ten classes are large. If fewer than ten classes have samples, all of them are large.
@@ -37,15 +41,16 @@ def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int
     if accuracy >= PERMUTED_BELOW:
         return None
     known_targets = targets[known].astype(np.int64)
+    known_predicted = predicted[known].astype(np.int64)
+    if are_numbered_from_one(known_targets, known_predicted):
+        return PermutedClasses(accuracy, float(np.mean(known_predicted - known_targets == 1)), 1)
     num_samples = np.bincount(known_targets)
     is_large = num_samples >= MIN_CLASS_SAMPLES
     num_large = int(is_large.sum())
     if num_large < min(MIN_CLASSES, int(np.count_nonzero(num_samples))):
         return None
     is_counted = is_large[known_targets]
-    mapped, favorites, frequencies = _map_classes(
-        known_targets[is_counted], predicted[known][is_counted].astype(np.int64), num_classes
-    )
+    mapped, favorites, frequencies = _map_classes(known_targets[is_counted], known_predicted[is_counted], num_classes)
     total = num_samples[is_large].sum()
     has_few_classes = num_large < MIN_CLASSES
     if has_few_classes and len(mapped) < 2:
@@ -57,6 +62,29 @@ def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int
     best = int(by_shift.argmax())
     is_shift = by_shift[best] >= SHIFT_SHARE * frequencies.sum()
     return PermutedClasses(accuracy, float(frequencies.sum() / total), int(shifts[best]) if is_shift else None)
+
+
+def are_numbered_from_one(targets: NDArray[np.int64], predicted: NDArray[np.int64]) -> bool:
+    """Return whether predictions with a low accuracy are classes that are numbered from 1.
+
+    No prediction is class 0, and the class before the predicted one is the target of samples of at least ten classes.
+    The kappa of the targets and these classes, which is the share of equal ones beyond chance, is at least one half and
+    three standard errors. With one hypothesis instead of a mapping of each class, 20 samples are enough.
+
+    Args:
+        targets: (n,) target classes.
+        predicted: (n,) predicted classes.
+    """
+    previous = predicted - 1
+    is_target = previous == targets
+    if not predicted.all() or len(np.unique(targets[is_target])) < MIN_CLASSES:
+        return False
+    num_classes = int(max(targets.max(), previous.max())) + 1
+    by_chance = float(
+        np.dot(*(np.bincount(classes, minlength=num_classes) / len(targets) for classes in (targets, previous)))
+    )
+    kappa = (float(is_target.mean()) - by_chance) / (1 - by_chance)
+    return bool(kappa >= ONE_BASED_KAPPA + ONE_BASED_SCORE * 0.5 / len(targets) ** 0.5)
 
 
 def _map_classes(

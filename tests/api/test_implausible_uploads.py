@@ -103,11 +103,19 @@ def test_plausible_predictions_are_accepted(client: Client, kind: str) -> None:
     assert not analysis.implausible
 
 
-def test_twenty_wrong_images_of_twenty_classes_are_accepted(client: Client, demo: Bundle) -> None:
-    rows = zip(demo.judged_names, ((demo.all_targets + 1) % 1000).tolist(), strict=True)
-    content = "file_name,top1\n" + "".join(f"{name},{value}\n" for name, value in rows)
+def demo_csv(demo: Bundle, shift: int) -> io.BytesIO:
+    rows = zip(demo.judged_names, ((demo.all_targets + shift) % 1000).tolist(), strict=True)
+    return io.BytesIO(("file_name,top1\n" + "".join(f"{name},{value}\n" for name, value in rows)).encode())
 
-    assert not client.upload(io.BytesIO(content.encode()), "demo").implausible
+
+def test_twenty_wrong_images_of_twenty_classes_are_accepted(client: Client, demo: Bundle) -> None:
+    assert not client.upload(demo_csv(demo, 2), "demo").implausible
+
+
+def test_twenty_images_with_classes_from_one_are_refused(client: Client, demo: Bundle) -> None:
+    with pytest.raises(errors.ImplausibleUpload, match=r"100\.0 % .* 1 too high\. Subtract 1.*--accept-implausible"):
+        client.upload(demo_csv(demo, 1), "demo")
+    assert client.upload(demo_csv(demo, 1), "demo", accept_implausible=True).implausible
 
 
 def test_an_accepted_upload_is_marked_and_in_no_trend(start: Start) -> None:
