@@ -41,6 +41,7 @@ from service.report.agreement_view import agreement_view
 from service.settings import read_settings
 
 FILE_MANAGER_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
+ARCHIVE = Path("/dev/null/archive")  # value of --reviews without a file; no file can have this path
 COUNT_NAMES = {  # other counts have the names of the manifest
     "co_occurrence_pairs": "co-occurrence pairs",
     "judged": "images with verdicts",
@@ -75,7 +76,12 @@ errata evidence build --base bundles/products --reviews reviews.jsonl --output b
 )
 @click.option("--base", default="", metavar="BUNDLE", help="Bundle whose labels reviews correct: its digest or path.")
 @click.option(
-    "--reviews", type=FILE, metavar="FILE", help="With --base: JSON lines of 'errata review export'. [default: archive]"
+    "--reviews",
+    type=FILE,
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value=str(ARCHIVE),
+    help="With --base: JSON lines of 'errata review export'. Without a file, as by default, those of the archive.",
 )
 @click.option(
     "--min-reviews",
@@ -112,6 +118,7 @@ def build(
     folder has another bundle, a backup of that bundle is written to a folder beside it, because its analyses need it.
     """
     _check_source(dataset, base, reviews, inputs)
+    reviews = None if reviews == ARCHIVE else reviews
     if output.exists() and not is_bundle(output) and not _is_empty(output):
         raise InvalidEvidence(f"{output} exists and is not a bundle. Choose another folder.", field="output")
     if output.exists() and (other := _other_files(output)):

@@ -47,7 +47,10 @@ def line_of(review: Review) -> str:
     return json.dumps(asdict(review) | {"time": review.time.isoformat()})
 
 
-def test_reviews_of_a_file_and_of_the_archive_give_the_same_evidence(street: Bundle, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", [(), ("--reviews",)])
+def test_reviews_of_a_file_and_of_the_archive_give_the_same_evidence(
+    street: Bundle, run: Run, tmp_path: Path, option: tuple[str, ...]
+) -> None:
     reviews = [make_review(), make_review(2, added=(), rejected=("cat",))]
     (tmp_path / "reviews.jsonl").write_text("\n".join([*map(line_of, reversed(reviews)), ""]))
     log = RecordLog(open_files(str(tmp_path / "archive" / "reviews")), Review)
@@ -55,7 +58,7 @@ def test_reviews_of_a_file_and_of_the_archive_give_the_same_evidence(street: Bun
         log.append(review)
 
     from_file = run("--base", street.path, "--reviews", tmp_path / "reviews.jsonl", "--output", tmp_path / "one")
-    from_archive = run("--base", street.path, "--output", tmp_path / "two", "--json")
+    from_archive = run("--base", street.path, *option, "--output", tmp_path / "two", "--json")
 
     assert from_file.exit_code == from_archive.exit_code == 0
     one, two = open_bundle(tmp_path / "one"), open_bundle(tmp_path / "two")
@@ -119,6 +122,7 @@ def test_an_invalid_line_is_reported_with_its_number(
         (("--base", "x", "--dataset", "street"), "--dataset has no effect with --base"),
         (("--base", "x", "--encoder", "a:b"), "--encoder has no effect with --base"),
         (("--dataset", "street", "--reviews", "r"), "Add --base"),
+        (("--dataset", "street", "--reviews"), "Add --base"),
         (("--base", "abcdef"), "no digest starts with it"),
     ],
 )
