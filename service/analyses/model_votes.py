@@ -3,6 +3,7 @@
 from itertools import islice
 
 import numpy as np
+from errata.errors import InvalidRequest
 
 from service.analyses.archived_predictions import find_predictions, is_usable
 from service.analyses.bundle_cache import BundleCache
@@ -37,7 +38,7 @@ class VoteCache:
 
     def __init__(self) -> None:
         self._votes: BundleCache[ModelVotes] = BundleCache()
-        self._suggestions: tuple[ModelVotes, Suggestions] | None = None
+        self._suggestions: tuple[ModelVotes, int | None, Suggestions] | None = None
 
     def get(self, index: AnalysisIndex, archive: Archive, bundle: Bundle) -> ModelVotes:
         """Return the votes on the images of a bundle, the newest model first.
@@ -54,12 +55,20 @@ class VoteCache:
 
         return self._votes.get(bundle.digest, index.version, load)
 
-    def suggestions(self, votes: ModelVotes, bundle: Bundle) -> Suggestions:
-        """Return the labels that the votes suggest at the default minimum agreement. The last result is cached."""
+    def suggestions(self, votes: ModelVotes, bundle: Bundle, min_agreement: int | None = None) -> Suggestions:
+        """Return the labels that the votes suggest, see `suggest_labels`. The last result is cached.
+
+        Raises:
+            InvalidRequest: `min_agreement` is less than 1 or too low.
+        """
         known = self._suggestions
-        if known is None or known[0] is not votes:
-            known = self._suggestions = votes, suggest_labels(bundle.evidence, votes)
-        return known[1]
+        if known is None or known[0] is not votes or known[1] != min_agreement:
+            try:
+                known = votes, min_agreement, suggest_labels(bundle.evidence, votes, min_agreement)
+            except ValueError as error:
+                raise InvalidRequest(str(error), field="min_agreement") from error
+            self._suggestions = known
+        return known[2]
 
 
 def newest_of_each_model(index: AnalysisIndex, bundle: Bundle) -> list[Analysis]:

@@ -24,7 +24,6 @@ from service.domain import (
     count_agreeing,
     is_among,
     mean_probability,
-    suggest_labels,
 )
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
@@ -128,12 +127,10 @@ def suggestions(stores: Stores, dataset: str, evidence: str = "", min_agreement:
         min_agreement: Number of models; None: half of them, and at least 3.
 
     Raises:
-        InvalidRequest: `min_agreement` is less than 1.
+        InvalidRequest: `min_agreement` is less than 1 or too low.
     """
-    if min_agreement is not None and min_agreement < 1:
-        raise InvalidRequest(f"min_agreement is {min_agreement}. Expected at least 1.", field="min_agreement")
     bundle = stores.evidence.find(dataset, evidence)
-    return suggest_labels(bundle.evidence, find_votes(stores, bundle), min_agreement)
+    return stores.votes.suggestions(find_votes(stores, bundle), bundle, min_agreement)
 
 
 def find_votes(stores: Stores, bundle: Bundle) -> ModelVotes:
@@ -141,7 +138,14 @@ def find_votes(stores: Stores, bundle: Bundle) -> ModelVotes:
     return stores.votes.get(stores.index, stores.archive, bundle)
 
 
-def review_queue(stores: Stores, dataset: str, analysis_id: str = "", limit: int = 50, offset: int = 0) -> ReviewQueue:
+def review_queue(
+    stores: Stores,
+    dataset: str,
+    analysis_id: str = "",
+    limit: int = 50,
+    offset: int = 0,
+    min_agreement: int | None = None,
+) -> ReviewQueue:
     """Return a page of the images to review.
 
     Conflicts of reviewers come first, then severe errors of one analysis by falling confidence, and then the errors
@@ -154,15 +158,16 @@ def review_queue(stores: Stores, dataset: str, analysis_id: str = "", limit: int
             newest plausible analysis, judged with the default evidence.
         limit: Maximum number of images.
         offset: Number of images to skip.
+        min_agreement: Number of models that must predict the same class; None: half of them, and at least 3.
 
     Raises:
-        InvalidRequest: The analysis is of another data set, or the page is invalid.
+        InvalidRequest: The analysis is of another data set, the page is invalid, or `min_agreement` is too low.
         AnalysisNotFound: The analysis does not exist.
         DatasetNotFound: The data set does not exist.
     """
     if limit < 1 or offset < 0:
         raise InvalidRequest(f"Invalid page: limit {limit}, offset {offset}. Expected limit ≥ 1 and offset ≥ 0.")
-    queue = _load_queue(stores, dataset, analysis_id)
+    queue = _load_queue(stores, dataset, analysis_id, min_agreement)
     counts = np.bincount(queue.images.reasons, minlength=len(REASONS)).tolist()
     return ReviewQueue(
         bundle=queue.bundle,
@@ -172,7 +177,7 @@ def review_queue(stores: Stores, dataset: str, analysis_id: str = "", limit: int
         counts=dict(zip(REASONS, counts, strict=True)),
         num_reviewed=sum(image in queue.bundle.row_of_name for image in queue.decisions),
         num_models=queue.votes.num_models,
-        min_agreement=queue.votes.default_agreement,
+        min_agreement=queue.votes.default_agreement if min_agreement is None else min_agreement,
         offset=offset,
     )
 
@@ -210,11 +215,11 @@ def find_labels(stores: Stores, dataset: str, analysis_id: str) -> tuple[Bundle,
     return judged.bundle, judged
 
 
-def _load_queue(stores: Stores, dataset: str, analysis_id: str) -> _Queue:
+def _load_queue(stores: Stores, dataset: str, analysis_id: str, min_agreement: int | None = None) -> _Queue:
     bundle, judged = find_labels(stores, dataset, analysis_id)
     votes, decisions = find_votes(stores, bundle), stores.decisions.get(stores.reviews, dataset)
     conflicts = _conflicts(bundle, votes, decisions)
-    agreements = stores.votes.suggestions(votes, bundle)
+    agreements = stores.votes.suggestions(votes, bundle, min_agreement)
     candidates = _Candidates.concatenate(
         [
             conflicts,

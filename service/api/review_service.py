@@ -42,7 +42,7 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
 
         def page() -> pb.ListReviewQueueResponse:
             start, size = wire.page_offset(request.page_token, request), wire.page_size(request.page_size, QUEUE_SIZE)
-            queue = review_queue(self._stores, dataset, analysis, size, start)
+            queue = review_queue(self._stores, dataset, analysis, size, start, request.min_agreement or None)
             space = queue.bundle.label_space
             end = start + len(queue.items)
             return pb.ListReviewQueueResponse(

@@ -10,6 +10,7 @@ from service.domain.class_relations import Classes, Mask
 from service.domain.evidence import Evidence
 
 MIN_AGREEMENT = 3  # models; fewer are weak evidence, because models share training data and mistakes
+MAX_SUGGESTIONS = 2_000_000  # at an agreement that a caller selects; 200 models can predict 200 classes of each image
 _CHUNK = 4096  # images that are sorted at a time
 
 
@@ -56,11 +57,15 @@ def suggest_labels(evidence: Evidence, votes: ModelVotes, min_agreement: int | N
         evidence: The labels of the N images.
         votes: The predictions of the models.
         min_agreement: Number of models that must predict the same class; None: `votes.default_agreement`.
+
+    Raises:
+        ValueError: `min_agreement` is less than 1, or so low that there are more than MAX_SUGGESTIONS.
     """
     needed = votes.default_agreement if min_agreement is None else min_agreement
     if needed < 1:
         raise ValueError(f"min_agreement is {needed}. Expected at least 1.")
-    rows, classes, counts = _frequent_classes(_wrong_votes(evidence, votes.predicted), needed)
+    limit = votes.predicted.size if min_agreement is None else MAX_SUGGESTIONS
+    rows, classes, counts = _frequent_classes(_wrong_votes(evidence, votes.predicted), needed, limit)
     suggestions = Suggestions(rows, classes, counts, mean_probability(votes, rows, classes))
     order = np.lexsort(
         (suggestions.classes, suggestions.rows, -np.nan_to_num(suggestions.confidence), -suggestions.num_agreeing)
@@ -102,15 +107,16 @@ def _wrong_votes(evidence: Evidence, predicted: Classes) -> Classes:
     return wrong
 
 
-def _frequent_classes(votes: Classes, needed: int) -> tuple[NDArray[np.intp], Classes, NDArray[np.int64]]:
+def _frequent_classes(votes: Classes, needed: int, limit: int) -> tuple[NDArray[np.intp], Classes, NDArray[np.int64]]:
     """Return the images and classes, (S,), with at least `needed` votes, and their number of votes.
 
     Args:
         votes: (M, N) class; -1: no vote.
         needed: Number of votes, at least 1.
+        limit: Maximum of S; for more, raise ValueError.
     """
     num_models, num_images = votes.shape
-    rows, classes, counts = [], [], []
+    rows, classes, counts, total = [], [], [], 0
     for start in range(0, num_images if num_models >= needed else 0, _CHUNK):
         ordered = np.sort(votes[:, start : start + _CHUNK].T, axis=1)
         is_first = np.ones(ordered.shape, dtype=bool)  # of a run of equal classes
@@ -119,6 +125,11 @@ def _frequent_classes(votes: Classes, needed: int) -> tuple[NDArray[np.intp], Cl
         lengths = np.diff(firsts, append=ordered.size)
         values = ordered.reshape(-1)[firsts]
         chosen = (lengths >= needed) & (values >= 0)
+        total += int(np.count_nonzero(chosen))
+        if total > limit:
+            raise ValueError(
+                f"min_agreement is {needed}, which suggests more than {limit:,} classes. Use a larger number."
+            )
         rows.append(start + firsts[chosen] // num_models)
         classes.append(values[chosen])
         counts.append(lengths[chosen])

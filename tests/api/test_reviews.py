@@ -240,6 +240,9 @@ def test_lists_have_the_fields_of_the_response(
         assert (response.total_size, response.analysis) == (len(queue), analysis)
         assert bool(response.next_page_token) == (num_images < len(queue))
     assert client.list_review_queue("demo").analysis == analysis  # the newest one
+    assert [*client.review_queue("demo", min_agreement=1)] == queue  # the suggestions are severe errors, too
+    with pytest.raises(InvalidRequest, match="min_agreement is -1"):
+        client.list_review_queue("demo", min_agreement=-1)
 
     image, _ = first_image(demo)
     reviews = [client.create_review("demo", image, "ann", comment=str(number)) for number in range(5)][::-1]

@@ -17,7 +17,7 @@ class AsyncReviewMethods(AsyncCalls):
     _reviews: Any
 
     async def review_queue(
-        self, dataset: str, analysis: AnalysisRef = "", most: int | None = None
+        self, dataset: str, analysis: AnalysisRef = "", most: int | None = None, min_agreement: int = 0
     ) -> AsyncIterator[pb.ReviewQueueItem]:
         """Yield the images that people should review, the most urgent first.
 
@@ -25,10 +25,16 @@ class AsyncReviewMethods(AsyncCalls):
             dataset: The data set.
             analysis: The analysis whose severe errors are in the queue. Default: the newest one.
             most: The maximum number of images.
+            min_agreement: Number of models that must predict the same class for a suggestion. Default: half of the
+                models, and at least 3.
         """
         size = PAGE_SIZE if most is None else max(1, min(most, PAGE_SIZE))
         request = build(
-            pb.ListReviewQueueRequest, parent=dataset_name(dataset), analysis=name_of(analysis), page_size=size
+            pb.ListReviewQueueRequest,
+            parent=dataset_name(dataset),
+            analysis=name_of(analysis),
+            page_size=size,
+            min_agreement=min_agreement,
         )
         remaining = most
         async for item in self._each(self._reviews.ListReviewQueue, request, "items"):
@@ -39,7 +45,7 @@ class AsyncReviewMethods(AsyncCalls):
             yield item
 
     async def list_review_queue(
-        self, dataset: str, analysis: AnalysisRef = "", most: int | None = 100
+        self, dataset: str, analysis: AnalysisRef = "", most: int | None = 100, min_agreement: int = 0
     ) -> pb.ListReviewQueueResponse:
         """Return images that people should review, their number (`total_size`), and the analysis with the errors.
 
@@ -47,8 +53,15 @@ class AsyncReviewMethods(AsyncCalls):
             dataset: The data set.
             analysis: The analysis whose severe errors are in the queue. Default: the newest one.
             most: The maximum number of images. None: no limit.
+            min_agreement: Number of models that must predict the same class for a suggestion. Default: half of the
+                models, and at least 3.
         """
-        request = build(pb.ListReviewQueueRequest, parent=dataset_name(dataset), analysis=name_of(analysis))
+        request = build(
+            pb.ListReviewQueueRequest,
+            parent=dataset_name(dataset),
+            analysis=name_of(analysis),
+            min_agreement=min_agreement,
+        )
         return await self._first(self._reviews.ListReviewQueue, request, "items", most)
 
     async def create_review(

@@ -18,7 +18,7 @@ class ReviewMethods(Calls):
     _reviews: Any
 
     def review_queue(
-        self, dataset: str, analysis: AnalysisRef = "", most: int | None = None
+        self, dataset: str, analysis: AnalysisRef = "", most: int | None = None, min_agreement: int = 0
     ) -> Iterator[pb.ReviewQueueItem]:
         """Yield the images that people should review, the most urgent first.
 
@@ -26,10 +26,16 @@ class ReviewMethods(Calls):
             dataset: The data set.
             analysis: The analysis whose severe errors are in the queue. Default: the newest one.
             most: The maximum number of images.
+            min_agreement: Number of models that must predict the same class for a suggestion. Default: half of the
+                models, and at least 3.
         """
         size = PAGE_SIZE if most is None else max(1, min(most, PAGE_SIZE))
         request = build(
-            pb.ListReviewQueueRequest, parent=dataset_name(dataset), analysis=name_of(analysis), page_size=size
+            pb.ListReviewQueueRequest,
+            parent=dataset_name(dataset),
+            analysis=name_of(analysis),
+            page_size=size,
+            min_agreement=min_agreement,
         )
         remaining = most
         for item in self._each(self._reviews.ListReviewQueue, request, "items"):
@@ -40,7 +46,7 @@ class ReviewMethods(Calls):
             yield item
 
     def list_review_queue(
-        self, dataset: str, analysis: AnalysisRef = "", most: int | None = 100
+        self, dataset: str, analysis: AnalysisRef = "", most: int | None = 100, min_agreement: int = 0
     ) -> pb.ListReviewQueueResponse:
         """Return images that people should review, their number (`total_size`), and the analysis with the errors.
 
@@ -48,8 +54,15 @@ class ReviewMethods(Calls):
             dataset: The data set.
             analysis: The analysis whose severe errors are in the queue. Default: the newest one.
             most: The maximum number of images. None: no limit.
+            min_agreement: Number of models that must predict the same class for a suggestion. Default: half of the
+                models, and at least 3.
         """
-        request = build(pb.ListReviewQueueRequest, parent=dataset_name(dataset), analysis=name_of(analysis))
+        request = build(
+            pb.ListReviewQueueRequest,
+            parent=dataset_name(dataset),
+            analysis=name_of(analysis),
+            min_agreement=min_agreement,
+        )
         return self._first(self._reviews.ListReviewQueue, request, "items", most)
 
     def create_review(

@@ -25,6 +25,7 @@ from errata.proto_json import to_json
 
 FORMATS = [name.replace("_", "-") for name in enum_names(pb.ReviewFormat)]
 FILE_NAMES = {"jsonl": "reviews.jsonl", "labels-csv": "labels.csv", "labels-jsonl": "labels.jsonl"}
+MAX_MODELS = 200  # that vote on labels
 SHORT_ID = 12  # digits of an ID in a table
 EXAMPLES = """
 errata review queue products
@@ -57,14 +58,21 @@ errata review queue products --analysis 01kb4t9z --limit 20 --json
 @click.option(
     "--analysis", default="", help="The analysis whose severe errors are in the queue. Default: the newest one."
 )
+@click.option(
+    "--min-agreement",
+    type=click.IntRange(1, MAX_MODELS),
+    metavar="N",
+    help="Number of models that must predict a suggested class. Default: half of the models, and at least 3.",
+)
 @limit_option(50, "Maximum number of images.")
 @json_option
 @server_options
-def queue(dataset: str, analysis: str, limit: int, as_json: bool, target: Target) -> None:
+def queue(dataset: str, analysis: str, min_agreement: int | None, limit: int, as_json: bool, target: Target) -> None:
     """List the images of DATASET that people should review, the most urgent first."""
     with connect(target) as connection:
         client = connection.client
-        response = client.list_review_queue(dataset, analysis and resolve(client, analysis), limit)
+        analysis = analysis and resolve(client, analysis)
+        response = client.list_review_queue(dataset, analysis, limit, min_agreement or 0)
     if as_json:
         print_json(to_json(response))
         return

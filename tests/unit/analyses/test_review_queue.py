@@ -142,6 +142,24 @@ def test_each_model_has_one_vote_with_its_newest_analysis(backend: Backend, demo
     assert (found.rows.tolist(), found.classes.tolist()) == ([3], [second])
 
 
+def test_the_queue_has_the_suggestions_at_the_selected_agreement(backend: Backend, demo: Bundle) -> None:
+    first, second = severe_classes(demo, 3, 2)
+    for number, predicted in enumerate((first, first, second)):
+        analyze(backend, demo, {3: predicted, 9 + number: first}, f"net {number}")
+
+    def suggested(min_agreement: int | None) -> list[int]:
+        queue = review_queue(backend.ports.stores, "demo", min_agreement=min_agreement)
+        assert queue.min_agreement == (min_agreement or 3)
+        return rows_of(queue, QueueReason.AGREEMENT)
+
+    # Rows 3 and 11 are severe errors of the newest analysis.
+    assert [suggested(number) for number in (None, 3, 2, 1, None)] == [[], [], [], [9, 10], []]
+    for number in (0, -1):
+        with pytest.raises(InvalidRequest, match=rf"min_agreement is {number}\. Expected at least 1") as error:
+            review_queue(backend.ports.stores, "demo", min_agreement=number)
+        assert error.value.violations[0].field == "min_agreement"
+
+
 def test_the_same_predictions_under_two_names_are_one_model(backend: Backend, demo: Bundle) -> None:
     wrong = severe_classes(demo, 3, 1)[0]
     for name in ("net", "copy of net", ""):

@@ -126,3 +126,12 @@ def test_the_models_that_agree_are_counted() -> None:
     counts = count_agreeing(votes, np.array([0, 0, 1]), np.array([1, 4, 0], dtype=np.int16))
 
     assert counts.tolist() == [2, 1, 0]
+
+
+def test_the_number_of_suggestions_at_a_selected_agreement_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.domain.suggestions.MAX_SUGGESTIONS", 3)
+    evidence = make_evidence([{0}, {0}], [False, False], [])
+
+    assert len(suggest_labels(evidence, make_votes([[1, 1], [2, 0]]), min_agreement=1).rows) == 3
+    with pytest.raises(ValueError, match=r"more than 3 classes\. Use a larger number"):
+        suggest_labels(evidence, make_votes([[1, 1], [2, 2]]), min_agreement=1)

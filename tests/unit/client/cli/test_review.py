@@ -58,7 +58,7 @@ def test_an_empty_queue_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_queue_has_the_fields_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    def list_review_queue(dataset: str, analysis: str, most: int) -> pb.ListReviewQueueResponse:
+    def list_review_queue(dataset: str, analysis: str, most: int, _: int) -> pb.ListReviewQueueResponse:
         items = [pb.ReviewQueueItem(file_name=f"{number}.jpg") for number in range(most)]
         return pb.ListReviewQueueResponse(items=items, total_size=1234, next_page_token="3", analysis="analyses/1")
 
@@ -88,7 +88,7 @@ def test_the_analysis_of_the_queue_is_a_short_id_or_a_name(
         if analysis.name.startswith(f"analyses/{id_prefix}") and display_name in ("", analysis.display_name):
             yield analysis
 
-    def list_review_queue(dataset: str, analysis: str, most: int) -> pb.ListReviewQueueResponse:
+    def list_review_queue(dataset: str, analysis: str, most: int, _: int) -> pb.ListReviewQueueResponse:
         return pb.ListReviewQueueResponse(analysis=analysis)
 
     use_client(monkeypatch, list=list_analyses, list_review_queue=list_review_queue)
