@@ -7,7 +7,7 @@ import argparse
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Quality:
     truth: str
     suggested: int  # pairs of an image and a class
     correct: int  # of these, the labels that people gave
-    missing: int | None  # labels that people gave and that the base labels lack; None: unknown
+    missing: int  # labels that people gave and that the base labels lack
 
     @property
     def precision(self) -> str:
@@ -44,7 +44,7 @@ class Quality:
     @property
     def recall(self) -> str:
         """Return the share of the missing labels that are suggested, in percent."""
-        return f"{100 * self.correct / self.missing:.1f} %" if self.missing else "unknown"
+        return f"{100 * self.correct / self.missing:.1f} %"
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,19 @@ def measure_task(task: Task, predicted: Mapping[str, int]) -> Quality:
     return Quality(task.base_name, task.truth_name, len(pairs), len(pairs & missing), len(missing))
 
 
-def measure_published(folder: Path, share: int, confirming: Mapping[str, int] | None = None) -> Quality:
-    """Return the quality of suggestions by the agreement of the published models.
+def measure_published(
+    folder: Path, share: int, confirming: Mapping[str, int] | None = None, with_real: bool = False
+) -> Quality:
+    """Return the quality of suggestions by the agreement of the published models, on the annotated images.
 
     Args:
         folder: The reference data.
         share: Percent of the models that must make an error.
         confirming: Predictions of a further model, which must be the same; None: it does not matter.
+        with_real: Whether to compare with ReaL labels instead of the multi-label annotation.
     """
-    (original, *_) = imagenet_tasks(folder)
+    annotated, real, _ = imagenet_tasks(folder)
+    original = replace(real, base=_select(real.base, annotated.base)) if with_real else annotated
     suggested: dict[str, set[int]] = {}
     for line in (folder / "published/common_errors.jsonl").read_text().splitlines():
         error = json.loads(line)
@@ -95,7 +99,8 @@ def measure_published(folder: Path, share: int, confirming: Mapping[str, int] | 
             suggested.setdefault(name, set()).add(label)
     pairs = [(name, label) for name, labels in suggested.items() for label in labels]
     correct = sum(label in original.truth[name] for name, label in pairs)
-    return Quality("", f"at least {share} %", len(pairs), correct, None)
+    missing = sum(len(original.truth[name] - labels) for name, labels in original.base.items())
+    return Quality(f"at least {share} %", original.truth_name, len(pairs), correct, missing)
 
 
 @cache
@@ -133,19 +138,17 @@ def read_predictions(path: Path) -> dict[str, int]:
 def render_tables(folder: Path) -> str:
     """Return the tables of the documentation."""
     resnet = read_predictions(folder / "predictions/imagenet_val_resnet50_cv.csv")
-    published = [measure_published(folder, share) for share in SHARES]
-    confirmed = [measure_published(folder, share, resnet) for share in SHARES]
     one = _render(
         ("labels", "compared with", "suggestions", "correct", "precision", "recall"),
         [(*_cells(quality), quality.recall) for quality in measure_models(folder)],
     )
-    many = _render(
-        ("models that make the error", "suggestions", "correct", "precision", "of which ResNet-50 also", "precision"),
-        [
-            (*_cells(every)[1:], f"{both.suggested:,}", both.precision)
-            for every, both in zip(published, confirmed, strict=True)
-        ],
-    )
+    header = ("models that make the error", "compared with", "suggestions", "correct", "precision", "recall, at least")
+    rows = []
+    for with_real in (False, True):
+        for share in SHARES:
+            every, both = (measure_published(folder, share, other, with_real) for other in (None, resnet))
+            rows.append((*_cells(every), every.recall, f"{both.suggested:,}", both.precision))
+    many = _render((*header, "of which ResNet-50 also", "precision"), rows)
     return f"One model, whose vote alone is enough:\n\n{one}\n\nMany models:\n\n{many}"
 
 
@@ -193,9 +196,7 @@ def _cells(quality: Quality) -> tuple[str, ...]:
 
 
 def _render(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    separator = (
-        ["---"] * 2 + ["---:"] * (len(header) - 2) if header[0] == "labels" else ["---"] + ["---:"] * (len(header) - 1)
-    )
+    separator = ["---"] * 2 + ["---:"] * (len(header) - 2)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, separator, *rows))
 
 

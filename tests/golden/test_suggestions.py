@@ -34,7 +34,12 @@ def test_the_suggestions_of_a_model_agree_with_an_independent_count(
 
 
 def test_the_agreement_of_published_models_agrees_with_an_independent_count(
-    reference: Path, common_errors: list[dict[str, Any]], class_of: dict[str, int], annotation: Annotation
+    reference: Path,
+    common_errors: list[dict[str, Any]],
+    class_of: dict[str, int],
+    annotation: Annotation,
+    targets: dict[str, int],
+    real_labels: dict[str, list[int]],
 ) -> None:
     raw = json.loads((reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json").read_text())
     pairs = {
@@ -49,6 +54,25 @@ def test_the_agreement_of_published_models_agrees_with_an_independent_count(
         for name, label in pairs
     ]
 
-    quality = suggestions.measure_published(reference, 50)
+    missing = sum(
+        len({class_of[wordnet_id] for wordnet_id in labels.get("correct", [])} - {targets[name]})
+        for name, labels in raw["initial_annots"].items()
+        if name not in annotation.problematic
+    )
+    with_real = {(name, label) for name, label in pairs if name in real_labels}
+    correct_in_real = [label in real_labels[name] for name, label in with_real]
+    missing_in_real = sum(
+        len({*real_labels[name]} - {targets[name]})
+        for name in raw["initial_annots"].keys() - annotation.problematic
+        if name in real_labels
+    )
 
-    assert (quality.suggested, quality.correct) == (len(pairs), sum(correct))
+    quality = suggestions.measure_published(reference, 50)
+    in_real = suggestions.measure_published(reference, 50, with_real=True)
+
+    assert (quality.suggested, quality.correct, quality.missing) == (len(pairs), sum(correct), missing)
+    assert (in_real.suggested, in_real.correct, in_real.missing) == (
+        len(with_real),
+        sum(correct_in_real),
+        missing_in_real,
+    )
