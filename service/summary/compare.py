@@ -112,9 +112,8 @@ def paired_test(
     metric: PairedMetric, transitions: NDArray[np.int64], top1: NDArray[np.int64] | None = None
 ) -> PairedTest:
     """Return McNemar's test of a metric from the transitions (T, T). Top-1 accuracy uses `top1` (2, 2) if set."""
-    only_a, only_b = discordant_counts(METRIC_TYPES[metric], transitions)
-    if metric is PairedMetric.TOP1 and top1 is not None:
-        only_a, only_b = int(top1[1, 0]), int(top1[0, 1])
+    table = _metric_table(metric, transitions, top1)
+    only_a, only_b = int(table[1, 0]), int(table[0, 1])
     p_value = float(mcnemar(only_a, only_b))
     return PairedTest(metric, only_a, only_b, p_value, p_value < ALPHA)
 
@@ -147,12 +146,13 @@ def _compare(pair: Pair) -> GroupComparison:
     types = _type_intervals(transitions)
     accuracies, accuracy, accuracy_limits = _multi_label_accuracies(pair) if num_samples else (None, None, None)
     rates = _rate_intervals(transitions) if num_samples else {}
-    labels = _cross_table(pair.matches_a.is_label[member], pair.matches_b.is_label[member])
-    against_labels = _equal_rate(labels, transitions, rates) or _table_interval(labels) if num_samples else None
-    top1 = None
+    top1 = against_labels = None
     if num_samples and _has_rejected_targets(pair, member):
         top1 = _cross_table(pair.matches_a.is_target[member], pair.matches_b.is_target[member])
-        rates[PairedMetric.TOP1] = _table_interval(top1)
+        rates[PairedMetric.TOP1] = _find_equal_rate(top1, transitions, None, rates) or _table_interval(top1)
+    if num_samples:
+        labels = _cross_table(pair.matches_a.is_label[member], pair.matches_b.is_label[member])
+        against_labels = _find_equal_rate(labels, transitions, top1, rates) or _table_interval(labels)
     return GroupComparison(
         num_samples=num_samples,
         transitions=transitions,
@@ -205,19 +205,30 @@ def _cross_table(in_a: Mask, in_b: Mask) -> NDArray[np.int64]:
     return table
 
 
-def _equal_rate(
-    table: NDArray[np.int64], transitions: NDArray[np.int64], rates: Mapping[PairedMetric, Interval]
+def _metric_table(
+    metric: PairedMetric, transitions: NDArray[np.int64], top1: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """Return the cross table of a metric's property, (2, 2). Top-1 accuracy has the table `top1` if it is set."""
+    if metric is PairedMetric.TOP1 and top1 is not None:
+        return top1
+    inside = _type_mask(METRIC_TYPES[metric])
+    sides = np.stack([~inside, inside]).astype(np.int64)
+    table: NDArray[np.int64] = sides @ transitions @ sides.T
+    return table
+
+
+def _find_equal_rate(
+    table: NDArray[np.int64],
+    transitions: NDArray[np.int64],
+    top1: NDArray[np.int64] | None,
+    rates: Mapping[PairedMetric, Interval],
 ) -> Interval | None:
     """Return the interval of a rate whose cross table equals `table` (2, 2), so that equal rates have equal intervals.
 
     Draws of the transitions (T, T) and of a cross table differ.
     """
-    for metric, interval in rates.items():
-        inside = _type_mask(METRIC_TYPES[metric])
-        sides = np.stack([~inside, inside]).astype(np.int64)
-        if np.array_equal(sides @ transitions @ sides.T, table):
-            return interval
-    return None
+    equal = (rate for metric, rate in rates.items() if np.array_equal(_metric_table(metric, transitions, top1), table))
+    return next(equal, None)
 
 
 def _table_interval(table: NDArray[np.int64]) -> Interval:

@@ -578,3 +578,15 @@ def test_equal_rates_have_equal_intervals(other: int, metric: PairedMetric) -> N
     compared = compare_groups(paired, {})[ALL]
 
     assert compared.accuracy_against_labels == compared.rates[metric]
+
+
+def test_equal_rates_have_equal_intervals_if_targets_are_rejected() -> None:
+    """Equally many predictions are the original label as are correct by their type, but of other images."""
+    types_a, types_b = np.random.default_rng(1).choice([1, 1, 4, 8], (2, 500)).astype(np.uint8)
+    matches = Matches(np.roll(types_a == 1, 1), types_a == 1), Matches(np.roll(types_b == 1, 1), types_b == 1)
+    paired = pair_verdicts(types_a, types_b, np.zeros(500, dtype=np.int16), np.zeros(500, dtype=bool), matches)
+
+    compared = compare_groups(paired, {})[ALL]
+
+    assert compared.top1_table is not None
+    assert compared.accuracy_against_labels == compared.rates[PairedMetric.TOP1]
