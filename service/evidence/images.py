@@ -27,8 +27,9 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str], 
         class_paths: The path of each image in a folder per class. It precedes the name, unless the name is exactly the
             path of a file. A file with the name that is in no folder of a class precedes a file that has the class path
             only with another extension.
-        label_space: The classes. The name of a class folder is an ID or a name of the class. A folder whose name is a
-            number is not a class folder, because parts of a data set are often numbered.
+        label_space: The classes. The name of a class folder is an ID or a name of the class. A folder whose name is the
+            index of a class can be a class folder or a numbered part of the data set. If the file with the name is in
+            such a folder, and another file has the class path with another extension, the name is ambiguous.
 
     Raises:
         InvalidEvidence: If the folder or an image does not exist, or if a name is ambiguous: several files match
@@ -42,17 +43,20 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str], 
     by_class_path, by_name = index.find(_to_array(class_paths)), index.find(_to_array(names))
     paths, lookup = {*files}, ClassLookup(label_space)
 
-    def is_class(name: str) -> bool:
-        return not name.isdigit() and lookup.find(name) is not None
-
-    def prefers_name(name: str, named: int, file: int, class_path: str) -> bool:
+    def choose_file(name: str, named: int, file: int, class_path: str) -> int:
+        """Return which of the files found by the name and by the class path is the image."""
         if name in paths or file < 0:
-            return True
+            return named
         has_class_path = os.path.splitext(files[file])[1] == os.path.splitext(class_path)[1]
-        return named >= 0 and not has_class_path and not any(map(is_class, Path(files[named]).parent.parts))
+        if has_class_path or named < 0 or named == file:
+            return file
+        class_names = [part for part in Path(files[named]).parent.parts if lookup.find(part) is not None]
+        if not class_names:
+            return named
+        return AMBIGUOUS if all(map(str.isdigit, class_names)) else file
 
     rows = zip(names, by_name.tolist(), by_class_path.tolist(), class_paths, strict=True)
-    found = np.where(np.fromiter((prefers_name(*row) for row in rows), dtype=bool), by_name, by_class_path)
+    found = np.fromiter((choose_file(*row) for row in rows), dtype=np.int64)
     if missing := [names[row] for row in np.flatnonzero(found == UNKNOWN).tolist()]:
         raise InvalidEvidence(
             f"{folder}: {len(missing):,} of {len(names):,} images are missing, such as {missing[0]!r:.80}. "

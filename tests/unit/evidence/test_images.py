@@ -160,11 +160,24 @@ def test_a_file_with_the_name_precedes_one_of_the_class_with_another_extension(t
 
 
 @pytest.mark.parametrize("number", ["0", "1"])
-def test_a_folder_with_a_number_is_a_part_of_the_data_set(tmp_path: Path, number: str) -> None:
-    """It is no folder of a class, although classes have these indices."""
-    touch(tmp_path / number / "x.jpg", tmp_path / "preview" / A / "x.webp")
+def test_a_name_in_a_folder_with_the_index_of_a_class_is_ambiguous(tmp_path: Path, number: str) -> None:
+    """The folder can be a part of the data set, or have the training images of the class."""
+    touch(tmp_path / "train" / number / "x.png", tmp_path / "val" / A / "x.jpg")
 
-    assert find_images(tmp_path, ["x.jpg"], [f"{A}/x.jpg"]) == [str(tmp_path.resolve() / number / "x.jpg")]
+    with pytest.raises(InvalidEvidence, match=r"the names of 1 of 1 images are ambiguous, such as 'x\.png'"):
+        find_images(tmp_path, ["x.png"], [f"{A}/x.png"])
+
+
+def test_a_folder_with_another_number_is_a_part_of_the_data_set(tmp_path: Path) -> None:
+    touch(tmp_path / "2024" / "x.jpg", tmp_path / "preview" / A / "x.webp")
+
+    assert find_images(tmp_path, ["x.jpg"], [f"{A}/x.jpg"]) == [str(tmp_path.resolve() / "2024" / "x.jpg")]
+
+
+def test_a_class_folder_can_have_the_index_of_a_class_as_its_id(tmp_path: Path) -> None:
+    touch(tmp_path / "1" / "x.jpg")
+
+    assert find_images(tmp_path, ["x.png"], ["1/x.png"]) == [str(tmp_path.resolve() / "1" / "x.jpg")]
 
 
 def test_a_file_with_the_class_path_in_another_unicode_form_precedes_one_with_the_name(tmp_path: Path) -> None:
