@@ -51,7 +51,7 @@ class UndecidedReason(StrEnum):
     INEXACT_VALUE = "inexact_value"  # the value is only a bound, and the exact value may meet or miss the limit
     NO_VALUE = "no_value"
     NO_INTERVAL = "no_interval"  # the policy needs the confidence interval of the change, which does not exist
-    OTHER_DIRECTION = "other_direction"  # the share of images, which the test compares, changed in the other direction
+    OTHER_DIRECTION = "other_direction"  # the share of images changed in the opposite direction to the class mean
     UNKNOWN_SLICE = "unknown_slice"  # the data set has no such slice, or several attributes have this value
     OTHER_IMAGES = "other_images"  # the baseline covers other images, and no value is known for the common images
     NOT_FINISHED = "not_finished"

@@ -47,7 +47,8 @@ _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.OTHER_EVIDENCE: "the baseline uses another data set or other evidence; run 'errata reanalyze'",
     UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
     UndecidedReason.NO_INTERVAL: "the change has no confidence interval",
-    UndecidedReason.OTHER_DIRECTION: "the change exceeds the limit, but the test is not evidence of it",
+    UndecidedReason.OTHER_DIRECTION: "the change exceeds the limit, but McNemar's test of the images does not "
+    "support it",
     UndecidedReason.INEXACT_VALUE: "without the missing evidence, the value can be on the other side of the bound",
     UndecidedReason.NO_VALUE: "the value is not available",
     UndecidedReason.UNKNOWN_SLICE: "the data set has no such slice, several attributes have this value (use "
@@ -142,7 +143,9 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
     if bound.alpha is not None:
         sentences.append(f"A change counts if p < {bound.alpha:g}.")
     if reason.is_opposite_to_images:
-        sentences.append("McNemar's test does not count: the share of correct images changed in the other direction.")
+        sentences.append(
+            "McNemar's test does not count: the share of correct images changed in the opposite direction."
+        )
     if reason.change_limits is not None:
         low, high = (_format_signed(limit, is_count) for limit in reason.change_limits)
         sentences.append(f"Non-inferiority: the one-sided 95 % limits of the change are {low} and {high}.")

@@ -313,7 +313,8 @@ def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() 
             ),
             "Multi-label accuracy (class mean) is 81.00 % (baseline: 98.00 %); a decrease of at most 1 point is "
             "allowed. A change counts if p < 0.05. McNemar's test does not count: the share of correct images changed "
-            "in the other direction. Undecided: the change exceeds the limit, but the test is not evidence of it.",
+            "in the opposite direction. Undecided: the change exceeds the limit, but McNemar's test of the images does "
+            "not support it.",
         ),
         (
             GateReason(
@@ -431,7 +432,7 @@ CAUSES = {
     UndecidedReason.OTHER_IMAGES: "cover different images",
     UndecidedReason.WIDE_INTERVAL: "contains the bound",
     UndecidedReason.NO_INTERVAL: "no confidence interval",
-    UndecidedReason.OTHER_DIRECTION: "not evidence",
+    UndecidedReason.OTHER_DIRECTION: "does not support",
     UndecidedReason.INEXACT_VALUE: "other side of the bound",
     UndecidedReason.NO_VALUE: "not available",
     UndecidedReason.NOT_FINISHED: "not finished",
