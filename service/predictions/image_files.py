@@ -69,7 +69,9 @@ class FileLocation:
     def _resolve(self) -> str:
         """Return the path without links; raise OSError if a link leads out of the folder."""
         path = os.path.realpath(self.file)
-        if self.folder is not None and not _is_inside(path, self.folder):
+        if self.folder is None or path == str(self.file):  # no part of the path is a link
+            return path
+        if not Path(path).is_relative_to(os.path.realpath(self.folder)):
             raise OSError("A link leads out of the folder of images. Replace it with the image.")
         return path
 
@@ -77,11 +79,6 @@ class FileLocation:
         """Raise OSError if the range can now have the bytes of another image."""
         if self.listed_state and file_state(status) != self.listed_state:
             raise OSError(f"{self.file.name} was replaced while its images were read. Run the analysis again.")
-
-
-def _is_inside(path: str, folder: Path) -> bool:
-    """Return whether a path without links is in a folder."""
-    return Path(path).is_relative_to(os.path.realpath(folder))
 
 
 def file_state(status: os.stat_result) -> str:
@@ -118,6 +115,7 @@ class ObjectLocation:
 
 def list_images(folder: Path) -> Mapping[str, ImageLocation]:
     """Return the images below a folder by their relative paths. Links that lead out of the folder are skipped."""
+    folder_path = os.path.realpath(folder)
     locations: dict[str, ImageLocation] = {}
     for root, _, names in os.walk(folder):
         for name in names:
@@ -125,7 +123,7 @@ def list_images(folder: Path) -> Mapping[str, ImageLocation]:
             if path.suffix.lower() not in EXTENSIONS:
                 continue
             # Unlike `Path.resolve`, `realpath` raises no error for a link to itself.
-            if path.is_symlink() and not _is_inside(os.path.realpath(path), folder):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(folder_path):
                 continue
             locations[path.relative_to(folder).as_posix()] = FileLocation(path, folder=folder)
     return locations
