@@ -29,7 +29,7 @@ class BoundedExecutor:
         """
         self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix=thread_name)
         self._calls = calls
-        self._threads_by_caller = defaultdict(
+        self._permits_by_caller = defaultdict(
             lambda: asyncio.Semaphore(num_threads - 1), {"": asyncio.Semaphore(num_threads)}
         )
 
@@ -44,17 +44,17 @@ class BoundedExecutor:
 
     async def call_admitted(self, function: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Result:
         """Call a function in a thread on behalf of a call that was admitted before; the limit does not apply."""
-        loop, threads = asyncio.get_running_loop(), self._threads_by_caller[CALLER.get().name]
-        await threads.acquire()
+        loop, permits = asyncio.get_running_loop(), self._permits_by_caller[CALLER.get().name]
+        await permits.acquire()
 
         def release(_: object) -> None:
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(threads.release)
+                loop.call_soon_threadsafe(permits.release)
 
         try:
             future = self._threads.submit(partial(copy_context().run, function, *arguments))
         except RuntimeError:  # no thread can be started, or the threads were stopped
-            threads.release()
+            permits.release()
             raise
         future.add_done_callback(release)  # a call that is canceled does not end its thread
         return await asyncio.wrap_future(future)
