@@ -160,7 +160,7 @@ from service.domain.trend import (
     PercentileRank,
     Trend,
     TrendPoint,
-    portion_of,
+    name_portion_base,
 )
 from service.domain.verdict import (
     CoOccurrence,

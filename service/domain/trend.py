@@ -62,7 +62,7 @@ AXES: Mapping[Metric, Axis] = {
 }
 
 
-def portion_of(metric: Metric, has_rejected_targets: bool) -> str:
+def name_portion_base(metric: Metric, has_rejected_targets: bool) -> str:
     """Return the errors that a metric is a portion of, as named in the API; empty for an accuracy."""
     if metric not in PORTIONS:
         return ""

@@ -14,7 +14,7 @@ from service.domain import (
     PercentileRank,
     Trend,
     TrendPoint,
-    portion_of,
+    name_portion_base,
 )
 from service.report.messages.trend import percentile_message, trend_notes
 from service.wire.names import analysis_id, analysis_name
@@ -49,7 +49,7 @@ def to_trend(trend: Trend) -> pb.Trend:
         num_left_out=trend.num_left_out,
         metrics=[
             pb.TrendMetric(
-                metric=metric, axis=AXES[metric].value, portion_of=portion_of(metric, trend.has_rejected_targets)
+                metric=metric, axis=AXES[metric].value, portion_of=name_portion_base(metric, trend.has_rejected_targets)
             )
             for metric in trend.metrics
         ],

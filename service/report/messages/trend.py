@@ -28,7 +28,7 @@ from service.domain import (
     PercentileRank,
     Trend,
     TrendPoint,
-    portion_of,
+    name_portion_base,
 )
 from service.report.direction import isolate
 from service.report.messages.coverage import partial_models_note
@@ -98,7 +98,7 @@ def axis_name(axis: Axis) -> str:
 
 def portion_name(metric: Metric, has_rejected_targets: bool = False) -> str:
     """Return the name of the errors of which a metric is a portion; empty for an accuracy."""
-    return PORTION_NAMES.get(portion_of(metric, has_rejected_targets), "")
+    return PORTION_NAMES.get(name_portion_base(metric, has_rejected_targets), "")
 
 
 def percentile_text(rank: PercentileRank) -> str:
