@@ -175,16 +175,16 @@ class BaseStore(KeyValueStore[JobTransaction]):
 
     def image_names(self, digest: str) -> Sequence[str]:
         """Return the image names stored under a digest; raise Unavailable if there are none."""
-        return self._read_input("images", digest, records.unpack_names)
+        return self._read_input("images", "image names", digest, records.unpack_names)
 
     def label_space(self, digest: str) -> LabelSpace:
         """Return the label space whose classes are stored under a digest; raise Unavailable if there is none."""
-        return self._read_input("classes", digest, records.unpack_classes)
+        return self._read_input("classes", "classes", digest, records.unpack_classes)
 
-    def _read_input(self, kind: str, digest: str, unpack: Callable[[str, bytes], Value]) -> Value:
+    def _read_input(self, kind: str, noun: str, digest: str, unpack: Callable[[str, bytes], Value]) -> Value:
         content = self._get(f"{kind}:{digest}")
         if content is None:
-            raise Unavailable(f"The job store has no {kind} with digest {digest:.12}.")
+            raise Unavailable(f"The job store has no {noun} with digest {digest:.12}.")
         with self._log_damage():
             return unpack(digest, content)
 

@@ -134,8 +134,10 @@ def test_a_job_on_imagenet_has_no_label_space() -> None:
     assert predictor.label_spaces == [None, None]
 
 
-def test_missing_classes_are_no_reason_to_predict_others() -> None:
+def test_missing_classes_and_image_names_are_no_reason_to_predict_others() -> None:
     store = InMemoryJobStore(lambda: 0.0)
 
     with pytest.raises(Unavailable, match="no classes with digest cccccccccccc"):
         store.label_space(OWN.classes)
+    with pytest.raises(Unavailable, match=f"no image names with digest {OWN.images:.12}"):
+        store.image_names(OWN.images)
