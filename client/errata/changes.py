@@ -1,8 +1,7 @@
-"""Changes in a comparison: `Change` for error types, classes, and superclasses, and the multi-label accuracy."""
+"""Changes in a comparison: of error types, superclasses, and classes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import nan
 
 from errata import v1 as pb
 from errata.errors import InvalidRequest
@@ -43,16 +42,3 @@ def changes_of(group: pb.GroupComparison, kind: str) -> Iterator[Change]:
         return
     for row in group.classes if kind == "class" else group.superclasses:
         yield Change(row.display_name, row.num_samples, row.fixed, row.broken, row.errors, row.test)
-
-
-def class_accuracy(group: pb.GroupComparison) -> pb.Interval | None:
-    """Return the multi-label accuracies as class means; None without samples.
-
-    Without an interval, its limits are NaN.
-    """
-    if group.HasField("multi_label_accuracy"):
-        return group.multi_label_accuracy
-    if not group.HasField("multi_label_accuracy_a"):
-        return None
-    a, b = group.multi_label_accuracy_a, group.multi_label_accuracy_b
-    return pb.Interval(a=a, b=b, difference=b - a, low=nan, high=nan)

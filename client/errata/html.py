@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from errata import v1 as pb
-from errata.changes import changes_of, class_accuracy
+from errata.accuracies import find_class_accuracy
+from errata.changes import changes_of
 from errata.coverage import describe_coverage, partial_coverage
 from errata.enums import State
 from errata.error_types import error_keys, num_errors, title_of
@@ -88,7 +89,7 @@ def comparison_html(comparison: pb.Comparison) -> str:
     if everything.HasField("accuracy_against_labels"):
         name = labels_accuracy_name(dataset_id(comparison.dataset), comparison.num_rejected_targets)
         intervals[name] = everything.accuracy_against_labels
-    if (accuracy := class_accuracy(everything)) is not None:
+    if (accuracy := find_class_accuracy(everything)) is not None:
         intervals[CLASS_ACCURACY] = accuracy
     rates = [
         (

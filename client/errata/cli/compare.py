@@ -8,7 +8,8 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from errata import Client, pb
-from errata.changes import changes_of, class_accuracy
+from errata.accuracies import find_class_accuracy
+from errata.changes import changes_of
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
@@ -145,7 +146,7 @@ def _show_rates(comparison: pb.Comparison, console: Console) -> None:
         ("top-1 accuracy", group.rates["top1"]),
         (labels_accuracy, group.accuracy_against_labels if group.HasField("accuracy_against_labels") else None),
         (IMAGE_ACCURACY, group.rates["multi_label"]),
-        (CLASS_ACCURACY, class_accuracy(group)),
+        (CLASS_ACCURACY, find_class_accuracy(group)),
         ("severe error rate", group.rates["severe"]),
     ):
         if interval is not None:
@@ -161,7 +162,7 @@ def _show_groups(comparison: pb.Comparison, console: Console) -> None:
         result = comparison.groups[group]
         if result.num_samples:
             cells = [_from_a_to_b(result.rates[metric]) for metric in ("top1", "multi_label")]
-            accuracy = class_accuracy(result)
+            accuracy = find_class_accuracy(result)
             cells.append(MISSING if accuracy is None else _from_a_to_b(accuracy))
             table.add_row(safe(group), format_count(result.num_samples), *cells)
     console.print(table)
