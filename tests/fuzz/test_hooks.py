@@ -261,7 +261,10 @@ RAW = st.sampled_from(
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_any_signed_body_has_an_answer(endpoint: Endpoint, kind: str) -> None:
+    too_long = b"x" * (KINDS[kind].MAX_BODY + 1)
+
     @FUZZ
+    @example(too_long, 0, True, None)
     @given(
         body=RAW
         | st.binary(max_size=80)
@@ -381,6 +384,9 @@ IDENTIFIERS = st.text(max_size=60) | st.builds(
 
 @FUZZ
 @given(IDENTIFIERS)
+@example("timm:resnet50.a1_in1k")  # without examples that are accepted, the assertions are not reached
+@example("file:models/1.pth#resnet50")
+@example("onnx:models/1.onnx")
 def test_any_text_is_a_model_or_is_rejected(text: str) -> None:
     try:
         model_id = parse_model_id(text)

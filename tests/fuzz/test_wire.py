@@ -14,7 +14,7 @@ from errata.proto_json import to_json
 from google.protobuf.json_format import Parse, SerializeToJsonError
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from indexed_archive import temporary_index
 from strategies import ANALYSES, VERDICTS
@@ -22,7 +22,7 @@ from strategies import ANALYSES, VERDICTS
 from service import wire
 from service.analyses.verdicts import VerdictFilter
 from service.archive.document import from_document, to_document
-from service.domain import ORDERS, Analysis, AnalysisFilter, AnalysisRequest, Verdict
+from service.domain import NEWEST_FIRST, ORDERS, Analysis, AnalysisFilter, AnalysisRequest, Order, Verdict
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.wire import paging
 
@@ -121,6 +121,8 @@ def test_a_page_token_gives_its_place_for_its_own_query_and_any_other_text_is_re
     | st.lists(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("key"), max_size=4),
     order=st.sampled_from(ORDERS),
 )
+@example([1.5, "a", "key"], NEWEST_FIRST)
+@example(["é", "a", "key"], Order("display_name"))
 def test_any_cursor_is_a_position_that_the_index_accepts_or_is_rejected(content: Any, order: Any) -> None:
     token = base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
     with suppress(InvalidInput):
@@ -132,6 +134,7 @@ def test_any_cursor_is_a_position_that_the_index_accepts_or_is_rejected(content:
 
 @FUZZ
 @given(st.sampled_from(SENT).flatmap(lambda name: messages(getattr(pb, name))))
+@example(pb.Analysis(create_time=Timestamp(seconds=1 << 40)))
 def test_the_json_of_any_message_is_read_back_by_protobuf_itself(message: Message) -> None:
     try:
         text = to_json(message)

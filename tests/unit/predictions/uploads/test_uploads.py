@@ -258,6 +258,7 @@ def check_parse(small, content: bytes) -> None:
     ),
     rest=st.binary(max_size=300),
 )
+@example(b"file_name,top1\n", b"ILSVRC2012_val_00000001.JPEG,1\n")
 @example(b"\x93NUMPY\x01\x00", b"\x05\x00((((\n")
 @example(b'{"file_name": "ILSVRC2012_val_00000001.JPEG", "top1": ', b'"\\ud800"}')
 def test_any_bytes_are_read_or_rejected(small, head, rest) -> None:
