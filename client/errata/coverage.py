@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from errata import v1 as pb
 from errata.groups import ALL
-from errata.messages import compared_coverage_text, coverage_share, coverage_text
+from errata.messages import compared_coverage_text, coverage_note, coverage_share, coverage_text
 
 
 def coverage_counts(analysis: pb.Analysis) -> tuple[int, int, int | None] | None:
@@ -38,6 +38,12 @@ def partial_coverage(analysis: pb.Analysis) -> str:
     if counts is None or (counts[2] is None and counts[0] == counts[1]):
         return ""
     return coverage_share(*counts)
+
+
+def partial_coverage_note(analysis: pb.Analysis) -> str:
+    """Return a sentence with the coverage; empty if it is unknown, or if all evaluated images are covered."""
+    counts = coverage_counts(analysis)
+    return coverage_note(*counts) if counts is not None and partial_coverage(analysis) else ""
 
 
 def compared_coverage_note(analyses: Sequence[pb.Analysis], num_samples: int) -> str:

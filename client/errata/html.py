@@ -6,7 +6,7 @@ from html import escape
 from errata import v1 as pb
 from errata.accuracies import find_class_accuracy
 from errata.changes import changes_of
-from errata.coverage import describe_coverage, partial_coverage
+from errata.coverage import partial_coverage_note
 from errata.enums import State
 from errata.error_types import error_keys, num_errors, title_of
 from errata.groups import ALL, group_title, sort_groups
@@ -53,8 +53,7 @@ def analysis_html(analysis: pb.Analysis) -> str:
     if analysis.summary.num_rejected_targets:
         notes.append(rejected_targets_note(analysis.summary.num_rejected_targets))
     notes += abstention_notes(abstained)
-    if partial_coverage(analysis):
-        notes.append(f"Coverage: {describe_coverage(analysis)}.")
+    notes += filter(None, [partial_coverage_note(analysis)])
     groups = sort_groups(analysis.summary.groups)
     summaries = [analysis.summary.groups[group] for group in groups]
     labels_accuracy = labels_accuracy_name(dataset_id(analysis.dataset), analysis.summary.num_rejected_targets)

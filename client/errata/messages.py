@@ -177,6 +177,11 @@ def coverage_text(covered: int, expected: int, num_judged: int | None = None) ->
     )
 
 
+def coverage_note(covered: int, expected: int, num_judged: int | None = None) -> str:
+    """Return a sentence with the coverage of an analysis. See `coverage_text`."""
+    return f"Coverage: {coverage_text(covered, expected, num_judged)}."
+
+
 def common_images_note(num_samples: int, subset: str = "") -> str:
     """Describe how many images are compared if two analyses cover different images.
 

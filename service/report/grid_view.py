@@ -95,6 +95,7 @@ class GridView:
     last_page: str
     hidden: tuple[tuple[str, str], ...]  # parameters that the form keeps
     options: tuple["SelectView", ...]  # of the form
+    coverage: str = ""  # of the analysis, a sentence; empty: it covers all evaluated images
     problem: str | None = None  # why a filter was refused; None: none was
 
 
@@ -124,6 +125,7 @@ class GridData:
     thumbnail_url: Callable[[str], str]  # of an image; empty: not available
     has_probability: bool
     baseline: str = ""  # title of the baseline
+    coverage: str = ""  # of the analysis, a sentence; empty: it covers all evaluated images
     problem: str | None = None  # why a filter was refused; None: none was
 
 
@@ -152,6 +154,7 @@ def grid_view(data: GridData) -> GridView:
         last_page="" if is_last else urls.grid(page=data.num_pages),
         hidden=_hidden(data, *(option.name for option in options)),
         options=options,
+        coverage=data.coverage,
         problem=data.problem,
     )
 

@@ -11,6 +11,7 @@ from service.report.elements import css_class
 from service.report.error_view import ErrorRow, error_row
 from service.report.image_urls import ImageUrls
 from service.report.messages.agreement import type_note
+from service.report.messages.coverage import partial_coverage_note
 from service.report.messages.images import NO_PREDICTION, examples_title, others_note, position_text
 
 
@@ -72,6 +73,7 @@ class ImageView:
     others: tuple[OtherRow, ...]
     others_note: str
     agreement: str  # how often experts agree with the error type; empty: not known
+    coverage: str = ""  # of the analysis, a sentence; empty: it covers all evaluated images
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def image_view(data: ImageData) -> ImageView:
             sum(other.error_type is not None for other in data.others),
         ),
         agreement=type_note(verdict.error_type, values) if values else "",
+        coverage=partial_coverage_note(data.analysis),
     )
 
 

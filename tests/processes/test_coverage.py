@@ -29,7 +29,9 @@ def subset(demo: Bundle, tmp_path: Path) -> Path:
     return file
 
 
-def test_a_partial_upload_shows_its_coverage_and_fails_a_gate(errata: Errata, partial: Path, tmp_path: Path) -> None:
+def test_a_partial_upload_shows_its_coverage_and_fails_a_gate(
+    errata: Errata, partial: Path, demo: Bundle, tmp_path: Path
+) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
     command = ["analyze", "--local", "--predictions", str(partial), "--dataset", "demo"]
@@ -40,6 +42,8 @@ def test_a_partial_upload_shows_its_coverage_and_fails_a_gate(errata: Errata, pa
     assert "Coverage: 15 of 20 images (75.0 %)" in done.stdout
     assert "Warning: The predictions cover 15 of 20 images (75.0 %)." in " ".join(done.stdout.split())
     assert "Coverage: 15 of 20 images (75.0 %)" in errata("show", str(tmp_path / "out")).stdout
+    explained = errata("explain", demo.judged_names[0], "--analysis", str(tmp_path / "out"))
+    assert explained.stdout.startswith("Coverage: 15 of 20 images (75.0 %).\n")
     report = " ".join((tmp_path / "out" / "report.html").read_text().split())  # also at no-break spaces
     assert "15 of 20 images (75.0 %)" in report
     failed = errata("gate", str(tmp_path / "out"), "--policy", str(policy), "--json")

@@ -8,10 +8,10 @@ from errata import pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
 from errata.cli.console import stderr_console, stdout_console
-from errata.cli.folder import find_verdict, is_folder
+from errata.cli.folder import find_verdict, is_folder, read_analysis
 from errata.cli.output import print_json
 from errata.cli.resolve import resolve
-from errata.cli.views import show_verdicts
+from errata.cli.views import show_coverage, show_verdicts
 from errata.errors import InvalidRequest
 from errata.proto_json import to_json
 from errata.requests import DEFAULT_DATASET
@@ -51,26 +51,31 @@ def explain(
         )
     if analysis is None and not predicted:
         raise InvalidRequest("--predicted and --analysis are missing. Use one of them.", field="predicted")
+    details: pb.Analysis | None
     if analysis is not None and is_folder(analysis) and not predicted and not target.is_explicit:
-        verdict = find_verdict(Path(analysis), image)
+        verdict, details = find_verdict(Path(analysis), image), read_analysis(Path(analysis))
         if not as_json:
             stderr_console().print(
                 "The folder has no evidence. For the evidence, use --server or --local, and the ID of the analysis."
             )
     else:
-        verdict = _explain(image, analysis, dataset, evidence, predicted, target)
+        verdict, details = _explain(image, analysis, dataset, evidence, predicted, target)
     if as_json:
         print_json(to_json(verdict))
-    else:
-        show_verdicts([verdict], stdout_console())
+        return
+    console = stdout_console()
+    if details is not None:
+        show_coverage(details, console)
+    show_verdicts([verdict], console)
 
 
 def _explain(
     image: str, analysis: str | None, dataset: str, evidence: str, predicted: str, target: Target
-) -> pb.Verdict:
+) -> tuple[pb.Verdict, pb.Analysis | None]:
+    """Return a verdict, and its analysis; None without an analysis."""
     with connect(target, evidence) as connection:
         if analysis is not None:
             name = resolve(connection.client, analysis)
-            return connection.client.explain(name, image, predicted or None)
+            return connection.client.explain(name, image, predicted or None), connection.client.get(name)
         dataset = dataset or connection.dataset or DEFAULT_DATASET
-        return connection.client.explain_prediction(dataset, image, predicted, connection.evidence)
+        return connection.client.explain_prediction(dataset, image, predicted, connection.evidence), None

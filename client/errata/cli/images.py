@@ -12,7 +12,7 @@ from errata.cli.console import safe, stdout_console
 from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import limit_option, print_json
 from errata.cli.resolve import resolve
-from errata.cli.views import new_table
+from errata.cli.views import new_table, show_coverage
 from errata.error_types import ERROR_TYPES, title_of
 from errata.messages import format_count, format_optional
 from errata.proto_json import to_json
@@ -100,11 +100,14 @@ def images(
         client = connection.client
         if baseline:
             condition.baseline = resolve(client, baseline)
-        response = client.list_images(resolve(client, analysis), limit, sort, condition)
+        name = resolve(client, analysis)
+        response = client.list_images(name, limit, sort, condition)
+        details = client.get(name)
     if as_json:
         print_json(to_json(response))
         return
     console = stdout_console()
+    show_coverage(details, console)
     _print_images(response, bool(baseline), console)
     if facets:
         _print_facets(response.facets, console)

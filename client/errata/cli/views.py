@@ -10,7 +10,7 @@ from rich.table import Table
 from errata import pb
 from errata.choices import enum_name
 from errata.cli.console import safe
-from errata.coverage import describe_coverage
+from errata.coverage import describe_coverage, partial_coverage_note
 from errata.enums import AnswerOutcome, AnswerRelation, ExpertSeverity, Outcome, ProblematicTag, Severity
 from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, num_errors, severe_total, title_of
 from errata.groups import sort_groups
@@ -81,6 +81,12 @@ def labeled(label: str, text: str, width: int | None = None) -> Table:
     table.add_column(overflow="fold")
     table.add_row(label, text)
     return table
+
+
+def show_coverage(analysis: pb.Analysis, console: Console) -> None:
+    """Show the coverage of an analysis that does not cover all evaluated images."""
+    if note := partial_coverage_note(analysis):
+        console.print(safe(note))
 
 
 def show_analysis(analysis: pb.Analysis, console: Console) -> None:

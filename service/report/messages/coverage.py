@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from errata.messages import compared_coverage_text, coverage_share, coverage_text, format_count, list_names
+from errata.messages import (
+    compared_coverage_text,
+    coverage_note,
+    coverage_share,
+    coverage_text,
+    format_count,
+    list_names,
+)
 
 from service.domain import Analysis, Coverage, coverage_of
 
@@ -17,10 +24,22 @@ def describe_coverage(coverage: Coverage) -> str:
 
 def partial_coverage(analysis: Analysis) -> str:
     """Return the coverage of an analysis that does not cover all evaluated images; empty for any other analysis."""
+    counts = _partial_counts(analysis)
+    return coverage_share(*counts) if counts else ""
+
+
+def partial_coverage_note(analysis: Analysis) -> str:
+    """Return a sentence with the coverage if an analysis does not cover all evaluated images; empty for any other."""
+    counts = _partial_counts(analysis)
+    return coverage_note(*counts) if counts else ""
+
+
+def _partial_counts(analysis: Analysis) -> tuple[int, int, int | None] | None:
+    """Return the numbers of a coverage as `coverage_text` expects them; None if it is complete or unknown."""
     coverage = coverage_of(analysis.summary, analysis.subset) if analysis.summary else None
     if coverage is None or coverage.is_complete:
-        return ""
-    return coverage_share(coverage.num_covered, coverage.num_expected, coverage.num_judged)
+        return None
+    return coverage.num_covered, coverage.num_expected, coverage.num_judged
 
 
 def compared_coverage_note(a: Coverage | None, b: Coverage | None, num_samples: int) -> str:

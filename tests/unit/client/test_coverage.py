@@ -4,7 +4,13 @@ import io
 
 import pytest
 from errata import Analysis, errors, pb
-from errata.coverage import compared_coverage_note, coverage_counts, describe_coverage, partial_coverage
+from errata.coverage import (
+    compared_coverage_note,
+    coverage_counts,
+    describe_coverage,
+    partial_coverage,
+    partial_coverage_note,
+)
 from errata.messages import coverage_text, format_coverage
 from errata.requests import MAX_SUBSET, upload_header
 
@@ -28,7 +34,8 @@ def test_problematic_images_are_covered() -> None:
     assert coverage_counts(result) == (980, 1000, None)
     assert describe_coverage(result) == "980 of 1,000 images (98.0 %)"
     assert partial_coverage(result) == "98.0 %"
-    assert partial_coverage(analysis(1000, num_judged=1000)) == ""
+    complete = analysis(1000, num_judged=1000)
+    assert partial_coverage(complete) == partial_coverage_note(complete) == ""
 
 
 def test_the_coverage_of_a_subset_refers_to_the_subset() -> None:
@@ -42,6 +49,7 @@ def test_the_coverage_of_a_subset_refers_to_the_subset() -> None:
         == "99 of 100 images of a subset (99.0 %); the data set has 1,000 evaluated images"
     )
     assert partial_coverage(result) == "99.0 % of a subset"
+    assert partial_coverage_note(result) == f"Coverage: {describe_coverage(result)}."
 
 
 def test_the_coverage_of_an_early_analysis_is_known_if_all_images_have_a_prediction() -> None:

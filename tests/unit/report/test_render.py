@@ -408,6 +408,7 @@ def image() -> ImageView:
         others=(OtherRow("net2", "/datasets/demo/images/x.jpg", "/analyses/a2", "a2", "tench", "other", "type-4"),),
         others_note="Other analyses: 1.",
         agreement="Experts agreed in 7 of 9.",
+        coverage="Coverage: 1 of 2 images (50.0 %).",
     )
 
 
@@ -429,6 +430,7 @@ def images() -> GridView:
             ActiveFilter("group", "group: other", "/"),
         ),
         reset="/analyses/a1/images",
+        coverage="Coverage: 1 of 2 images (50.0 %).",
         total=200,
         first=61,
         last=120,
