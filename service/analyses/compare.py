@@ -124,6 +124,7 @@ def compare_sides(
         fixed=changed_images(first, second, pair, (pair.fixed, pair.types_a), max_images),
         broken=changed_images(first, second, pair, (pair.broken, pair.types_b), max_images),
         coverages=(_coverage(a.analysis), _coverage(b.analysis)),
+        owners=(a.analysis.owner, b.analysis.owner),
         num_rejected_targets=int((pair.counted & (first.targets != first.effective_targets)).sum()),
     )
 

@@ -43,7 +43,9 @@ def find_image(stores: Stores, dataset: str, name: str, query: ImageQuery) -> Im
     check_dataset(judged, dataset)
     row = judged.bundle.row(name)
     others = [
-        ModelVerdict.of(verdicts.id, verdicts.title, int(verdicts.types[row]), int(verdicts.predicted[row]))
+        ModelVerdict.of(
+            verdicts.id, verdicts.title, int(verdicts.types[row]), int(verdicts.predicted[row]), verdicts.owner
+        )
         for verdicts in find_model_verdicts(stores, judged.bundle).analyses
         if verdicts.id != query.analysis
     ]

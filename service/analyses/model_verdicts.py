@@ -50,4 +50,4 @@ def _load(stores: Stores, bundle: Bundle, analysis: Analysis) -> StoredVerdicts 
     if predictions is None:
         return None
     types = error_types(compute_verdicts(bundle, predictions))
-    return StoredVerdicts(analysis.id, analysis.title, types, predictions.top1[bundle.rows])
+    return StoredVerdicts(analysis.id, analysis.title, analysis.owner, types, predictions.top1[bundle.rows])

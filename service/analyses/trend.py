@@ -242,6 +242,7 @@ def _analysis_points(analyses: TrendAnalyses, request: TrendRequest, metrics: Se
                 values={metric: values[metric] for metric in metrics if metric in values},
                 num_analyses=analyses.num_of_version.get(result.version, 1),
                 coverage=result.coverage,
+                owner=result.owner,
             )
         )
     return points

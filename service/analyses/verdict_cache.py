@@ -28,6 +28,7 @@ class StoredVerdicts:
 
     id: str
     title: str
+    owner: str
     types: Bytes  # (N,) ID of the error type; 0: no prediction
     predicted: Classes  # (N,); -1: no prediction
 

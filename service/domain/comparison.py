@@ -184,6 +184,7 @@ class Comparison:
     attributes: str = ""  # digest of the attributes; empty: the data set has none
     num_rejected_targets: int = 0  # compared samples whose labels reject the target
     coverages: tuple[Coverage | None, Coverage | None] = (None, None)  # of A and B; None: unknown
+    owners: tuple[str, str] = ("", "")  # of A and B; empty: unknown
 
 
 @dataclass(frozen=True)

@@ -92,11 +92,12 @@ class ModelVerdict:
     title: str
     error_type: ErrorType | None  # None: no prediction
     predicted: int  # -1: no prediction
+    owner: str = ""  # of the analysis; empty: unknown
 
     @classmethod
-    def of(cls, analysis: str, title: str, type_id: int, predicted: int) -> "ModelVerdict":
+    def of(cls, analysis: str, title: str, type_id: int, predicted: int, owner: str = "") -> "ModelVerdict":
         """Create a verdict from the ID of its error type; 0: no prediction."""
-        return cls(analysis, title, ErrorType(type_id) if type_id else None, predicted)
+        return cls(analysis, title, ErrorType(type_id) if type_id else None, predicted, owner)
 
     @property
     def fails(self) -> bool:

@@ -142,6 +142,7 @@ class TrendPoint:
     num_analyses: int = 1  # stored analyses of this version of the model
     intervals: Mapping[Metric, tuple[float, float]] = field(default_factory=dict)  # 95 %; only of portions
     coverage: float | None = None  # share of the evaluated images that have a prediction; None: unknown
+    owner: str = ""  # empty: unknown
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from service.report.messages.comparison import (
 )
 from service.report.messages.coverage import compared_coverage_note
 from service.report.messages.formatting import describe_change
+from service.report.messages.pages import identity_text
 from service.report.report_view import analysis_summary
 from service.report.slices_view import SliceChangeRow, slice_change_rows
 
@@ -60,6 +61,7 @@ class Side:
     id: str
     title: str
     summary: str
+    identity: str  # the name and the owner
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,8 @@ def comparison_view(
         title=f"{title_a} → {title_b}",
         summary=f"{title_b}, compared with {title_a}: {comparison_summary(overall)}.",
         sides=(
-            Side("A", comparison.id_a, comparison.title_a, analysis_summary(comparison.title_a, summary_a)),
-            Side("B", comparison.id_b, comparison.title_b, analysis_summary(comparison.title_b, summary_b)),
+            _side("A", comparison.id_a, comparison.title_a, summary_a, comparison.owners[0]),
+            _side("B", comparison.id_b, comparison.title_b, summary_b, comparison.owners[1]),
         ),
         samples=format_count(overall.num_samples),
         coverage=compared_coverage_note(*comparison.coverages, overall.num_samples),
@@ -245,6 +247,10 @@ def comparison_view(
             *([Property("attributes digest", comparison.attributes)] if comparison.attributes else []),
         ),
     )
+
+
+def _side(letter: str, id: str, title: str, summary: Summary, owner: str) -> Side:
+    return Side(letter, id, title, analysis_summary(title, summary), identity_text(id, owner))
 
 
 def _intervals(

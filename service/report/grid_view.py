@@ -95,6 +95,7 @@ class GridView:
     last_page: str
     hidden: tuple[tuple[str, str], ...]  # parameters that the form keeps
     options: tuple["SelectView", ...]  # of the form
+    identity: str = ""  # the name of the analysis, and its owner
     coverage: str = ""  # of the analysis, a sentence; empty: it covers all evaluated images
     problem: str | None = None  # why a filter was refused; None: none was
 
@@ -125,6 +126,7 @@ class GridData:
     thumbnail_url: Callable[[str], str]  # of an image; empty: not available
     has_probability: bool
     baseline: str = ""  # title of the baseline
+    identity: str = ""  # the name of the analysis, and its owner
     coverage: str = ""  # of the analysis, a sentence; empty: it covers all evaluated images
     problem: str | None = None  # why a filter was refused; None: none was
 
@@ -154,6 +156,7 @@ def grid_view(data: GridData) -> GridView:
         last_page="" if is_last else urls.grid(page=data.num_pages),
         hidden=_hidden(data, *(option.name for option in options)),
         options=options,
+        identity=data.identity,
         coverage=data.coverage,
         problem=data.problem,
     )

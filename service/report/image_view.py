@@ -13,6 +13,7 @@ from service.report.image_urls import ImageUrls
 from service.report.messages.agreement import type_note
 from service.report.messages.coverage import partial_coverage_note
 from service.report.messages.images import NO_PREDICTION, examples_title, others_note, position_text
+from service.report.messages.pages import identity_text
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class OtherRow:
     predicted: str
     error_type: str
     css_class: str
+    owner: str = ""  # of the analysis; empty: unknown
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class ImageView:
     others: tuple[OtherRow, ...]
     others_note: str
     agreement: str  # how often experts agree with the error type; empty: not known
+    identity: str = ""  # the name of the analysis, and its owner
     coverage: str = ""  # of the analysis, a sentence; empty: it covers all evaluated images
 
 
@@ -120,6 +123,7 @@ def image_view(data: ImageData) -> ImageView:
             sum(other.error_type is not None for other in data.others),
         ),
         agreement=type_note(verdict.error_type, values) if values else "",
+        identity=identity_text(data.analysis.id, data.analysis.owner),
         coverage=partial_coverage_note(data.analysis),
     )
 
@@ -156,4 +160,5 @@ def _other_row(data: ImageData, other: ModelVerdict) -> OtherRow:
         predicted=class_name_of(data.names, other.predicted) if is_known else MISSING,
         error_type=other.error_type.title if other.error_type else NO_PREDICTION,
         css_class=css_class(other.error_type) if other.error_type else "",
+        owner=other.owner,
     )

@@ -161,7 +161,7 @@ def pending_view(analysis: Analysis) -> PendingView:
         id=analysis.id,
         title=analysis.title,
         dataset=analysis.request.dataset,
-        identity=identity_text(analysis),
+        identity=identity_text(analysis.id, analysis.owner),
         state=STATE_NAMES[analysis.state],
         progress=progress_text(analysis.state, analysis.progress),
         done=analysis.progress.done,

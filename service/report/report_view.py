@@ -168,7 +168,7 @@ def report_view(data: ReportData) -> ReportView:
     rejected, preference = summary.num_rejected_targets or 0, data.label_preference
     return ReportView(
         title=analysis.title,
-        identity=identity_text(analysis),
+        identity=identity_text(analysis.id, analysis.owner),
         summary=analysis_summary(analysis.title, summary),
         key_figures=(
             *_key_figures(analysis.request.dataset, summary, percentiles),

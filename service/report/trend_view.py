@@ -47,6 +47,7 @@ class ModelRow:
     top1: str
     values: tuple[str, ...]  # value of each metric
     is_selected: bool
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class TrendView:
     fits: tuple[FitRow, ...]
     evidence: str
     datasets: tuple[tuple[str, str], ...] = ()  # data sets that can be selected
+    has_owners: bool = False  # whether the table of models has a column for them
 
 
 def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
@@ -175,6 +177,7 @@ def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
                 format_percentage(point.accuracies[Axis.TOP1]),
                 tuple(format_percentage(point.values.get(metric)) for metric in metrics),
                 point.id in selected_ids,
+                point.owner,
             )
             for point in trend.points[:MAX_MODELS]
         ),
@@ -182,6 +185,7 @@ def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
         shifts=_shift_rows(trend, labels, metrics),
         fits=tuple(_fit_row(fit) for fit in trend.fits[:MAX_FITS]),
         evidence=trend.evidence,
+        has_owners=any(point.owner for point in trend.points),
     )
 
 

@@ -28,6 +28,7 @@ from service.report.grid_view import GridData, grid_view
 from service.report.image_urls import ImageUrls
 from service.report.image_view import ImageData, image_view
 from service.report.messages.coverage import partial_coverage_note
+from service.report.messages.pages import identity_text
 from service.report.render import render
 from service.report.static_files import STATIC_FILES, read_static_file
 from service.report.urls import data_url, image_url, picture_url, thumbnail_url
@@ -83,6 +84,7 @@ class ImagePages:
             thumbnail_url=self._thumbnail_source(dataset),
             has_probability=page.judged.predictions.probability is not None,
             baseline=baseline,
+            identity=identity_text(analysis.id, analysis.owner),
             coverage=partial_coverage_note(analysis),
             problem=problem or None,
         )

@@ -17,6 +17,7 @@ from service.report.direction import isolate
 from service.report.elements import css_class
 from service.report.messages import review as messages
 from service.report.messages.coverage import partial_coverage_note
+from service.report.messages.pages import identity_text
 from service.report.urls import image_url, picture_url, queue_url, review_url, thumbnail_url
 from service.web.review_form import CLASS_FIELD, ReviewForm
 
@@ -101,6 +102,7 @@ class ReviewPageView:
     skip_url: str
     following: str  # the next image of the queue
     image_url: str  # of the page of the image
+    identity: str  # the name of the prediction's analysis, and its owner; empty: there is none
     coverage: str  # of the prediction's analysis, a sentence; empty: it covers all evaluated images
     problem: str  # why the form was refused; empty: it was not
     request_id: str
@@ -131,6 +133,7 @@ class QueueView:
     analysis: str
     severe_analysis: str  # id of the analysis with the severe errors; empty: there is none
     analysis_title: str
+    identity: str  # the name of this analysis, and its owner
     coverage: str  # of this analysis, a sentence; empty: it covers all evaluated images
     is_judged_again: bool  # with other evidence than that of the report of this analysis
     reviewer: str
@@ -221,6 +224,7 @@ class ReviewPageBuilder:
             image_url=""
             if prediction is None
             else image_url(form.dataset, form.image, analysis=prediction.analysis.id),
+            identity="" if prediction is None else identity_text(prediction.analysis.id, prediction.analysis.owner),
             coverage="" if prediction is None else partial_coverage_note(prediction.analysis),
             problem=problem,
             request_id=form.request_id,
@@ -367,6 +371,7 @@ def queue_view(
         analysis=form.analysis,
         severe_analysis=queue.analysis_id,
         analysis_title=analysis.title if analysis else "",
+        identity=identity_text(analysis.id, analysis.owner) if analysis else "",
         coverage=partial_coverage_note(analysis) if analysis else "",
         is_judged_again=analysis is not None and analysis.evidence != queue.bundle.digest,
         reviewer=form.reviewer,

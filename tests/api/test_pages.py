@@ -36,12 +36,12 @@ class Answer:
         return self.body.decode()
 
 
-def request(running: Running, path: str, method: str = "GET") -> Answer:
+def request(running: Running, path: str, method: str = "GET", token: str = "") -> Answer:
     """Send a path without normalization by a client."""
     host, port = running.addresses.http.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()
         return Answer(answer.status, answer.headers, answer.read())
     finally:
@@ -253,13 +253,7 @@ def test_only_callers_who_may_write_get_links_to_upload_and_delete(
 
 
 def _text(running: Running, path: str, token: str) -> str:
-    host, port = running.addresses.http.rsplit(":", 1)
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
-    try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-        return connection.getresponse().read().decode()
-    finally:
-        connection.close()
+    return request(running, path, token=token).text
 
 
 def test_two_selected_analyses_are_compared_the_older_one_first(start: Start, tmp_path: Path) -> None:

@@ -107,6 +107,9 @@ def _show_comparison(comparison: pb.Comparison, analyses: Sequence[pb.Analysis],
     console = stdout_console()
     title = f"{comparison.display_name_a} → {comparison.display_name_b}"
     console.print(f"[bold]{safe(title)}[/] on {safe(dataset_id(comparison.dataset))}: {safe(comparison.headline)}")
+    owners = [analysis.owner or MISSING for analysis in analyses]
+    if any(analysis.owner for analysis in analyses):
+        console.print(safe(f"Owner of A: {owners[0]}. Owner of B: {owners[1]}."))
     everything = comparison.groups["all"]
     if coverage := compared_coverage_note(analyses, everything.num_samples):
         console.print(safe(coverage))

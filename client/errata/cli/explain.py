@@ -11,7 +11,7 @@ from errata.cli.console import stderr_console, stdout_console
 from errata.cli.folder import find_verdict, is_folder, read_analysis
 from errata.cli.output import print_json
 from errata.cli.resolve import resolve
-from errata.cli.views import show_coverage, show_verdicts
+from errata.cli.views import show_owner_and_coverage, show_verdicts
 from errata.errors import InvalidRequest
 from errata.proto_json import to_json
 from errata.requests import DEFAULT_DATASET
@@ -65,7 +65,7 @@ def explain(
         return
     console = stdout_console()
     if details is not None:
-        show_coverage(details, console)
+        show_owner_and_coverage(details, console)
     show_verdicts([verdict], console)
 
 

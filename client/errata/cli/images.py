@@ -12,7 +12,7 @@ from errata.cli.console import safe, stdout_console
 from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import limit_option, print_json
 from errata.cli.resolve import resolve
-from errata.cli.views import new_table, show_coverage
+from errata.cli.views import new_table, show_owner_and_coverage
 from errata.error_types import ERROR_TYPES, title_of
 from errata.messages import format_count, format_optional
 from errata.proto_json import to_json
@@ -107,7 +107,7 @@ def images(
         print_json(to_json(response))
         return
     console = stdout_console()
-    show_coverage(details, console)
+    show_owner_and_coverage(details, console)
     _print_images(response, bool(baseline), console)
     if facets:
         _print_facets(response.facets, console)

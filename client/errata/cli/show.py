@@ -27,7 +27,7 @@ from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import STDOUT, limit_option, output_path, print_json, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slices
-from errata.cli.views import show_analysis, show_breakdown, show_coverage, show_verdicts
+from errata.cli.views import show_analysis, show_breakdown, show_owner_and_coverage, show_verdicts
 from errata.connection import ConnectionFailed
 from errata.error_types import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
 from errata.errors import InvalidRequest
@@ -200,7 +200,7 @@ def _show_by(analysis: str, by: str, as_json: bool, target: Target) -> None:
         print_json(to_json(breakdown if slices is None else slices))
         return
     console = stdout_console()
-    show_coverage(details, console)
+    show_owner_and_coverage(details, console)
     if slices is None:
         show_breakdown(breakdown, by == "superclass", console)
     else:

@@ -83,8 +83,15 @@ def labeled(label: str, text: str, width: int | None = None) -> Table:
     return table
 
 
-def show_coverage(analysis: pb.Analysis, console: Console) -> None:
-    """Show the coverage of an analysis that does not cover all evaluated images."""
+def show_owner(analysis: pb.Analysis, console: Console) -> None:
+    """Show the owner of an analysis, if it is known."""
+    if analysis.owner:
+        console.print(f"[dim]Owner: {safe(analysis.owner)}[/]")
+
+
+def show_owner_and_coverage(analysis: pb.Analysis, console: Console) -> None:
+    """Show the owner of an analysis, and its coverage if it does not cover all evaluated images."""
+    show_owner(analysis, console)
     if note := partial_coverage_note(analysis):
         console.print(safe(note))
 
@@ -96,8 +103,7 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         f"[bold]{safe(analysis.display_name)}[/] on {safe(dataset_id(analysis.dataset))}: {state}  "
         f"[dim]{safe(analysis.name)}[/]"
     )
-    if analysis.owner:
-        console.print(f"[dim]Owner: {safe(analysis.owner)}[/]")
+    show_owner(analysis, console)
     if analysis.HasField("failure"):
         console.print(f"[red]{safe(analysis.failure.reason)}[/]: {safe(analysis.failure.message)}")
     for warning in analysis.warnings:

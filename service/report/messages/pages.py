@@ -16,7 +16,7 @@ from errata.messages import (
     pluralize,
 )
 
-from service.domain import Analysis, Progress, State
+from service.domain import Progress, State
 from service.report.messages.evidence import EVIDENCE_TEXTS
 from service.report.messages.images import IMAGE_TEXTS
 from service.report.messages.review import REVIEW_TEXTS
@@ -378,10 +378,10 @@ def translate(text: str, /, **values: object) -> str:
     return translation.format(**values) if values else translation
 
 
-def identity_text(analysis: Analysis) -> str:
+def identity_text(id: str, owner: str) -> str:
     """Return the resource name of an analysis and, if it is known, its owner."""
-    name = f"analyses/{analysis.id}"
-    return f"{name}, owner: {analysis.owner}" if analysis.owner else name
+    name = f"analyses/{id}"
+    return f"{name}, owner: {owner}" if owner else name
 
 
 def list_caption(first: int, count: int, total: int, limit: int) -> str:

@@ -241,7 +241,10 @@ def comparison() -> ComparisonView:
     return ComparisonView(
         title="old → new",
         summary="new fixes 1.",
-        sides=(Side("A", "a1", "old", "old is wrong."), Side("B", "b2", "new", "new is wrong.")),
+        sides=(
+            Side("A", "a1", "old", "old is wrong.", "analyses/a1"),
+            Side("B", "b2", "new", "new is wrong.", "analyses/b2"),
+        ),
         samples="1,234",
         matrix_samples="1,233",
         num_excluded="3",
