@@ -71,6 +71,11 @@ def open_page(chromium: Browser, url: str, **options: Any) -> Iterator[OpenPage]
         context.close()
 
 
+def hidden_width(box: Locator) -> int:
+    """Return by how many pixels the content of a box is wider than the box."""
+    return int(box.evaluate("box => box.scrollWidth - box.clientWidth"))
+
+
 def wait_for_pictures(*pictures: Locator) -> None:
     """Wait until pictures are loaded.
 

@@ -12,7 +12,7 @@ from service.evidence.bundle import Bundle
 from service.rules.table import error_types
 from service.taxonomy.imagenet_1k import imagenet_1k
 
-from .conftest import HOSTILE, HOSTILE_FILE, SCREENSHOTS, Site, open_page
+from .conftest import HOSTILE, HOSTILE_FILE, SCREENSHOTS, Site, hidden_width, open_page
 
 DOCUMENTS = ("report", "comparison", "trend", "hostile_report")
 
@@ -40,6 +40,22 @@ def test_document_does_not_overflow_its_window(chromium: Browser, site: Site, do
     file: Path = getattr(site, document)
     with open_page(chromium, file.as_uri(), viewport={"width": width, "height": 900}) as view:
         assert view.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("document", ["report", "hostile_report"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [420, 1300])
+def test_no_column_of_the_error_table_is_outside_its_container(
+    chromium: Browser, site: Site, document: str, scheme: str, width: int
+) -> None:
+    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
+    with open_page(chromium, getattr(site, document).as_uri(), **options) as view:
+        table = view.page.locator("#errors-table")
+        table.locator("tbody button").first.click()
+        table.screenshot(path=SCREENSHOTS / f"{document}-errors-{scheme}-{width}.png")
+        assert hidden_width(table) == 0, "a column is clipped"
+        assert table.locator("thead button:visible").count() in (4, 5), "the table can be sorted"
+        assert view.violations() == []
 
 
 @pytest.mark.parametrize("width", [420, 1300])

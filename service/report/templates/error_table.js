@@ -212,6 +212,7 @@
       select({ sort: selection.sort === column ? `-${column}` : column });
     });
   }
+  const columnNames = new Map([...sortButtons].map((button) => [button.dataset.sort, button.textContent]));
   const turnPage = (step) => {
     select({ page: String((Number(selection.page) || 1) + step) });
     container.scrollIntoView({ block: "start" });
@@ -227,11 +228,13 @@
       button.setAttribute("aria-expanded", "false");
       return false;
     }
-    const cell = createElement("td", { colspan: 5 }, evidenceElement(error));
-    line.after(createElement("tr", { class: "opened" }, cell));
+    const cell = createElement("td", { role: "cell", colspan: 5 }, evidenceElement(error));
+    line.after(createElement("tr", { role: "row", class: "opened" }, cell));
     button.setAttribute("aria-expanded", "true");
     return true;
   };
+  const createCell = (column, cssClass, content) =>
+    createElement("td", { role: "cell", class: cssClass, "data-name": columnNames.get(column) }, content);
   const createRow = (error) => {
     const type = types.get(error.type);
     const button = createElement("button", {
@@ -243,12 +246,12 @@
     const file = data.page_base ? pageLink(error, error.file) : error.file;
     const line = createElement(
       "tr",
-      {},
-      createElement("td", { class: "text" }, button),
-      createElement("td", { class: "text", text: className(error.target) }),
-      createElement("td", { class: "text", text: className(error.predicted) }),
-      createElement("td", { text: error.probability === null ? "–" : formatPercentage(error.probability) }),
-      createElement("td", { class: "text file" }, file),
+      { role: "row" },
+      createElement("td", { role: "cell", class: "text" }, button),
+      createCell("target", "text", className(error.target)),
+      createCell("predicted", "text", className(error.predicted)),
+      createCell("confidence", null, error.probability === null ? "–" : formatPercentage(error.probability)),
+      createCell("file", "text file", file),
     );
     button.addEventListener("click", () => {
       storeSelection({ image: toggleEvidence(error, button, line) ? error.file : "" });
