@@ -66,16 +66,25 @@ class GroupRow:
 
 
 @dataclass(frozen=True)
+class TypeLink:
+    """An error type and the link to its images."""
+
+    title: str
+    url: str = ""  # empty: there are none
+
+
+@dataclass(frozen=True)
 class SeverityRow:
     """The errors of one severity."""
 
     css_class: str
     title: str
     description: str
-    types: str
+    types: tuple[TypeLink, ...]
     count: str
     of_errors: str
     of_images: str
+    url: str = ""  # of the images; empty: there are none, or they have several types, which the grid cannot select
 
 
 @dataclass(frozen=True)
@@ -155,11 +164,11 @@ def group_row(group: str, result: GroupSummary, abstained: Sequence[ErrorType], 
     )
 
 
-def severity_rows(summary: Summary) -> tuple[SeverityRow, ...]:
+def severity_rows(summary: Summary, links: ImageLinks) -> tuple[SeverityRow, ...]:
     """Return the errors of each severity, without counts for a severity whose rules all abstain."""
     overall = summary.groups[ALL]
     errors, samples = overall.num_errors, overall.num_samples
-    rows = []
+    urls, rows = _type_urls(summary, links), []
     for severity in tuple(Severity)[1:]:
         types = [error_type for error_type in TOP1_ERROR_TYPES if error_type.severity is severity]
         count = sum(overall.counts[error_type] for error_type in types)
@@ -169,10 +178,11 @@ def severity_rows(summary: Summary) -> tuple[SeverityRow, ...]:
                 css_class=css_class(_SEVERITY_COLORS[severity]),
                 title=SEVERITY_NAMES[severity],
                 description=SEVERITY_DESCRIPTIONS[severity],
-                types="; ".join(error_type.title for error_type in types),
+                types=tuple(TypeLink(error_type.title, urls.get(error_type, "")) for error_type in types),
                 count=format_count(count) if is_evaluated else MISSING,
                 of_errors=format_percentage(count / errors if errors and is_evaluated else None),
                 of_images=format_percentage(count / samples if samples and is_evaluated else None),
+                url=urls.get(types[0], "") if len(types) == 1 else "",
             )
         )
     return tuple(rows)

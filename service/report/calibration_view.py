@@ -14,8 +14,10 @@ from service.domain import (
 )
 from service.report import charts
 from service.report.elements import Chart, css_class, make_chart
+from service.report.image_links import ImageLinks
 from service.report.messages.error_types import (
     CALIBRATION_DOTS,
+    CALIBRATION_LINKS,
     CALIBRATION_TITLES,
     calibration_summary,
 )
@@ -30,6 +32,7 @@ class BinRow:
     mean: str
     top1: str
     multi_label: str
+    url: str = ""  # of the images from the lower bound on; empty: there are none, or no page
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,22 @@ class CalibrationView:
 
 
 def calibration_view(
-    calibration: Calibration, confidence: Mapping[ErrorType, tuple[int, float, float, float]]
+    calibration: Calibration, confidence: Mapping[ErrorType, tuple[int, float, float, float]], links: ImageLinks
 ) -> CalibrationView:
-    """Convert a calibration and the confidence by error type for display."""
+    """Convert a calibration and the confidence by error type for display.
+
+    Only a report on the site has links: the error table of a file has no correct predictions.
+    """
     summary = f"{calibration_summary(calibration.top1_error, calibration.multi_label_error)} {CALIBRATION_DOTS}"
+    if links.analysis:
+        summary += f" {CALIBRATION_LINKS}"
+    urls = [
+        links.images(min_confidence=bin_.low, sort="confidence") if links.analysis and bin_.num_samples else ""
+        for bin_ in calibration.bins
+    ]
     return CalibrationView(
         summary=summary,
-        chart=make_chart(charts.reliability(calibration, CALIBRATION_TITLES), summary),
+        chart=make_chart(charts.reliability(calibration, CALIBRATION_TITLES, urls), summary),
         bins=tuple(
             BinRow(
                 f"{format_percentage(bin_.low)} to {format_percentage(bin_.high)}",
@@ -67,8 +79,9 @@ def calibration_view(
                 format_percentage(bin_.confidence),
                 format_percentage(bin_.top1_accuracy),
                 format_percentage(bin_.multi_label_accuracy),
+                url,
             )
-            for bin_ in calibration.bins
+            for bin_, url in zip(calibration.bins, urls, strict=True)
         ),
         by_type=tuple(
             ConfidenceRow(

@@ -22,10 +22,6 @@ _MAX_LABEL_START = 0.42  # share of the axis; a bar that starts further right ha
 _MAX_COLUMNS = 4  # groups side by side
 _GROUP_WIDTH = 185  # pixels
 _MIN_DOT, _MAX_DOT = 30, 300  # area of the dots of bins, in square pixels
-_BIN_NAME = (  # of a dot of the reliability diagram, as a Vega expression; the empty URL follows the line break
-    "datum.what + ': confidence ' + format(100 * datum.confidence, '.1f') + ' %, correct '"
-    " + format(100 * datum.accuracy, '.1f') + ' % of ' + format(datum.samples, ',') + ' images\\n'"
-)
 Spec = dict[str, Any]
 NO_LINKS: Mapping[Any, str] = {}
 
@@ -240,10 +236,18 @@ def gains(
     )
 
 
-def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
+def reliability(calibration: Calibration, titles: tuple[str, str], links: Sequence[str] = ()) -> str:
     """Draw a reliability diagram for top-1 and multi-label correctness.
 
     Each dot is a bin, with its number of images. Bins with few images have a visible dot too.
+
+    Args:
+        calibration: The bins.
+        titles: Names of both kinds of correctness.
+        links: URLs of the bins.
+
+    Returns:
+        The SVG.
     """
     values = [
         {
@@ -252,8 +256,13 @@ def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
             "what": title,
             "samples": bin_.num_samples,
             "label": _short_count(bin_.num_samples),
+            "mark": name_mark(
+                f"{title}: confidence {format_percentage(bin_.confidence)}, correct {format_percentage(accuracy)} of "
+                f"{format_count(bin_.num_samples)} images",
+                link,
+            ),
         }
-        for bin_ in calibration.bins
+        for bin_, link in zip(calibration.bins, links or [""] * len(calibration.bins), strict=True)
         for title, accuracy in zip(titles, (bin_.top1_accuracy, bin_.multi_label_accuracy), strict=True)
         if accuracy is not None
     ]
@@ -275,7 +284,6 @@ def reliability(calibration: Calibration, titles: tuple[str, str]) -> str:
                     },
                     {"mark": {"type": "line", "color": "var(--t5)"}, "encoding": {"x": x, "y": y}},
                     {
-                        "transform": [{"calculate": _BIN_NAME, "as": "mark"}],
                         "mark": {"type": "circle", "color": "var(--t5)", "opacity": 1},
                         "encoding": {
                             **NAMED,

@@ -90,7 +90,7 @@ def _class_row(
         errors=format_count(sum(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
         multi_label=format_percentage(row.multi_label_accuracy),
         failures=counts[SEVERE_TYPES[0]] if len(SEVERE_TYPES) == 1 else LinkedCount(format_count(row.severe_errors)),
-        segments=bar_segments(row.counts),
+        segments=bar_segments(row.counts, {error_type: linked.url for error_type, linked in counts.items()}),
         description=counts_description([(error_type.title, row.counts[error_type]) for error_type in TOP1_ERROR_TYPES]),
         counts=tuple(counts.values()),
         gain_failures=format_points(sum(row.gain_if_fixed_multi_label[error_type] for error_type in SEVERE_TYPES)),

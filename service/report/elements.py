@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from errata.messages import format_count
 from markupsafe import Markup
 
 from service.domain import TOP1_ERROR_TYPES, ErrorType
+
+NO_URLS: Mapping[ErrorType, str] = {}
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class BarSegment:
     css_class: str
     x: float
     width: float
+    name: str = ""  # on hover
+    url: str = ""  # of the images; empty: no link
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,20 @@ def css_class(error_type: ErrorType) -> str:
     return f"type-{error_type.id}"
 
 
-def bar_segments(counts: Mapping[ErrorType, int]) -> tuple[BarSegment, ...]:
-    """Return the top-1 errors by type as segments of a small bar."""
+def bar_segments(counts: Mapping[ErrorType, int], urls: Mapping[ErrorType, str] = NO_URLS) -> tuple[BarSegment, ...]:
+    """Return the top-1 errors by type as segments of a small bar.
+
+    Args:
+        counts: Number of images of each type.
+        urls: URLs of the images by type; the segments of these types are links with a name.
+    """
     total = sum(counts[error_type] for error_type in TOP1_ERROR_TYPES)
     start, segments = 0.0, []
     for error_type in TOP1_ERROR_TYPES:
         width = 100 * counts[error_type] / total if total else 0.0
         if width:
-            segments.append(BarSegment(css_class(error_type), round(start, 2), round(width, 2)))
+            url = urls.get(error_type, "")
+            name = f"{error_type.title}: {format_count(counts[error_type])}" if url else ""
+            segments.append(BarSegment(css_class(error_type), round(start, 2), round(width, 2), name, url))
         start += width
     return tuple(segments)

@@ -68,6 +68,28 @@ def test_bar_on_the_site_links_to_the_grid(chromium: Browser, site: Site) -> Non
         page.wait_for_url(f"{url}/images?type=model_failure")
 
 
+def test_small_bars_severities_and_bins_on_the_site_link_to_the_grid(chromium: Browser, site: Site) -> None:
+    url = f"{site.url}/{site.analysis.name}"
+    with open_page(chromium, url) as view:
+        page = view.page
+        segment = page.locator("#superclass-table tbody tr").first.locator("svg.bar a").last
+        assert segment.get_attribute("tabindex") == "-1", "the table beside it has the link for the keyboard"
+        title, count = segment.locator("title").text_content().split(": ")  # type: ignore[union-attr]
+        segment.click()
+        page.wait_for_url(f"{url}/images?type=*superclass=*")
+        expect(page.locator("main [role=status]").first).to_have_text(shown(int(count.replace(",", ""))))
+        expect(page.locator(".image-grid li").first).to_contain_text(title)
+        page.goto(url)
+        page.get_by_role("row", name="label noise").get_by_role("link", name="class overlap").click()
+        page.wait_for_url(f"{url}/images?type=class_overlap")
+        page.goto(url)
+        page.locator("section[aria-labelledby=calibration] .picture a").last.click()
+        page.wait_for_url(f"{url}/images?min_confidence=*&sort=confidence")
+        bound = float(page.locator("[name=min_confidence]").last.input_value())
+        first = re.search(r"([\d.]+)\s%", page.locator(".image-grid li").first.inner_text())
+        assert first is not None and abs(float(first[1]) / 100 - bound) < 0.01
+
+
 def test_tables_on_the_site_link_to_the_grid(chromium: Browser, site: Site, imagenet_real: Bundle) -> None:
     ids = imagenet_real.label_space.ids
     base = f"/{site.analysis.name}/images"
@@ -139,7 +161,7 @@ def test_names_of_bars_are_visible_on_hover_and_names_of_links(report: OpenPage,
 def test_links_of_tables_in_a_file_show_as_many_errors_as_they_say(report: OpenPage) -> None:
     page = report.page
     page.evaluate("for (const box of document.querySelectorAll('main details')) box.open = true")
-    links = page.locator("main table td a[data-filters]")
+    links = page.locator("main table td > a[data-filters]")
     assert links.count() > 100
     for index in range(0, links.count(), 37):
         link = links.nth(index)

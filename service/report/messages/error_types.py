@@ -16,6 +16,7 @@ CALIBRATION_DOTS = (
     "Each dot is a bin of confidence with its number of images; on the dashed line, confidence equals accuracy. Bins "
     "without images have no dot."
 )
+CALIBRATION_LINKS = "Select a dot to see the images from the lower bound of its bin on, lowest confidence first."
 SEVERITY_DESCRIPTIONS: Mapping[Severity, str] = {
     Severity.NONE: "The prediction is correct, but the original label is wrong or not the only one.",
     Severity.MINOR: "The prediction is similar to the object in the image.",

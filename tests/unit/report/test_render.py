@@ -28,7 +28,7 @@ from service.domain import (
     VocabularyEvidence,
 )
 from service.report.agreement_view import AgreementRow, AgreementView
-from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow
+from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow, TypeLink
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
 from service.report.change_view import ChangeTableRow, GroupChangeTables
 from service.report.class_view import ClassRow, LinkedCount
@@ -131,7 +131,11 @@ class Page(HTMLParser):
 SVG = Markup('<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true"><rect width="1"/></svg>')
 PERCENTILE = PercentileRow("model failure", "12.5 %", "multi-label errors", "13", "3 to 41", "fewer than most")
 CHART = Chart(SVG, ("what it shows",))
-BAR = (BarSegment("type-4", 0.0, 25.0), BarSegment("type-8", 25.0, 75.0))
+TYPE = TypeLink("model failure", "#errors?type=model_failure")
+BAR = (
+    BarSegment("type-4", 0.0, 25.0, "fine-grained: 1", "#errors?type=fine_grained"),
+    BarSegment("type-8", 25.0, 75.0, "model failure: 3", "#errors?type=model_failure"),
+)
 ERROR = ErrorRow(
     "x.jpg",
     "goldfish",
@@ -198,7 +202,7 @@ def view(**changes: Any) -> ReportView:
         breakdown_chart=CHART,
         type_titles=tuple(error_type.title for error_type in TOP1_ERROR_TYPES),
         groups=(GroupRow("all images", "9", "22.2 %", "44.4 %", "55.0 %", "50.0 %", "60.0 %", "70.0 %", "7", cells),),
-        severities=(SeverityRow("type-8", "severe", "Plain failures.", "model failure", "5", "71.4 %", "55.6 %"),),
+        severities=(SeverityRow("type-8", "severe", "Plain failures.", (TYPE,), "5", "71.4 %", "55.6 %", TYPE.url),),
         gains_chart=CHART,
         gains=(GainRow("fine-grained", "type-4", "minor", "+1.00", "+2.00"),),
         superclasses=(part("dog"),),
@@ -210,7 +214,7 @@ def view(**changes: Any) -> ReportView:
         calibration=CalibrationView(
             "On average.",
             CHART,
-            (BinRow("0.0 % to 50.0 %", "4", "25.1 %", "26.2 %", "27.3 %"),),
+            (BinRow("0.0 % to 50.0 %", "4", "25.1 %", "26.2 %", "27.3 %", "#errors?min_confidence=0"),),
             (ConfidenceRow("model failure", "type-8", "3", ("11.1 %", "22.3 %", "33.4 %")),),
         ),
         percentiles=(PERCENTILE,),

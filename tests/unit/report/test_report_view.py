@@ -277,7 +277,7 @@ def test_severities_are_ordered_from_label_noise_to_severe() -> None:
         ("explainable", "5", "12.5 %", "5.0 %"),
         ("severe", "15", "37.5 %", "15.0 %"),
     ]
-    assert [row.types for row in rows] == [
+    assert ["; ".join(link.title for link in row.types) for row in rows] == [
         "class overlap; missing multi-label",
         "fine-grained; fine-grained, out of vocabulary",
         "spurious correlation; non-prototypical",
@@ -435,6 +435,17 @@ def test_rows_and_cells_link_to_their_images() -> None:
     cock = imagenet_1k().ids[7]
     assert result.classes[0].failures.url == f"{grid}?type=model_failure&class={cock}&superclass=s"
     assert [bool(cell.url) for cell in result.classes[0].counts] == [False, False, True, False, False, False, True]
+    assert [(segment.name, segment.url) for segment in result.classes[0].segments] == [
+        ("fine-grained: 2", f"{grid}?type=fine_grained&class={cock}&superclass=s"),
+        ("model failure: 6", f"{grid}?type=model_failure&class={cock}&superclass=s"),
+    ]
+    assert [[link.url for link in row.types] for row in result.severities] == [
+        [f"{grid}?type=class_overlap", f"{grid}?type=multi_label"],
+        [f"{grid}?type=fine_grained", ""],
+        [f"{grid}?type=spurious_correlation", ""],
+        [f"{grid}?type=model_failure"],
+    ]
+    assert [row.url for row in result.severities] == ["", "", "", f"{grid}?type=model_failure"]
     tench, goldfish = imagenet_1k().ids[:2]
     assert result.confusions[0].url == f"{grid}?class={tench}&predicted={goldfish}&errors=only"
 
@@ -588,6 +599,21 @@ def test_calibration_has_a_summary_bins_and_quartiles() -> None:
         ("top-1 correct", "type-1", "1,000", ("70.0 %", "90.0 %", "99.0 %")),
         ("model failure", "type-8", "3", ("25.0 %", "50.0 %", "62.5 %")),
     ]
+
+
+def test_bins_on_the_site_link_to_the_images_from_their_lower_bound_on() -> None:
+    bins = (Bin(0.0, 0.5, 0, None, None, None), Bin(0.5, 1.0, 1200, 0.875, 0.75, 0.8))
+    calibration = Calibration(bins, 0.125, 0.075)
+    on_site = view(calibration=calibration, links=ImageLinks("a1", imagenet_1k().ids)).calibration
+    in_file = view(calibration=calibration).calibration
+
+    assert on_site is not None and in_file is not None
+    url = "/analyses/a1/images?min_confidence=0.5&sort=confidence"
+    assert [row.url for row in on_site.bins] == ["", url]
+    assert on_site.chart.svg.count(f'<a href="{url.replace("&", "&amp;")}"') == 2, "one for each kind of correctness"
+    assert "lowest confidence first" in on_site.summary
+    assert "<a " not in in_file.chart.svg and {row.url for row in in_file.bins} == {""}
+    assert "lowest confidence first" not in in_file.summary
 
 
 def test_error_row_has_class_names() -> None:
