@@ -11,7 +11,8 @@ _HOST = r"[A-Za-z0-9_](?:[\w.-]*[\w])?"
 _PATTERNS = tuple(
     (re.compile(pattern), placeholder)
     for pattern, placeholder in (
-        (r"(?<![\w:])(?!models:)[a-z][a-z0-9+.-]*://[^\s'\",;)\]}>]+", ADDRESS),  # mlflow:models:// is a model's name
+        # mlflow:models:// and wandb:// begin names of models.
+        (r"(?<![\w:])(?!models:|wandb:)[a-z][a-z0-9+.-]*://[^\s'\",;)\]}>]+", ADDRESS),
         (r"host='[^']*', port=\d+", ADDRESS),  # urllib3
         (r"(?<=resolve ')[^']+", ADDRESS),
         (r"@?\b(?:user_script|[\w-]+\.lua)(?::\d+)?\b", SCRIPT),

@@ -4,6 +4,7 @@ import pytest
 from errata.errors import ImageNotFound, InvalidModelId, ModelNotFound, ModelRefused, Unavailable
 
 from service.jobs.transitions import failure_of
+from service.predictions.model_policy import ModelPolicy
 from service.redact import log_fields, public_message, redact
 
 SHA1 = "f_" + "0123456789abcdef0123456789abcdef01234567"
@@ -44,6 +45,7 @@ def test_addresses_paths_and_script_names_are_replaced(text: str, redacted: str)
         "hf-hub:timm/resnet50.a1_in1k@main: the hub can't be reached",
         "mlflow:models://prod/resnet50/7: it is PENDING, not yet READY",
         "mlflow:models:/resnet50/7: expected weights",
+        "No worker offers the model 'wandb://other/team/project/vit:v1'. Expected one of wandb://wb/*, timm:*.",
         "torchvision:resnet50/IMAGENET1K_V2: expected a list, got 3",
         "file:teams/vision/a.safetensors#resnet18: expected 1000 outputs, got 10",
         "onnx:a.onnx: expected outputs (1, classes) for an image, got (1, 3, 3)",
@@ -63,6 +65,22 @@ def test_only_errors_of_the_service_are_redacted() -> None:
         assert public_message(kind("it is at /srv/models")) == "it is at [path]"
     for kind in (InvalidModelId, ImageNotFound):
         assert public_message(kind("got '/val/a.jpg'")) == "got '/val/a.jpg'"
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "remedy"),
+    [
+        ("mlflow", "mlflow:models:/resnet50/7", "mlflow:models://REGISTRY/NAME/VERSION"),
+        ("wandb", "wandb:team/project/vit:v1", "wandb://REGISTRY/ENTITY/PROJECT/NAME:VERSION"),
+    ],
+)
+def test_a_model_without_its_registry_names_the_complete_form(kind: str, model: str, remedy: str) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        ModelPolicy().registry("", model, kind)
+
+    assert public_message(caught.value) == (
+        f"No registry for model '{model}'. Known registries: none. Specify one with {remedy}."
+    )
 
 
 def test_stored_failure_is_redacted() -> None:
