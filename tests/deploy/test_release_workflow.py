@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from missing_tools import skip_or_fail
 
 from .release_workflow import ROOT, VERSION, WORKFLOW, run, step, workflow
 
@@ -32,10 +33,7 @@ def lint(file: Path, linter: str) -> subprocess.CompletedProcess[str]:
     program, *options = LINTERS[linter]
     path = shutil.which(program, path=os.pathsep.join(folders))
     if path is None:
-        message = f"{program} is missing; run `make check`"
-        if "ERRATA_REFERENCE_DIR" in os.environ:
-            pytest.fail(message)
-        pytest.skip(message)
+        skip_or_fail(f"{program} is missing; run `make check`")
     folder = file.parents[2]
     return subprocess.run(
         [path, *options, str(file.relative_to(folder))],
@@ -45,6 +43,20 @@ def lint(file: Path, linter: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("variable", [{"CI": "true"}, {"ERRATA_REFERENCE_DIR": "/data"}, {}], ids=str)
+def test_a_missing_linter_fails_in_ci(variable: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CI", "ERRATA_REFERENCE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variable.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(shutil, "which", lambda *arguments, **options: None)
+
+    with pytest.raises((pytest.fail.Exception, pytest.skip.Exception)) as caught:
+        lint(WORKFLOW, "actionlint")
+
+    assert caught.type is (pytest.fail.Exception if variable else pytest.skip.Exception)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Prometheus scrapes a service and its worker with the configuration in deploy/; an injected fault fires an alert."""
 
 import json
-import os
 import shutil
 import subprocess
 import urllib.parse
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from missing_tools import skip_or_fail
 from redis_server import free_port
 
 from .cluster import Cluster, cluster, wait_for
@@ -51,8 +51,7 @@ def running(data_dir: Path, tmp_path: Path) -> Iterator[Cluster]:
 def prometheus(running: Cluster, tmp_path: Path) -> Iterator[Prometheus]:
     """Prometheus with the configuration in deploy/, other targets, and intervals of seconds instead of minutes."""
     if shutil.which("prometheus") is None:
-        assert "ERRATA_REFERENCE_DIR" not in os.environ, "prometheus is missing: tests/scripts/install-deploy-tools"
-        pytest.skip("prometheus isn't installed")
+        skip_or_fail("prometheus is missing: tests/scripts/install-deploy-tools")
     settings = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
     settings["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     for job, address in zip(settings["scrape_configs"], (running.http, running.worker_http), strict=True):

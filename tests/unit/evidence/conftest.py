@@ -2,12 +2,12 @@
 
 import importlib
 import json
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from missing_tools import skip_or_fail
 
 
 def package_file(package: str, name: str) -> Path:
@@ -47,10 +47,7 @@ def real_label_sets(real_labels: list[list[int]], original_labels: dict[str, int
 
 @pytest.fixture(scope="module")
 def open_clip() -> Any:
-    """The package. If it is not installed, skip locally and fail on CI."""
+    """The package. If it is not installed, skip locally and fail in CI."""
     if find_spec("open_clip") is None:
-        missing = "open_clip is not installed: pip install errata-service[clip]"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        skip_or_fail("open_clip is not installed: pip install errata-service[clip]")
     return importlib.import_module("open_clip")
