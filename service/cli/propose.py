@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from errata.cli.commands import command
+from errata.cli.commands import FilePath, command
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console
-from errata.cli.output import print_json, print_path
+from errata.cli.output import STDOUT, check_single_stdout, output_path, print_json, print_path, write_output
 from errata.cli.views import labeled
 from errata.messages import format_count, pluralize
 
@@ -44,20 +44,32 @@ errata dataset propose --classes classes.csv --encoder service.evidence.clip:Ope
     metavar="N",
     help="The largest number of classes in a superclass.",
 )
-@click.option("--output", type=FILE, required=True, metavar="FILE", help="The CSV file to write.")
+@click.option(
+    "--output",
+    type=FilePath(str),
+    required=True,
+    metavar="PATH",
+    help="The CSV file to write, or a folder for it; '-' for stdout.",
+)
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @json_option
-def propose(output: Path, force: bool, as_json: bool, **inputs: Any) -> None:
+def propose(output: str, force: bool, as_json: bool, **inputs: Any) -> None:
     """Propose superclasses for classes that have none.
 
     They come from WordNet, from the confusions of a model, or from the similarity of class names. Check and edit the
     file, then pass it to 'errata evidence build' with --superclasses.
     """
+    path = output_path(output, "superclasses.csv")
+    assert path is not None, "this is a bug: --output is required"
+    check_single_stdout(as_json, path)
     proposal = propose_superclasses(ProposalInputs(**inputs, max_bytes=read_settings().max_upload_bytes))
-    write_proposal(proposal, output, overwrite=force)
+    if path == STDOUT:
+        write_output(path, proposal.to_csv())
+    else:
+        write_proposal(proposal, path, overwrite=force)
     if as_json:
         summary = {
-            "output": str(output),
+            "output": str(path),
             "origin": proposal.origin,
             "superclasses": len(proposal.superclasses),
             "classes_with_proposal": proposal.num_classes_with_proposal,
@@ -66,7 +78,8 @@ def propose(output: Path, force: bool, as_json: bool, **inputs: Any) -> None:
         }
         print_json(json.dumps(summary, indent=2))
         return
-    print_path("Written", output)
+    if path != STDOUT:
+        print_path("Written", path)
     console = stderr_console()
     for note in proposal.notes:
         console.print(labeled("[yellow]note[/]", safe(note)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from errata.errors import InvalidInput
+from errata.errors import InvalidInput, InvalidRequest
 
 from service.cli.dataset import dataset
 from service.evidence.class_files import read_classes, read_superclasses
@@ -74,6 +74,27 @@ def test_existing_file_is_unchanged_without_force(folder: Path) -> None:
     assert Path("out.csv").read_text() == "edited"
     assert from_confusions("--force").exit_code == 0
     assert Path("out.csv").read_text().startswith("class,name,superclasses\n")
+
+
+def test_output_is_stdout_or_a_file_in_a_folder(folder: Path) -> None:
+    assert from_confusions().exit_code == 0
+    content = Path("out.csv").read_text()
+
+    to_stdout = from_confusions("--output", "-")
+    (folder / "existing").mkdir()
+    to_folders = [from_confusions("--output", name) for name in ("existing", "new/")]
+
+    assert (to_stdout.stdout, Path("-").exists()) == (content, False)
+    assert "Written" not in to_stdout.stderr and "1 superclass for 2 of 5 classes" in to_stdout.stderr
+    assert [result.exit_code for result in to_folders] == [0, 0]
+    assert [Path(name, "superclasses.csv").read_text() for name in ("existing", "new")] == [content] * 2
+    with pytest.raises(InvalidInput, match=r"existing/superclasses\.csv exists\."):
+        from_confusions("--output", "existing")
+
+
+def test_output_and_json_cannot_both_go_to_stdout(folder: Path) -> None:
+    with pytest.raises(InvalidRequest, match="Several documents"):
+        from_confusions("--output", "-", "--json")
 
 
 def test_json_has_the_counts(folder: Path) -> None:
