@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from .release_workflow import ROOT, TRACKED, VERSION, run, step
 
@@ -76,6 +77,7 @@ def test_the_metadata_is_complete(built: Path, package: str) -> None:
     assert metadata["Summary"].endswith(".")
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["License-File"] == "LICENSE"
+    assert [{"name": metadata["Author"]}] == yaml.safe_load((ROOT / "CITATION.cff").read_text())["authors"]
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload().startswith("# ")
