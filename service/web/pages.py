@@ -263,7 +263,7 @@ class Pages:
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
         """Return a page that never changes, or 304 if the browser has it."""
-        caller = CALLER.get()  # each owner sees different analyses, and who may not write sees fewer links
+        caller = CALLER.get()  # owners see different analyses, and callers without the scope write fewer links
         html = self._cache.get((caller.visible_owner or "", str(caller.can_write), *key), render_page)
         tag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'
         if request.headers.get("If-None-Match") == tag:

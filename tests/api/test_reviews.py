@@ -1,4 +1,4 @@
-"""Reviews through the API: creation, lists with pages, files, the queue, and who may do what."""
+"""Reviews through the API: creation, lists with pages, files, the queue, and permissions."""
 
 import csv
 import io

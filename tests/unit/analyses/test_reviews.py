@@ -1,4 +1,4 @@
-"""Reviews of images: what is stored, what is refused, and who may undo what."""
+"""Reviews of images: what is stored, what is refused, and the permission to undo."""
 
 import io
 import json
