@@ -69,8 +69,8 @@ def measure_task(task: Task, predicted: Mapping[str, int]) -> Quality:
     """Return the quality of the suggestions of a model whose vote alone is enough."""
     names = sorted(task.base)
     votes = np.array([[predicted[name] for name in names]], dtype=np.int16)
-    found = suggest_labels(_evidence(task, names), ModelVotes(("model",), votes, np.full(votes.shape, np.nan)), 1)
-    pairs = {(names[row], label) for row, label in zip(found.rows.tolist(), found.classes.tolist(), strict=True)}
+    result = suggest_labels(_evidence(task, names), ModelVotes(("model",), votes, np.full(votes.shape, np.nan)), 1)
+    pairs = {(names[row], label) for row, label in zip(result.rows.tolist(), result.classes.tolist(), strict=True)}
     missing = {(name, label) for name in names for label in task.truth[name] - task.base[name]}
     return Quality(task.base_name, task.truth_name, len(pairs), len(pairs & missing), len(missing))
 

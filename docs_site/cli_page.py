@@ -77,8 +77,8 @@ def prepare(command: click.Command) -> click.Command:
         prepared.help = f"{inspect.cleandoc(command.help or '')}\n\n{EXAMPLES}\n\n```console\n{lines}\n```"
     if isinstance(command, click.Group):
         context = click.Context(command)
-        found = {name: command.get_command(context, name) for name in command.list_commands(context)}
-        subcommands = {name: prepare(subcommand) for name, subcommand in found.items() if subcommand is not None}
+        commands = {name: command.get_command(context, name) for name in command.list_commands(context)}
+        subcommands = {name: prepare(subcommand) for name, subcommand in commands.items() if subcommand is not None}
         prepared = click.Group(command.name, subcommands, params=prepared.params, help=prepared.help)
     for option in prepared.get_params(click.Context(prepared)):
         option.default = option.to_info_dict().get("default")

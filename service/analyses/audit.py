@@ -158,8 +158,7 @@ def _analysis_event(
     stores: Stores, action: AuditAction, analysis: Analysis, details: Mapping[str, str], actor: str
 ) -> AuditEvent:
     """Return an event about an analysis; an empty `actor` is the caller."""
-    described = {"owner": analysis.owner, "title": analysis.title, **details}
-    given = {name: value for name, value in described.items() if value}
+    all_details = {"owner": analysis.owner, "title": analysis.title, **details}
     event = AuditEvent(
         "",
         stores.clock(),
@@ -167,7 +166,7 @@ def _analysis_event(
         action,
         analysis.request.dataset,
         analysis.evidence,
-        given,
+        {name: value for name, value in all_details.items() if value},
         analysis.id,
     )
     return _with_id(event)

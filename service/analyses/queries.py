@@ -170,8 +170,8 @@ def find_by_request_id(stores: Stores, request_id: str) -> Analysis | None:
 
 def find_archived(stores: Stores, analysis_filter: AnalysisFilter) -> Analysis | None:
     """Find the newest archived analysis that matches a filter, and read it from the archive; None if none matches."""
-    found = stores.index.find(analysis_filter, NEWEST_FIRST, None, 1)
-    return stores.archive.get(found[0].id) if found else None
+    analyses = stores.index.find(analysis_filter, NEWEST_FIRST, None, 1)
+    return stores.archive.get(analyses[0].id) if analyses else None
 
 
 def read_archived(stores: Stores, analysis_id: str) -> Analysis | None:

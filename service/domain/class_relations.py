@@ -25,9 +25,9 @@ class _Codes:
         """Return which of the wanted numbers are in the set, (n,)."""
         result = self._flags.take(_hash(wanted, len(self._flags)))
         candidates = np.flatnonzero(result)
-        found = wanted.take(candidates)
-        positions = np.searchsorted(self.codes, found)
-        result[candidates] = self.codes.take(positions, mode="clip") == found
+        codes = wanted.take(candidates)
+        positions = np.searchsorted(self.codes, codes)
+        result[candidates] = self.codes.take(positions, mode="clip") == codes
         return np.asarray(result)
 
     @cached_property

@@ -162,8 +162,8 @@ class Evidence:
         result = np.zeros((len(self), predicted.shape[1]), dtype=bool)
         if predicted.shape[1] == 1:
             samples = self.labels.samples
-            each = predicted if len(predicted) == 1 else predicted.take(samples, axis=0)
-            result[samples.take(np.flatnonzero(relation(self.labels.classes[:, None], each)))] = True
+            classes = predicted if len(predicted) == 1 else predicted.take(samples, axis=0)
+            result[samples.take(np.flatnonzero(relation(self.labels.classes[:, None], classes)))] = True
             return result
         counts = self.labels.counts
         for position in range(int(counts.max(initial=0))):

@@ -116,10 +116,10 @@ class SqliteIndex:
                 )
             return [unpack_document(documents[analysis_id]) for analysis_id in ids if analysis_id in documents]
 
-        found: Sequence[Analysis] = self._read_file(select, [])
-        if {record.analysis.id for record in added} & {analysis.id for analysis in found}:  # one may be replaced
-            found = self._write_and_read(select, [])
-        return found
+        analyses: Sequence[Analysis] = self._read_file(select, [])
+        if {record.analysis.id for record in added} & {analysis.id for analysis in analyses}:  # one may be replaced
+            analyses = self._write_and_read(select, [])
+        return analyses
 
     def count(
         self,
