@@ -56,17 +56,17 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str], 
         return AMBIGUOUS if all(map(str.isdigit, class_names)) else file
 
     rows = zip(names, by_name.tolist(), by_class_path.tolist(), class_paths, strict=True)
-    found = np.fromiter((choose_file(*row) for row in rows), dtype=np.int64)
-    if missing := [names[row] for row in np.flatnonzero(found == UNKNOWN).tolist()]:
+    indices = np.fromiter((choose_file(*row) for row in rows), dtype=np.int64)
+    if missing := [names[row] for row in np.flatnonzero(indices == UNKNOWN).tolist()]:
         raise InvalidEvidence(
             f"{folder}: {len(missing):,} of {len(names):,} images are missing, such as {missing[0]!r:.80}. "
             "Add them, or check the path of --images.",
             field="images",
         )
-    uses = Counter(found.tolist())
+    uses = Counter(indices.tolist())
     ambiguous = [
         name
-        for name, file in zip(names, found.tolist(), strict=True)
+        for name, file in zip(names, indices.tolist(), strict=True)
         if file == AMBIGUOUS or (uses[file] > 1 and files[file] != name)
     ]
     if ambiguous:
@@ -76,7 +76,7 @@ def find_images(folder: Path, names: Sequence[str], class_paths: Sequence[str], 
             "the files as names.",
             field="images",
         )
-    return [str(root / files[file]) for file in found.tolist()]
+    return [str(root / files[file]) for file in indices.tolist()]
 
 
 def _list_files(root: Path) -> list[str]:

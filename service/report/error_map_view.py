@@ -77,8 +77,8 @@ def error_map_view(data: MapData) -> ErrorMapView:
         for row, (x, y) in zip(data.rows, _scale(data.positions).tolist(), strict=True)
     )
     types = (
-        MapType(each.title, css_class(each), counts[each], urls.grid(error_type=each))
-        for each in sorted(counts, key=lambda each: -counts[each])
+        MapType(error_type.title, css_class(error_type), counts[error_type], urls.grid(error_type=error_type))
+        for error_type in sorted(counts, key=lambda error_type: -counts[error_type])
     )
     return ErrorMapView(data.title, data.analysis, tuple(dots), tuple(types), data.total, format_percentage(data.share))
 

@@ -84,7 +84,7 @@ class EvidencePages:
         dataset, token = request.path_params["dataset"], form_token(request)
         changes = compute_changes(self._stores, dataset, request.path_params["digest"])
         digest = changes.bundle.digest
-        runs = {each: run for each, run in self._run_views(dataset).items() if each == digest}
+        runs = {key: run for key, run in self._run_views(dataset).items() if key == digest}
         is_admin = may(Scope.ADMIN)
         forms = FormsView(is_admin, versions_url(dataset), token, (), runs=runs)
         is_default = self._stores.evidence.find(dataset, "").digest == digest

@@ -92,7 +92,7 @@ class ReviewPageView:
     suggested: tuple[Choice, ...]
     others: tuple[Choice, ...]  # classes that reviewers or a search named
     options: tuple[Option, ...]  # empty: too many classes
-    found: str  # which classes a search found; empty: no search
+    search_result: str  # which classes a search found; empty: no search
     conflicts: tuple[str, ...]
     decision: tuple[str, ...]
     reviews: tuple[ReviewRow, ...]  # newest first
@@ -210,7 +210,7 @@ class ReviewPageBuilder:
             suggested=self._suggested(),
             others=self._others(),
             options=class_options(details.bundle),
-            found=messages.found_text(form.search, [self._names[index] for index in self._matching])
+            search_result=messages.found_text(form.search, [self._names[index] for index in self._matching])
             if form.search
             else "",
             conflicts=tuple(self._conflicts()),

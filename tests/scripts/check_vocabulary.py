@@ -1,8 +1,11 @@
-"""Check that the repository's text files do not use words that the glossary replaced: `make check`.
+"""Check that the repository's text files do not use words that the glossary replaced, nor variables that are no nouns.
+
+`make check` runs it.
 
 Prints each match as `FILE:LINE: "WORD": use REPLACEMENT` and exits with 1 if there are any.
 """
 
+import ast
 import re
 import subprocess
 import sys
@@ -65,6 +68,8 @@ EXEMPTIONS = [
     Exemption("tests/api/test_security.py", r"\bedge\b", "label of the metric errata_refused_calls_total"),
 ]
 
+VARIABLES = frozenset({"said", "told", "found", "given", "taken", "each"})  # names of variables that are no nouns
+NOT_CHECKED = "tests/"  # whose variables are not checked
 ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = re.compile(
     "|".join(rf"(?P<word{index}>(?<![a-z])(?:{word.pattern})(?![a-z]))" for index, word in enumerate(WORDS)), re.I
@@ -93,9 +98,20 @@ def find_matches(name: str) -> Iterator[str]:
             yield f'{name}:{number}: "{match.group()}": use {word.replacement}'
 
 
+def find_variables(name: str) -> Iterator[str]:
+    """Yield a message for each variable and parameter of a module whose name is no noun."""
+    if not name.endswith(".py") or name.startswith(NOT_CHECKED):
+        return
+    for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
+        match node:
+            case ast.Name(id=variable, ctx=ast.Store()) | ast.arg(arg=variable) if variable in VARIABLES:
+                yield f'{name}:{node.lineno}: "{variable}": use a noun'
+
+
 def main() -> int:
     """Print all matches; return the exit code."""
-    matches = [match for name in list_files() for match in find_matches(name)]
+    names = list_files()
+    matches = [match for find in (find_matches, find_variables) for name in names for match in find(name)]
     print("\n".join(matches) or "No replaced words found.")
     return 1 if matches else 0
 
