@@ -43,8 +43,11 @@ class ConcurrencyLimit:
         """Return whether an authenticated caller occupies all slots that it gets."""
         return bool(caller) and self._slots_by_caller[caller] >= self._limit_per_caller
 
-    def acquire(self) -> Callable[[], None]:
-        """Occupy a slot on behalf of the current caller.
+    def acquire(self, caller: str | None = None) -> Callable[[], None]:
+        """Occupy a slot.
+
+        Args:
+            caller: Name of the caller's token; None: the current caller.
 
         Returns:
             A function that releases the slot. Call it exactly once.
@@ -52,7 +55,8 @@ class ConcurrencyLimit:
         Raises:
             TooBusy: All slots, or the caller's share of them, are occupied.
         """
-        caller = CALLER.get().name
+        if caller is None:
+            caller = CALLER.get().name
         if self.in_use >= self._limit:
             raise self._too_busy(f"{self._limit} at once")
         if self.is_share_used(caller):

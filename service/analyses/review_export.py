@@ -28,6 +28,12 @@ class LabelsExport:
     only_reviewed: bool = False
     as_csv: bool = True  # otherwise JSON lines
 
+    def __post_init__(self) -> None:
+        if self.min_reviews < 1:
+            raise InvalidRequest(
+                f"The minimum number of reviews is {self.min_reviews}. Use at least 1.", field="min_reviews"
+            )
+
 
 def export_reviews(stores: Stores, dataset: str) -> Iterator[bytes]:
     """Yield the reviews of a data set as JSON lines, oldest first.
@@ -46,12 +52,7 @@ def export_labels(stores: Stores, dataset: str, content: LabelsExport = LabelsEx
     Raises:
         DatasetNotFound: The data set does not exist.
         EvidenceNotFound: The bundle does not exist.
-        InvalidRequest: The minimum number of reviews is less than 1.
     """
-    if content.min_reviews < 1:
-        raise InvalidRequest(
-            f"The minimum number of reviews is {content.min_reviews}. Use at least 1.", field="min_reviews"
-        )
     bundle = find_base(stores, dataset, content.evidence)
     decisions = decide_images(stores.reviews.find((dataset,)), content.min_reviews)
     rows = _label_rows(bundle, decisions, content.only_reviewed)

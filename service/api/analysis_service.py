@@ -1,8 +1,7 @@
 """AnalysisService: each method decodes the request, calls a use case in a thread, and encodes the response."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -34,7 +33,7 @@ from service.analyses.explain import explain_prediction
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.verdicts import find_attributes
-from service.api.downloads import send_file
+from service.api.downloads import FileSender
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.bounded_executor import BoundedExecutor
@@ -56,10 +55,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     """Implements the RPCs of AnalysisService. Uploads receive encoded messages."""
 
-    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
+    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver, sender: FileSender) -> None:
         self._ports = ports
         self._executor = executor
         self._receiver = receiver
+        self._sender = sender
         self._watches = ConcurrencyLimit(MAX_WATCHES, "watches", HEARTBEAT_SECONDS)
         self._is_stopping = False
 
@@ -211,7 +211,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
         return await self._executor.call(page)
 
-    async def ExportVerdicts(self, request: pb.ExportVerdictsRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
+    async def ExportVerdicts(self, request: pb.ExportVerdictsRequest, context: Context) -> None:
         """Stream verdicts as a file."""
         analysis_id = wire.analysis_id(request.parent, "parent")
         has_evidence = _has_evidence(request.view)
@@ -222,14 +222,13 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
                 field="view",
             )
 
-        def start() -> Iterator[bytes]:
-            result = verdicts.load_judged(self._ports.stores, analysis_id)
-            verdict_filter = wire.verdict_filter(request.filter, result.bundle.label_space)
-            return _EXPORTS[request.format](result, export.Export(verdict_filter, has_evidence))
+        def prepare() -> Callable[[], Iterator[bytes]]:
+            stores = self._ports.stores
+            label_space = verdicts.find_bundle(stores, queries.get_succeeded(stores, analysis_id)).label_space
+            content = export.Export(wire.verdict_filter(request.filter, label_space), has_evidence)
+            return lambda: _EXPORTS[request.format](verdicts.load_judged(stores, analysis_id), content)
 
-        async with aclosing(send_file(self._executor, start)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        await self._sender.send(context, prepare)
 
     async def ExplainVerdict(self, request: pb.ExplainVerdictRequest, context: Context) -> pb.Verdict:
         """Explain the verdict on one image."""
@@ -296,7 +295,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
         return await self._executor.call(compute)
 
-    async def RenderReport(self, request: pb.RenderReportRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
+    async def RenderReport(self, request: pb.RenderReportRequest, context: Context) -> None:
         """Stream a report as one HTML file."""
         if request.thumbnails and request.WhichOneof("subject") != "analysis":
             raise InvalidRequest(
@@ -304,19 +303,26 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
             )
         match request.WhichOneof("subject"):
             case "analysis":
-                analysis_id = wire.analysis_id(request.analysis, "analysis")
-                render = partial(report.report, self._ports, analysis_id, request.thumbnails)
+                ids: Sequence[str] = [wire.analysis_id(request.analysis, "analysis")]
+                render = partial(report.report, self._ports, ids[0], request.thumbnails)
             case "comparison":
-                render = partial(report.comparison_report, self._ports.stores, *_compared_ids(request.comparison))
+                ids = _compared_ids(request.comparison)
+                render = partial(report.comparison_report, self._ports.stores, *ids)
             case "trend":
-                render = partial(report.trend_report, self._ports.stores, wire.trend_request(request.trend))
+                trend_request = wire.trend_request(request.trend)
+                ids, render = trend_request.names, partial(report.trend_report, self._ports.stores, trend_request)
             case _:
                 raise InvalidRequest(
                     "The subject is missing. Set `analysis`, `comparison`, or `trend`.", field="subject"
                 )
-        async with aclosing(send_file(self._executor, lambda: iter([render().encode()]))) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        del request  # it can occupy 56 MiB, and the download may wait
+
+        def prepare() -> Callable[[], Iterator[bytes]]:
+            for analysis_id in ids:
+                queries.get_succeeded(self._ports.stores, analysis_id)
+            return lambda: iter([render().encode()])
+
+        await self._sender.send(context, prepare)
 
     def _explain(self, name: str, predicted_class: str, has_evidence: bool = True) -> pb.Verdict:
         """Return the stored verdict or, if `predicted_class` is set, the verdict on it, which has no name."""

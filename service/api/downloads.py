@@ -1,123 +1,148 @@
-"""Downloads: the slots of the calls that stream a file, and the chunks of the file."""
+"""Send files in chunks. Each download occupies a slot, for which it waits."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
-from itertools import takewhile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
+import grpc
 from errata import v1 as pb
-from errata.errors import TooBusy, Unavailable
+from errata.errors import ErrataError, TooBusy, Unavailable
 
+from service.api.messages import write_message
 from service.bounded_executor import BoundedExecutor
 from service.caller import CALLER
 from service.concurrency import ConcurrencyLimit
 
-DOWNLOADS = frozenset(  # the methods that stream a file
-    {
-        "/errata.v1.AnalysisService/ExportVerdicts",
-        "/errata.v1.AnalysisService/RenderReport",
-        "/errata.v1.ReviewService/ExportReviews",
-    }
-)
 MAX_DOWNLOADS = 32  # each occupies the memory of its file: 10 MB for the verdicts on 50,000 images with their evidence
 MAX_OPEN = 512  # running and waiting
 WAIT_SECONDS = 90.0  # maximum wait for a slot
-MIN_SECONDS = 60.0  # time after which a download can be ended for one that waits
-CHECK_SECONDS = 0.1  # interval between two checks for a free slot
+MAX_PAUSE_SECONDS = 30.0  # maximum duration of a write while others wait
+MIN_RATE = 4 << 10  # minimum average of bytes per second while others wait
 RETRY_SECONDS = 2.0
 CHUNK_BYTES = 64 << 10
 
 
-class DownloadSlots:
-    """The slots of downloads, of which an authenticated caller gets at most half.
+@dataclass(eq=False)
+class _Download:
+    caller: str
+    error: ErrataError  # raised at the timeout
+    timeout: asyncio.Timeout
+    slot: ExitStack = field(default_factory=ExitStack)  # releases the slot
+    has_slot: asyncio.Event = field(default_factory=asyncio.Event)
+    wait_budget: float = MAX_PAUSE_SECONDS  # seconds; each MIN_RATE bytes that the client reads add one
 
-    A download waits until a slot is free. If no slot is free, the oldest download whose slot the caller can use ends,
-    provided that it has run for MIN_SECONDS. A client can therefore pause or read slowly unless others wait.
+    def end(self, error: ErrataError) -> None:
+        """Release the slot, and raise an error in the task of the download."""
+        self.slot.close()
+        self.error = error
+        if not self.timeout.expired():  # `reschedule` raises for an expired timeout
+            self.timeout.reschedule(0.0)
+
+
+class FileSender:
+    """Sends the files of all services. Used only on the event loop.
+
+    Downloads get slots in the order of their requests. An authenticated caller gets at most half of the slots, and its
+    further downloads do not delay those of others. A download ends for a waiting one only if its client reads no chunk
+    for MAX_PAUSE_SECONDS, or is on average slower than MIN_RATE. A longer pause counts as MAX_PAUSE_SECONDS, and the
+    time in which the service computes the file does not count.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, executor: BoundedExecutor) -> None:
+        self._executor = executor
         self._open = ConcurrencyLimit(MAX_OPEN, "downloads", RETRY_SECONDS)
-        self._running = ConcurrencyLimit(MAX_DOWNLOADS, "downloads", RETRY_SECONDS)
-        self._downloads: dict[asyncio.Timeout, tuple[str, float]] = {}  # caller and start time, oldest first
-        self._waiting: dict[object, str] = {}  # callers of the waiting downloads, in order
+        self._slots = ConcurrencyLimit(MAX_DOWNLOADS, "downloads", RETRY_SECONDS)
+        self._waiting: dict[_Download, None] = {}  # in order of their requests
+        self._slow: dict[_Download, None] = {}  # those that can end for others
         self._is_stopped = False
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Occupy a slot while a block runs.
+    def stop(self) -> None:
+        """End the waiting downloads, which would otherwise delay the shutdown."""
+        self._is_stopped = True
+        while self._waiting:
+            self._waiting.popitem()[0].end(_shutting_down())
+
+    async def send(
+        self, context: "grpc.aio.ServicerContext[Any, Any]", prepare: Callable[[], Callable[[], Iterator[bytes]]]
+    ) -> None:
+        """Send a file. The functions are called, and the pieces are produced, in threads.
+
+        Args:
+            context: The context of the call.
+            prepare: Checks the request before the download waits. Returns a function, which is called after the wait
+                and returns the pieces of the file.
 
         Raises:
-            TooBusy: No slot became free, or the block was ended for another download.
+            TooBusy: No slot became free, or the client read too slowly while others waited.
             Unavailable: The service is shutting down.
         """
         with self._open.slot():
-            release = await self._acquire()
+            start = await self._executor.call_admitted(prepare)
+            if self._is_stopped:
+                raise _shutting_down()
+            no_slot = TooBusy(
+                f"Too many downloads: no slot became free within {WAIT_SECONDS:g} seconds. At most "
+                f"{self._slots.limit} run at once, and half of them with one token. Try again later.",
+                retry_after=RETRY_SECONDS,
+            )
+            download = _Download(CALLER.get().name, no_slot, asyncio.timeout(WAIT_SECONDS))
             try:
-                async with asyncio.timeout(None) as download:
-                    self._downloads[download] = CALLER.get().name, asyncio.get_running_loop().time()
-                    yield
+                async with download.timeout:
+                    self._waiting[download] = None
+                    self._assign_slots()
+                    await download.has_slot.wait()
+                    download.timeout.reschedule(None)
+                    pieces = await self._executor.call_admitted(start)
+                    while (piece := await self._executor.call_admitted(next, pieces, None)) is not None:
+                        for position in range(0, len(piece), CHUNK_BYTES):
+                            await self._write(download, context, piece[position : position + CHUNK_BYTES])
             except TimeoutError as error:
-                if not download.expired():
+                if not download.timeout.expired():
                     raise
-                raise TooBusy(
-                    f"The download was ended after {MIN_SECONDS:g} seconds or more, because another one waited for its "
-                    "slot. Start it again, and read it without pauses.",
-                    retry_after=RETRY_SECONDS,
-                ) from error
+                raise download.error from error
             finally:
-                self._downloads.pop(download, None)
-                release()
+                self._waiting.pop(download, None)
+                download.slot.close()
+                self._assign_slots()
 
-    def stop(self) -> None:
-        """End the waiting downloads."""
-        self._is_stopped = True
-
-    async def _acquire(self) -> Callable[[], None]:
-        """Wait for a slot, and return a function that releases it."""
-        loop, waiter = asyncio.get_running_loop(), object()
-        deadline = loop.time() + WAIT_SECONDS
-        self._waiting[waiter] = CALLER.get().name
+    async def _write(self, download: _Download, context: "grpc.aio.ServicerContext[Any, Any]", chunk: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
+        timer = loop.call_later(min(MAX_PAUSE_SECONDS, download.wait_budget), self._add_slow, download)
         try:
-            while loop.time() < deadline:
-                if self._is_stopped:
-                    raise Unavailable(
-                        "The service is shutting down. Start the download again.", retry_after=RETRY_SECONDS
-                    )
-                if self._is_next(waiter):
-                    with suppress(TooBusy):
-                        return self._running.acquire()
-                    self._end_oldest(loop.time() - MIN_SECONDS)
-                await asyncio.sleep(CHECK_SECONDS)
-            return self._running.acquire()
+            await write_message(context, pb.FileChunk(chunk=chunk))
         finally:
-            del self._waiting[waiter]
+            timer.cancel()
+            self._slow.pop(download, None)
+        download.wait_budget += len(chunk) / MIN_RATE - min(MAX_PAUSE_SECONDS, loop.time() - started_at)
 
-    def _is_next(self, waiter: object) -> bool:
-        """Return whether no earlier download waits that could use a free slot."""
-        earlier = takewhile(lambda item: item[0] is not waiter, self._waiting.items())
-        return all(self._running.is_share_used(caller) for _, caller in earlier)
+    def _add_slow(self, download: _Download) -> None:
+        self._slow[download] = None
+        self._assign_slots()
 
-    def _end_oldest(self, started_before: float) -> None:
-        """End the oldest download if it started before a time. A caller that gets no further slot ends only its own."""
-        caller = CALLER.get().name
-        is_limited = self._running.is_share_used(caller)
-        for download, (name, started) in self._downloads.items():
-            if name == caller or not is_limited:
-                if started <= started_before and not download.expired():
-                    download.reschedule(0.0)
-                return
+    def _assign_slots(self) -> None:
+        """Give waiting downloads the free slots, and the slots of slow downloads, which end."""
+        for download in list(self._waiting):
+            is_share_used = self._slots.is_share_used(download.caller)
+            if is_share_used or self._slots.in_use >= self._slots.limit:
+                usable = (slow for slow in self._slow if slow.caller == download.caller or not is_share_used)
+                if (slow := next(usable, None)) is None:
+                    continue
+                del self._slow[slow]
+                slow.end(
+                    TooBusy(
+                        "The client read too slowly while another download waited for its slot. Start the download "
+                        f"again, read at least {MIN_RATE} bytes a second, and pause for at most "
+                        f"{MAX_PAUSE_SECONDS:g} seconds.",
+                        retry_after=RETRY_SECONDS,
+                    )
+                )
+            del self._waiting[download]
+            download.slot.callback(self._slots.acquire(download.caller))
+            download.has_slot.set()
 
 
-async def send_file(
-    executor: BoundedExecutor, start: Callable[[], Iterator[bytes]]
-) -> AsyncGenerator[pb.FileChunk, None]:
-    """Yield the chunks of a file.
-
-    Args:
-        executor: Calls the functions in its threads.
-        start: Returns the pieces of the file. The pieces are produced in a thread too.
-    """
-    pieces = await executor.call(start)
-    while (piece := await executor.call_admitted(next, pieces, None)) is not None:
-        for position in range(0, len(piece), CHUNK_BYTES):
-            yield pb.FileChunk(chunk=piece[position : position + CHUNK_BYTES])
+def _shutting_down() -> Unavailable:
+    return Unavailable("The service is shutting down. Start the download again.", retry_after=RETRY_SECONDS)

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, asynccontextmanager, nullcontext
 from functools import partial
+from inspect import isasyncgenfunction
 from typing import Any
 
 import grpc
@@ -14,8 +15,7 @@ from errata.tokens import Scope
 from grpc_status import rpc_status
 
 from service import tracing
-from service.api.downloads import DOWNLOADS, DownloadSlots
-from service.api.messages import parse_message
+from service.api.messages import parse_message, write_message
 from service.api.status import code_of, internal_status, status_of
 from service.authorization import PERMISSIONS, Authorizer
 from service.caller import CALLER, Caller
@@ -48,7 +48,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._health_requests = EvictingLimiter(MAX_HEALTH_REQUESTS, HEALTH_REQUEST_SECONDS)
         self._health_responses = EvictingLimiter(MAX_HEALTH_RESPONSES)  # a health watch occupies a slot until it ends
         self._reflection_streams = EvictingLimiter(MAX_REFLECTION_STREAMS)
-        self._download_slots = DownloadSlots()
 
     async def intercept_service(
         self,
@@ -82,17 +81,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             unary = self._wrap_unary(method, caller, _with_parsed_request(handler.unary_unary, parse))
             return grpc.unary_unary_rpc_method_handler(unary, None, encode)
         if handler.stream_unary:
-            upload = self._wrap_upload(method, caller, check, handler.stream_unary)
+            upload = self._wrap_file_transfer(method, caller, check, handler.stream_unary)
             return grpc.stream_unary_rpc_method_handler(upload, None, encode)
-        slot = self._download_slots.slot() if method in DOWNLOADS else None
-        stream = self._wrap_stream(method, caller, check, _with_parsed_request(handler.unary_stream, parse), slot)
+        behavior = _with_parsed_request(handler.unary_stream, parse)
+        # A download is no generator, since it writes its messages itself.
+        wrap = self._wrap_stream if isasyncgenfunction(handler.unary_stream) else self._wrap_file_transfer
+        stream = wrap(method, caller, check, behavior)
         return grpc.unary_stream_rpc_method_handler(stream, None, encode)
 
     def end_streams(self) -> None:
-        """End health watches, reflection streams, and waiting downloads, which would otherwise delay the shutdown."""
+        """End health watches and reflection streams, which would otherwise delay the shutdown."""
         self._health_responses.evict_all()
         self._reflection_streams.evict_all()
-        self._download_slots.stop()
 
     def _refusing_handler(self, method: str, error: ErrataError) -> Any:
         """Return a handler that refuses a call: a stream handler, so that gRPC does not first receive a message."""
@@ -145,12 +145,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _wrap_upload(self, method: str, caller: Caller, check: Callable[[], Caller], behavior: Any) -> Any:
-        async def receive(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    def _wrap_file_transfer(self, method: str, caller: Caller, check: Callable[[], Caller], behavior: Any) -> Any:
+        async def transfer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _while_authorized(check, caller):
-                return await behavior(requests, context)
+                return await behavior(request, context)
 
-        return self._wrap_unary(method, caller, receive)
+        return self._wrap_unary(method, caller, transfer)
 
     def _wrap_stream(
         self,
@@ -160,43 +160,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         behavior: Any,
         slot: AbstractAsyncContextManager[None] | None = None,
     ) -> Any:
-        seconds = None if method in DOWNLOADS else READ_SECONDS  # other downloads end one that is not read
-
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             async with (
                 _Call(self._metrics, method, context, caller),
-                _while_authorized(check, caller),  # also ends the wait for a slot, and a blocked write
+                _while_authorized(check, caller),  # also ends a blocked write
                 slot or nullcontext(),
                 aclosing(behavior(request, context)) as messages,
             ):
                 async for message in messages:
-                    await _write(context, message, seconds)
+                    await _write(context, message)
 
         return call
 
 
-async def _write(context: "grpc.aio.ServicerContext[Any, Any]", message: object, seconds: float | None) -> None:
-    """Write a message of a stream.
-
-    Args:
-        context: The context of the call.
-        message: The message.
-        seconds: Time limit for the client to read; None: no limit.
-
-    Raises:
-        TooBusy: The client reads too slowly.
-        CancelledError: The client has canceled the call or closed its connection.
-    """
+async def _write(context: "grpc.aio.ServicerContext[Any, Any]", message: object) -> None:
+    """Write a message of a stream; raise TooBusy if the client does not read it within READ_SECONDS."""
     try:
-        async with asyncio.timeout(seconds) as timeout:
-            await context.write(message)
-    except grpc.aio.InternalError:
-        raise asyncio.CancelledError from None
+        async with asyncio.timeout(READ_SECONDS) as timeout:
+            await write_message(context, message)
     except TimeoutError as error:
         if not timeout.expired():
             raise
         raise TooBusy(
-            f"The client read too slowly: no message for {seconds:g} seconds. Start the call again, and read its "
+            f"The client read too slowly: no message for {READ_SECONDS:g} seconds. Start the call again, and read its "
             "messages without long pauses.",
             retry_after=1.0,
         ) from error

@@ -1,8 +1,10 @@
-"""Parse encoded request messages."""
+"""Parse encoded request messages, and write the messages of streams."""
 
+import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import grpc
 from errata.errors import InvalidRequest
 from google.protobuf.message import DecodeError
 
@@ -17,3 +19,11 @@ def parse_message(parse: Callable[[bytes], Request], content: bytes) -> Request:
         raise InvalidRequest(
             "The message can't be parsed. Send a message of the type that the method expects.", field="request"
         ) from error
+
+
+async def write_message(context: "grpc.aio.ServicerContext[Any, Any]", message: object) -> None:
+    """Write a message of a stream; raise CancelledError if the client canceled the call or closed its connection."""
+    try:
+        await context.write(message)
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None

@@ -1,7 +1,6 @@
 """ReviewService: reviews of images and the review queue."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ from service.analyses.review_export import export_labels, export_reviews
 from service.analyses.review_import import ImportResult, import_reviews
 from service.analyses.review_queue import review_queue
 from service.analyses.reviews import create_review, find_review, find_undone, list_reviews
-from service.api.downloads import send_file
+from service.api.downloads import FileSender
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.bounded_executor import BoundedExecutor
@@ -30,10 +29,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
     """Implements the RPCs of ReviewService. Uploads receive encoded messages."""
 
-    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver) -> None:
+    def __init__(self, ports: Ports, executor: BoundedExecutor, receiver: UploadReceiver, sender: FileSender) -> None:
         self._stores = ports.stores
         self._executor = executor
         self._receiver = receiver
+        self._sender = sender
 
     async def ListReviewQueue(self, request: pb.ListReviewQueueRequest, context: Context) -> pb.ListReviewQueueResponse:
         """Return a page of the images that people should review."""
@@ -86,17 +86,18 @@ class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
 
         return await self._executor.call(page)
 
-    async def ExportReviews(self, request: pb.ExportReviewsRequest, context: Context) -> AsyncIterator[pb.FileChunk]:
+    async def ExportReviews(self, request: pb.ExportReviewsRequest, context: Context) -> None:
         """Stream the reviews of a data set, or the labels that result from them, as a file."""
         dataset = wire.required_dataset(request.parent, "parent")
         labels = wire.labels_export(request, dataset)
-        if labels is None:
-            start = partial(export_reviews, self._stores, dataset)
-        else:
-            start = partial(export_labels, self._stores, dataset, labels)
-        async with aclosing(send_file(self._executor, start)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+
+        def prepare() -> Callable[[], Iterator[bytes]]:
+            self._stores.evidence.find(dataset, labels.evidence if labels else "")
+            if labels is None:
+                return partial(export_reviews, self._stores, dataset)
+            return partial(export_labels, self._stores, dataset, labels)
+
+        await self._sender.send(context, prepare)
 
     async def ImportReviews(self, request_iterator: AsyncIterator[bytes], context: Context) -> pb.ImportReviewsResponse:
         """Store the reviews of a file."""

@@ -23,6 +23,7 @@ from grpc_reflection.v1alpha import reflection
 from service.analyses.ports import Ports
 from service.api.analysis_service import AnalysisService
 from service.api.catalog_service import CatalogService
+from service.api.downloads import FileSender
 from service.api.evidence_service import EvidenceService
 from service.api.interceptors import CallInterceptor
 from service.api.review_service import ReviewService
@@ -65,6 +66,7 @@ class GrpcServer:
     calls: CallInterceptor
     analyses: AnalysisService
     uploads: UploadReceiver
+    downloads: FileSender
     health: health.aio.HealthServicer
     port: int
 
@@ -84,6 +86,7 @@ class GrpcServer:
         await self.health.enter_graceful_shutdown()
         self.analyses.stop_watches()
         self.calls.end_streams()
+        self.downloads.stop()
         end_uploads = asyncio.get_running_loop().call_later(upload_seconds(grace), self.uploads.end_uploads)
         await self.server.stop(grace)
         end_uploads.cancel()
@@ -110,9 +113,10 @@ def make_server(
     connections = ("grpc.max_allowed_incoming_connections", max_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
     executor = BoundedExecutor(NUM_THREADS, "call", ConcurrencyLimit(MAX_CALLS, "calls", RETRY_SECONDS))
-    receiver = UploadReceiver(uploads)
-    analyses = AnalysisService(ports, executor, receiver)
-    reviews, evidence = ReviewService(ports, executor, receiver), EvidenceService(ports, executor, receiver)
+    receiver, sender = UploadReceiver(uploads), FileSender(executor)
+    analyses = AnalysisService(ports, executor, receiver, sender)
+    reviews = ReviewService(ports, executor, receiver, sender)
+    evidence = EvidenceService(ports, executor, receiver)
     analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(analyses, server)
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogService(ports, executor), server)
     review_service_pb2_grpc.add_ReviewServiceServicer_to_server(reviews, server)
@@ -121,7 +125,7 @@ def make_server(
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
-    return GrpcServer(server, calls, analyses, receiver, servicer, port)
+    return GrpcServer(server, calls, analyses, receiver, sender, servicer, port)
 
 
 def max_connections() -> int:

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ import grpc
 import pytest
 from errata import Client, error_of
 from errata import v1 as pb
-from errata.errors import TooBusy, Unavailable
+from errata.errors import AnalysisNotFound, DatasetNotFound, ErrataError, InvalidRequest, TooBusy, Unavailable
 from errata.tokens import Scope, line_of, new_token
 from errata.v1 import analysis_service_pb2_grpc, evidence_service_pb2_grpc
 from running_service import MODEL, Running, Start
@@ -255,7 +255,7 @@ def test_one_token_cannot_occupy_all_downloads(
     ):
         name = busy.upload(io.BytesIO(demo_csv), "demo").name
         with start_download(running.addresses.grpc, name, tokens["busy"]):
-            with pytest.raises(TooBusy, match="Too many downloads: at most 1 at once with one token") as refused:
+            with pytest.raises(TooBusy, match="Too many downloads: no slot became free within") as refused:
                 busy.report(name)
             assert refused.value.retry_after == downloads.RETRY_SECONDS
             with pytest.raises(TooBusy, match="Too many downloads"):
@@ -269,7 +269,7 @@ def test_a_download_waits_for_a_slot(start: Start, monkeypatch: pytest.MonkeyPat
         name = running.client.upload(io.BytesIO(demo_csv), "demo").name
         with start_download(running.addresses.grpc, name):
             waiting = thread.submit(running.client.report, name)
-            assert not wait([waiting], timeout=3 * downloads.CHECK_SECONDS).done
+            assert not wait([waiting], timeout=0.5).done
         assert waiting.result(SOON)
 
 
@@ -284,7 +284,7 @@ def test_a_download_that_is_not_read_ends_if_another_waits(
 ) -> None:
     """Of the caller, if the caller has no further slot; of any caller, if no slot is free."""
     monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 4 if own else 1)
-    monkeypatch.setattr(downloads, "MIN_SECONDS", 0.2)
+    monkeypatch.setattr(downloads, "MAX_PAUSE_SECONDS", 0.2)
     with (
         start(tokens=tmp_path / "tokens") as running,
         Client(running.addresses.grpc, token=tokens["other"], attempts=1) as client,
@@ -299,7 +299,7 @@ def test_a_download_that_is_not_read_ends_if_another_waits(
         ended = streams.pop(callers.index("other") if own else 0)
         with pytest.raises(grpc.RpcError) as error:
             list(ended)
-        assert error_of(error.value, "").message.startswith("The download was ended after 0.2 seconds or more")
+        assert error_of(error.value, "").message.startswith("The client read too slowly while another download waited")
         assert all(b"".join(chunk.chunk for chunk in stream).rstrip().endswith(b"</html>") for stream in streams)
 
 
@@ -335,7 +335,7 @@ def test_a_stream_of_progress_that_is_not_read_ends(start: Start, monkeypatch: p
 
 
 def test_a_client_can_pause_a_download(start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes) -> None:
-    monkeypatch.setattr(downloads, "MIN_SECONDS", 0.1)
+    monkeypatch.setattr(downloads, "MAX_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 2)
     with start() as running:
         name = running.client.upload(io.BytesIO(demo_csv), "demo").name
@@ -345,12 +345,47 @@ def test_a_client_can_pause_a_download(start: Start, monkeypatch: pytest.MonkeyP
             assert b"".join(chunk.chunk for chunk in stream).rstrip().endswith(b"</html>")
 
 
-def test_each_stream_of_chunks_needs_a_slot() -> None:
-    methods = [(service, method) for service in SERVICES for method in service.methods]
-    streams = {
-        f"/{service.full_name}/{method.name}" for service, method in methods if method.output_type.name == "FileChunk"
+def test_each_stream_of_chunks_needs_a_slot(start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes) -> None:
+    monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 0)
+    monkeypatch.setattr(downloads, "WAIT_SECONDS", 0.0)
+    calls: dict[str, Callable[[Client, str], object]] = {
+        "ExportVerdicts": lambda client, name: list(client.export(name)),
+        "RenderReport": lambda client, name: client.report(name),
+        "ExportReviews": lambda client, _: list(client.export_reviews("demo")),
     }
-    assert streams == downloads.DOWNLOADS
+    methods = [method for service in SERVICES for method in service.methods]
+    assert {method.name for method in methods if method.output_type.name == "FileChunk"} == set(calls)
+    with start() as running, Client(running.addresses.grpc, attempts=1) as client:
+        name = client.upload(io.BytesIO(demo_csv), "demo").name
+        for call in calls.values():
+            with pytest.raises(TooBusy, match="Too many downloads"):
+                call(client, name)
+
+
+def test_a_request_that_cannot_succeed_neither_waits_nor_ends_a_download(
+    start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes
+) -> None:
+    monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 1)
+    monkeypatch.setattr(downloads, "MAX_PAUSE_SECONDS", 0.0)
+    missing = "analyses/" + "0" * 21
+    comparison = pb.CompareAnalysesRequest(a=missing, b=missing)
+    calls: list[tuple[type[ErrataError], Callable[[Client], object]]] = [
+        (InvalidRequest, lambda client: client._report(pb.RenderReportRequest())),
+        (AnalysisNotFound, lambda client: client.report(missing)),
+        (AnalysisNotFound, lambda client: client._report(pb.RenderReportRequest(comparison=comparison))),
+        (AnalysisNotFound, lambda client: client._report(pb.RenderReportRequest(trend={"analyses": [missing]}))),
+        (AnalysisNotFound, lambda client: list(client.export(missing))),
+        (InvalidRequest, lambda client: list(client.export(name, target="zzz"))),
+        (DatasetNotFound, lambda client: list(client.export_reviews("zzz"))),
+        (InvalidRequest, lambda client: list(client.export_reviews("demo", "labels_csv", min_reviews=-1))),
+    ]
+    with start() as running, Client(running.addresses.grpc, attempts=1) as client:
+        name = client.upload(io.BytesIO(demo_csv), "demo").name
+        with start_download(running.addresses.grpc, name) as stream:
+            for error, call in calls:
+                with pytest.raises(error):
+                    call(client)
+            assert b"".join(chunk.chunk for chunk in stream).rstrip().endswith(b"</html>")
 
 
 def test_a_canceled_download_is_no_fault_of_the_service(start: Start, demo_csv: bytes) -> None:
