@@ -332,9 +332,11 @@ def test_a_request_is_bounded_unless_it_has_a_file(running: Running) -> None:
     size = interceptors.MAX_REQUEST
     with grpc.insecure_channel(running.addresses.grpc) as channel:
         stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
+        trend = pb.ComputeTrendRequest(reference=b"a" * size)
         calls: list[Callable[[], object]] = [
             lambda: stub.CreateAnalysis(pb.CreateAnalysisRequest(analysis=pb.Analysis(display_name="a" * size))),
-            lambda: stub.ComputeTrend(pb.ComputeTrendRequest(reference=b"a" * size)),
+            lambda: stub.ComputeTrend(trend),
+            lambda: list(stub.RenderReport(pb.RenderReportRequest(trend=trend))),
         ]
         errors = []
         for call in calls:
@@ -342,7 +344,7 @@ def test_a_request_is_bounded_unless_it_has_a_file(running: Running) -> None:
                 call()
             errors.append(error_of(refused.value, ""))
 
-    assert [isinstance(error, TooLarge) for error in errors] == [True, False]
+    assert [isinstance(error, TooLarge) for error in errors] == [True, False, False]
     assert "Send at most 1,048,576 bytes." in errors[0].message
 
 
