@@ -57,6 +57,8 @@ AIMS: Mapping[str, float | None] = {
     "by request ID": 2,
     "newest analysis of a registry's version": 2,
     "first page of a label": 2,
+    "page of 50 in the middle of a time range": 2,
+    "first page of a digest prefix": 2,
     f"results of a data set with {SMALL}": 2,
     "metrics of 50 watched models": None,
     "search without a match": 2,
@@ -72,6 +74,7 @@ class GeneratedFiles(FolderFiles):
         super().__init__(Path("/nonexistent"))
         self._template = to_document(_template())
         self._names = frozenset(f"{_id(number)}.json" for number in range(count))
+        self._old = range(SMALL, SMALL + count // 2)  # numbers of the analyses with other evidence
 
     def names(self) -> Set[str]:
         """Return the names of all documents."""
@@ -101,6 +104,7 @@ class GeneratedFiles(FolderFiles):
             "create_time": created,
             "end_time": created,
             "predictions_digest": f"{number:064}",
+            "evidence": ("f" if number in self._old else "e") * 64,
         }
         return json.dumps(self._template | changes | {"request": request}).encode()
 
@@ -147,6 +151,10 @@ def _queries(stores: Stores, count: int) -> dict[str, Callable[[], object]]:
     """Return the queries by name; each one checks that it has a result."""
     middle = middle_of(count)
     label = AnalysisFilter(labels={"version": "1"})
+    times = AnalysisFilter(
+        created_after=START + timedelta(seconds=count // 10), created_before=START + timedelta(seconds=count)
+    )
+    old_evidence = AnalysisFilter(evidence_prefix="f")
 
     def page(analysis_filter: AnalysisFilter = EVERYTHING, after: Any = None) -> None:
         assert len(queries.list_analyses(stores, analysis_filter, NEWEST_FIRST, after, PAGE).analyses) == PAGE
@@ -168,6 +176,8 @@ def _queries(stores: Stores, count: int) -> dict[str, Callable[[], object]]:
         "by request ID": lambda: queries.find_by_request_id(stores, "request7"),
         "newest analysis of a registry's version": find_version,
         "first page of a label": lambda: page(label),
+        "page of 50 in the middle of a time range": lambda: page(times, middle),
+        "first page of a digest prefix": lambda: page(old_evidence),
         f"results of a data set with {SMALL}": lambda: stores.index.results("small", "e" * 64, "all"),
         "metrics of 50 watched models": lambda: find_watched_models(stores, ["*"], 50),
         "search without a match": search,

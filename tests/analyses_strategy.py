@@ -68,7 +68,7 @@ def archived_analyses(draw: st.DrawFn, ids: st.SearchStrategy[str] | None = None
         draw(st.integers(0, 5)),
         request=request,
         state=state,
-        evidence=draw(st.sampled_from("ef")) * 64,
+        evidence=draw(st.sampled_from(["e" * 64, "ef" * 32, "f" * 64])),
         owner=draw(st.sampled_from(["", "me", "registry:prod"])),
         computation=draw(st.sampled_from(["", "c1", "c2"])),
         end_time=draw(st.none() | st.integers(0, 5).map(lambda minutes: START + timedelta(minutes=minutes))),

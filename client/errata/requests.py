@@ -79,6 +79,14 @@ class AnalysisConditions(TypedDict, total=False):
     """Display name, as an exact match."""
     owner: str
     """Name of the token that created the analysis, or `registry:` and the ID of a registry."""
+    evidence: str
+    """Name, digest, or digest prefix of the evidence bundle."""
+    request_id: str
+    """Request ID of the call that created the analysis."""
+    created_after: datetime | None
+    """Analyses that were created at this time or later; a time without a zone is local."""
+    created_before: datetime | None
+    """Analyses that were created before this time; a time without a zone is local."""
 
 
 class AuditConditions(TypedDict, total=False):
@@ -256,24 +264,22 @@ def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisCondit
     fields: dict[str, Any] = {**conditions}
     if "states" in fields:
         fields["states"] = choices(pb.Analysis.State, fields["states"], "state")
-    return build(pb.AnalysisFilter, **fields)
+    start, end = (_utc(fields.pop(name, None)) for name in ("created_after", "created_before"))
+    return build(pb.AnalysisFilter, start_create_time=start, end_create_time=end, **fields)
 
 
 def audit_request(dataset: str, action: str | int, conditions: AuditConditions) -> pb.ListAuditEventsRequest:
     """Return a request for audit events."""
-    request = build(
+    return build(
         pb.ListAuditEventsRequest,
         dataset=dataset_name(dataset) if dataset else "",
         action=choice(pb.AuditEvent.Action, action, "action"),
         actor=conditions.get("actor", ""),
         analysis=name_of(analysis) if (analysis := conditions.get("analysis")) else "",
+        start_time=_utc(conditions.get("start")),
+        end_time=_utc(conditions.get("end")),
         page_size=PAGE_SIZE,
     )
-    if (start := conditions.get("start")) is not None:
-        request.start_time.FromDatetime(start.astimezone(UTC))
-    if (end := conditions.get("end")) is not None:
-        request.end_time.FromDatetime(end.astimezone(UTC))
-    return request
 
 
 def verdict_filter(filter: pb.VerdictFilter | None, conditions: VerdictConditions) -> pb.VerdictFilter | None:
@@ -345,6 +351,11 @@ def trend_request(request: pb.ComputeTrendRequest | None, options: TrendOptions)
             raise InvalidRequest("'analyses' is one analysis. Pass a list of analyses.", field="analyses")
         fields["analyses"] = [name_of(analysis) for analysis in analyses]
     return build(pb.ComputeTrendRequest, **fields)
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    """Return a time in UTC. A time without a zone is local, but a message would take it for UTC."""
+    return time and time.astimezone(UTC)
 
 
 def _split_options(options: AnalysisOptions) -> tuple[dict[str, Any], dict[str, Any]]:

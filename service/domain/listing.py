@@ -32,6 +32,9 @@ class AnalysisFilter:
     computation: str = ""
     words: tuple[str, ...] = ()  # lowercase; `searchable_text` contains each of them
     ended_before: datetime | None = None
+    evidence_prefix: str = ""
+    created_after: datetime | None = None  # at this time or later
+    created_before: datetime | None = None
 
     def matches(self, analysis: Analysis) -> bool:
         """Return whether an analysis meets the conditions."""
@@ -52,6 +55,9 @@ class AnalysisFilter:
             and analysis.id.startswith(self.id_prefix)
             and _contains(analysis, self.words)
             and (self.ended_before is None or end_of(analysis) < self.ended_before)
+            and analysis.evidence.startswith(self.evidence_prefix)
+            and (self.created_after is None or analysis.create_time >= self.created_after)
+            and (self.created_before is None or analysis.create_time < self.created_before)
         )
 
 

@@ -1,5 +1,6 @@
 """Messages of analyses: requests, filters, summaries, and breakdowns."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -7,7 +8,8 @@ from datetime import UTC, datetime
 from errata import v1 as pb
 from errata.errors import InvalidRequest
 from errata.groups import sort_groups
-from errata.names import dataset_id, dataset_name, evidence_id, evidence_name, model_id, model_name
+from errata.names import DATASETS, dataset_id, dataset_name, evidence_id, evidence_name, model_id, model_name
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from service.analyses.request import check_label_count
@@ -34,11 +36,14 @@ from service.wire.names import (
     by_key,
     enum_of,
     error_type_of,
+    evidence_ids,
     evidence_of,
     from_keys,
     is_id,
     optional,
 )
+
+_DIGEST_PREFIX = re.compile("[0-9a-f]{1,64}")
 
 
 def request_from_create(message: pb.CreateAnalysisRequest) -> AnalysisRequest:
@@ -176,15 +181,29 @@ def analysis_filter(message: pb.AnalysisFilter) -> AnalysisFilter:
         raise InvalidRequest(
             f"Invalid ID prefix {prefix!r:.80}. Expected letters and digits.", field="filter.id_prefix"
         )
+    dataset, digest = _bundle_condition(message)
     return AnalysisFilter(
         states,
-        dataset_id(message.dataset),
+        dataset,
         model_id(message.model),
         dict(message.labels),
         prefix,
         message.display_name,
+        evidence_prefix=digest,
+        request_id=message.request_id,
         owner=message.owner,
+        created_after=optional_time(message, "start_create_time", "filter.start_create_time"),
+        created_before=optional_time(message, "end_create_time", "filter.end_create_time"),
     )
+
+
+def _bundle_condition(message: pb.AnalysisFilter) -> tuple[str, str]:
+    """Return the data set and the digest prefix of a filter; empty: any."""
+    dataset, bundle, field = dataset_id(message.dataset), message.evidence, "filter.evidence"
+    digest = evidence_of(dataset, bundle, field)
+    if bundle and not _DIGEST_PREFIX.fullmatch(digest):
+        raise InvalidRequest(f"Invalid evidence {bundle!r:.120}. Use a digest or its first digits.", field=field)
+    return evidence_ids(bundle, field)[0] if bundle.startswith(DATASETS) else dataset, digest
 
 
 def to_timestamp(value: datetime) -> Timestamp:
@@ -192,6 +211,24 @@ def to_timestamp(value: datetime) -> Timestamp:
     message = Timestamp()
     message.FromDatetime(value)
     return message
+
+
+def optional_time(message: Message, name: str, field: str) -> datetime | None:
+    """Return the time in a field; None if it is not set.
+
+    Args:
+        message: The message.
+        name: The name of its field.
+        field: The path of the field in the request, for the error.
+
+    Raises:
+        InvalidRequest: The time is invalid.
+    """
+    timestamp = optional(message, name)
+    try:
+        return None if timestamp is None else timestamp.ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest(f"Invalid time in {field}. Expected a year from 1 to 9999.", field=field) from error
 
 
 def _to_progress(progress: Progress) -> pb.Progress:

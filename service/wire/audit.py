@@ -1,17 +1,15 @@
 """Messages of audit events and of analyses that are judged again."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from errata import v1 as pb
-from errata.errors import InvalidRequest
 from errata.names import dataset_id, dataset_name, evidence_name
 
 from service.analyses.audit import AuditFilter
 from service.analyses.reanalyze_all import ReanalysisProgress
 from service.domain import AuditAction, AuditEvent
-from service.wire.analyses import to_timestamp
+from service.wire.analyses import optional_time, to_timestamp
 from service.wire.names import analysis_id, analysis_name, check_enum
 
 _ACTIONS: Mapping[AuditAction, Any] = {
@@ -32,20 +30,9 @@ def audit_filter(request: pb.ListAuditEventsRequest) -> AuditFilter:
         audit_action(request.action),
         request.actor,
         analysis_id(request.analysis, "analysis") if request.analysis else "",
-        _time(request, "start_time"),
-        _time(request, "end_time"),
+        optional_time(request, "start_time", "start_time"),
+        optional_time(request, "end_time", "end_time"),
     )
-
-
-def _time(request: pb.ListAuditEventsRequest, field: str) -> datetime | None:
-    """Return the time in a field; None if it is not set."""
-    if not request.HasField(field):
-        return None
-    try:
-        time: datetime = getattr(request, field).ToDatetime(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidRequest(f"Invalid time in {field}. Expected a year from 1 to 9999.", field=field) from error
-    return time
 
 
 def to_audit_event(event: AuditEvent) -> pb.AuditEvent:

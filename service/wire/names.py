@@ -97,20 +97,21 @@ def review_ids(name: str, field: str = "name") -> tuple[str, str, str]:
     return *image_ids(image, field), review
 
 
-def evidence_of(dataset: str, name: str) -> str:
+def evidence_of(dataset: str, name: str, field: str = "evidence") -> str:
     """Return the digest prefix of a bundle of a data set.
 
     Args:
         dataset: The ID of the data set; empty: any data set.
         name: The name, the digest, or its first digits; empty: the default bundle.
+        field: The field of the request, for the error.
 
     Raises:
         InvalidRequest: The bundle belongs to another data set.
     """
-    if name.startswith(DATASETS) and dataset and evidence_ids(name, "evidence")[0] != dataset:
+    if name.startswith(DATASETS) and dataset and evidence_ids(name, field)[0] != dataset:
         raise InvalidRequest(
             f"The bundle {name!r:.120} is not of the data set {dataset!r:.80}. Name a bundle of this data set.",
-            field="evidence",
+            field=field,
         )
     return evidence_id(name)
 

@@ -1,8 +1,9 @@
-"""errata audit, errata list --owner, and errata token: their output, filters, and permissions."""
+"""errata audit, errata list, and errata token: their output, filters, and permissions."""
 
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,29 @@ def test_analyses_are_listed_by_owner(running: Running, demo_csv: bytes) -> None
     assert [(analysis["name"], analysis["owner"]) for analysis in listed] == [(name, "ci")]
     assert json.loads(run(running, "root", "list", "--owner", "c", "--json").stdout)["analyses"] == []
     assert "Owner: ci" in run(running, "root", "show", name).output
+
+
+def test_analyses_are_listed_by_evidence_request_id_and_time(running: Running, demo_csv: bytes) -> None:
+    with Client(running.addresses.grpc, TOKENS["ci"]) as client:
+        first, second = (client.upload(io.BytesIO(demo_csv), "demo", request_id=f"list-{n}") for n in (1, 2))
+        assert [item.name for item in client.list(created_after=second.create_time.ToDatetime(UTC))] == [second.name]
+    created = second.create_time.ToJsonString()
+    digest = first.evidence.rpartition("/")[2]
+
+    def listed(*options: str) -> list[str]:
+        analyses = json.loads(run(running, "root", "list", "--json", *options).stdout)["analyses"]
+        return [analysis["name"] for analysis in analyses if analysis["name"] in (first.name, second.name)]
+
+    for evidence in (digest, digest[:8], first.evidence):
+        assert listed("--evidence", evidence) == [second.name, first.name]
+    assert listed("--evidence", "0" * 64) == []
+    assert listed("--request-id", "list-1") == [first.name]
+    assert listed("--created-after", created) == [second.name]
+    assert listed("--created-before", created) == [first.name]
+    assert listed("--created-before", "2000-01-01") == []
+    refused = run(running, "root", "list", "--evidence", "latest")
+    assert isinstance(refused.exception, InvalidRequest)
+    assert refused.exception.message == "Invalid evidence 'latest'. Use a digest or its first digits."
 
 
 def test_the_token_command_writes_the_limits() -> None:

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from service.evidence.bundle import Bundle
 from service.web.judging_runs import JudgingRun, JudgingRuns
 
 SECRET = "alices-secret-net"
+YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
 NAMES = {"alice": Scope.WRITE, "bob": Scope.WRITE, "root": Scope.ADMIN}
 TOKENS = {name: new_token() for name in NAMES}
 POLICY = "version: 1\nname: p\nbounds:\n  - {name: b, measure: severe_error_rate, max_increase: 0}\n"
@@ -343,7 +345,8 @@ def test_an_open_analysis_is_hidden_too(case: Case) -> None:
 def test_a_filter_of_another_owner_finds_nothing(case: Case) -> None:
     with case.client("bob") as bob, case.client("root") as root:
         assert [*bob.list(owner="alice")] == []
-        assert {analysis.owner for analysis in bob.list()} == {"bob"}
+        for analyses in (bob.list(), bob.list(evidence=case.evidence), bob.list(created_after=YEAR_2000)):
+            assert {analysis.owner for analysis in analyses} == {"bob"}
         assert case.alice in [analysis.name for analysis in root.list(owner="alice")]
 
 
@@ -363,6 +366,8 @@ def test_a_request_id_of_another_owner_names_no_analysis(case: Case, demo: Bundl
         with pytest.raises((AlreadyExists, NotFound)) as refused:
             bob.analyze(MODEL, "demo", request_id="shared")
         assert name.removeprefix("analyses/") not in str(refused.value)
+        assert [analysis.name for analysis in alice.list(request_id="shared")] == [name]
+        assert [*bob.list(request_id="shared")] == []
 
 
 def test_a_repeated_upload_of_another_owner_keeps_its_request_id(case: Case, demo: Bundle) -> None:

@@ -70,6 +70,7 @@ def filters(draw: st.DrawFn) -> AnalysisFilter:
         "id_prefix": st.text("ab01", max_size=2),
         "display_name": st.sampled_from([*TITLES, "upload", "timm:a"]),
         "evidence": st.sampled_from(["e" * 64, "f" * 64]),
+        "evidence_prefix": st.sampled_from(["e", "ee", "f", "a", "ef" * 32]),
         "request_id": st.sampled_from(["r1", "r3"]),
         "owner": st.sampled_from(["me", "registry:prod"]),
         "computation": st.sampled_from(["c1", "c3"]),
@@ -80,6 +81,8 @@ def filters(draw: st.DrawFn) -> AnalysisFilter:
             max_size=2,
         ).map(tuple),
         "ended_before": TIMES,
+        "created_after": TIMES,
+        "created_before": TIMES,
     }
     names = draw(st.lists(st.sampled_from(sorted(conditions)), max_size=3, unique=True))
     return AnalysisFilter(**{name: draw(conditions[name]) for name in names})

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
-from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -17,6 +16,7 @@ from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import limit_option, print_json
 from errata.cli.resolve import MAX_CANDIDATES, PREFIX, resolve
+from errata.cli.times import Time
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
 from errata.errors import AnalysisNotFound, InvalidRequest
@@ -30,20 +30,6 @@ errata audit --action delete --since 2026-01-01
 errata audit --actor pipeline --analysis 01kb4t9zq8v5m7c2x4w6y
 errata audit --json > audit.jsonl
 """
-
-
-class Time(click.DateTime):
-    """A date, or a date and a time."""
-
-    def __init__(self) -> None:
-        super().__init__(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return a time; fail for text of another form."""
-        try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"{value!r:.80}. Expected a time such as 2026-01-31 or 2026-01-31T23:59:59.", param, ctx)
 
 
 @command(examples=EXAMPLES)
@@ -84,8 +70,8 @@ def audit(
             action or "",
             actor=actor,
             analysis=_resolve(connection.client, analysis) if analysis else "",
-            start=since and since.replace(tzinfo=UTC),
-            end=until and until.replace(tzinfo=UTC),
+            start=since,
+            end=until,
         )
         if as_json:
             for event in islice(events, None if is_unlimited else limit):

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 
 import click
@@ -18,6 +19,7 @@ from errata.cli.labels import label_option, parse_labels
 from errata.cli.limit_hint import print_limit_hint
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
+from errata.cli.times import Time
 from errata.cli.value_names import creation_time
 from errata.coverage import partial_coverage
 from errata.error_types import severe_total
@@ -41,6 +43,7 @@ errata list
 errata list --dataset imagenet-real --state succeeded --limit 10
 errata list --label team=vision --json
 errata list --owner pipeline
+errata list --created-after 2026-01-01 --created-before 2026-02-01
 """
 
 
@@ -50,6 +53,17 @@ errata list --owner pipeline
 @click.option("--model", default="", help="Only this model ID.")
 @label_option("Only analyses with this label. Can be repeated.")
 @click.option("--owner", default="", help="Only analyses of this owner: a token's name, or registry:ID.")
+@click.option(
+    "--evidence", default="", metavar="DIGEST", help="Only analyses with this evidence bundle: its digest or a prefix."
+)
+@click.option("--request-id", default="", metavar="ID", help="Only the analysis of the call with this request ID.")
+@click.option(
+    "--created-after",
+    type=Time(),
+    metavar="TIME",
+    help="Only analyses that were created at this time (UTC) or later: 2026-01-31[T23:59:59].",
+)
+@click.option("--created-before", type=Time(), metavar="TIME", help="Only analyses that were created before this time.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1, max=MAX_LIMIT),
@@ -67,6 +81,10 @@ def list_analyses(
     model: str,
     labels: tuple[str, ...],
     owner: str,
+    evidence: str,
+    request_id: str,
+    created_after: datetime | None,
+    created_before: datetime | None,
     limit: int,
     as_json: bool,
     target: Target,
@@ -78,6 +96,10 @@ def list_analyses(
         model=model,
         labels=parse_labels(labels),
         owner=owner,
+        evidence=evidence,
+        request_id=request_id,
+        start_create_time=created_after,
+        end_create_time=created_before,
     )
     is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
     incomplete_pages: list[bool] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from service.archive.index.schema import state_names
 from service.domain import NEWEST_FIRST, AnalysisFilter, Cursor, Order
@@ -12,6 +13,7 @@ MAX_COUNTED = 1000  # analyses that are counted for a condition; a condition tha
 TRIGRAM = 3  # length of the shortest word that the table `search` can find
 # Fields of a filter that are compared for equality. The columns have the same names.
 _EQUALITY = ("dataset", "model", "display_name", "evidence", "request_id", "owner", "computation")
+_FIRST_TIME, _LAST_TIME = (time.replace(tzinfo=UTC) for time in (datetime.min, datetime.max))
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Start:
 
     condition: str
     values: tuple[Value, ...]
-    test: str  # the same condition, as a test of the rows that another condition selects
+    test: str  # the same condition, as a test of the rows that another one selects; {created}: column of creation times
     source: str = "analyses a"  # the table of the condition
     tables: str = "analyses a"  # the tables of a query that starts from it; CROSS JOIN keeps their order
     time_table: str = ""  # the table whose index is ordered by time for this condition; empty: none
@@ -45,12 +47,17 @@ class Query:
     def after(self, cursor: Cursor) -> None:
         """Add the condition that rows come after a position."""
         operator = "<" if self.order.is_descending else ">"
-        self.add(f"({self._column}, {self.table}.id) {operator} (?, ?)", cursor.value, cursor.id)
+        self._add_bound(operator, cursor)
 
     def until(self, cursor: Cursor) -> None:
         """Add the condition that rows come before a position or are at it."""
         operator = ">=" if self.order.is_descending else "<="
-        self.add(f"({self._column}, {self.table}.id) {operator} (?, ?)", cursor.value, cursor.id)
+        self._add_bound(operator, cursor)
+
+    def _add_bound(self, operator: str, cursor: Cursor) -> None:
+        """Add a bound before other conditions: of two bounds of a column, SQLite looks up the first in the index."""
+        self.conditions.insert(0, f"({self._column}, {self.table}.id) {operator} (?, ?)")
+        self.values[:0] = cursor.value, cursor.id
 
     def select(self, limit: int) -> str:
         """Return the statement that selects the first ids in order."""
@@ -93,9 +100,11 @@ def make_query(analysis_filter: AnalysisFilter, order: Order, count: Callable[[S
         query.is_sorted = not (is_by_time and first.time_table)
         query.table = "a" if query.is_sorted else first.time_table
         query.add(first.condition, *first.values)
+    # In the order of time, the index of the first condition continues with the creation time.
+    created = f"{'' if is_by_time and not query.is_sorted else '+'}{query.table}.create_time"
     for start in starts:
         if start is not first and start.test:
-            query.add(start.test, *start.values)
+            query.add(start.test.format(created=created), *start.values)
     _add_tests(query, analysis_filter)
     return query
 
@@ -124,11 +133,22 @@ def _starts(analysis_filter: AnalysisFilter) -> Iterator[Start]:
             yield Start(f"a.{name} = ?", (value,), f"+a.{name} = ?", time_table=time_table)
     if len(analysis_filter.states) == 1:  # an index has no common order of several states
         yield Start("a.state = ?", tuple(state_names(analysis_filter.states)), "+a.state = ?", time_table="a")
-    if prefix := analysis_filter.id_prefix:
-        yield Start("a.id >= ? AND a.id < ?", (prefix, prefix + "\x7f"), "+a.id >= ? AND +a.id < ?")  # ids are ASCII
+    for name, prefix in (("id", analysis_filter.id_prefix), ("evidence", analysis_filter.evidence_prefix)):
+        if prefix:
+            yield Start(f"a.{name} >= ? AND a.{name} < ?", prefix_range(prefix), f"+a.{name} >= ? AND +a.{name} < ?")
     if phrases := [_phrase(word) for word in analysis_filter.words if len(word) >= TRIGRAM and "\0" not in word]:
         tables = "search CROSS JOIN analyses a ON a.rowid = search.rowid"
         yield Start("search MATCH ?", (" AND ".join(phrases),), "", source="search", tables=tables)
+    after, before = analysis_filter.created_after, analysis_filter.created_before
+    if after is not None or before is not None:
+        values = microseconds(after or _FIRST_TIME), microseconds(before or _LAST_TIME)
+        test = "{created} >= ? AND {created} < ?"
+        yield Start(test.format(created="a.create_time"), values, test, time_table="a")
+
+
+def prefix_range(prefix: str) -> tuple[str, str]:
+    """Return the first text with a prefix, and a text after the last one, for texts in ASCII."""
+    return prefix, prefix + "\x7f"
 
 
 def _phrase(word: str) -> str:

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TypeVar
 import structlog
 from errata.errors import Unavailable
 
-from service.archive.index.conditions import MAX_COUNTED, Start, make_query
+from service.archive.index.conditions import MAX_COUNTED, Query, Start, make_query, prefix_range
 from service.archive.index.database import Database
 from service.archive.index.schema import (
     RESULT_COLUMNS,
@@ -104,7 +105,7 @@ class SqliteIndex:
             self.write_added()
 
         def select(connection: sqlite3.Connection) -> list[Analysis]:
-            query = make_query(analysis_filter, order, partial(_count, connection))
+            query = _query(connection, analysis_filter, order)
             if after is not None:
                 query.after(after)
             ids = [row[0] for row in connection.execute(query.select(limit), query.values)]
@@ -136,7 +137,7 @@ class SqliteIndex:
         def select(connection: sqlite3.Connection) -> int:
             if until is None and (total := _total(connection, analysis_filter)) is not None:
                 return total
-            query = make_query(analysis_filter, order, partial(_count, connection))
+            query = _query(connection, analysis_filter, order)
             if until is not None:
                 query.until(until)
             return int(connection.execute(query.count(limit), query.values).fetchone()[0])
@@ -307,6 +308,24 @@ class SqliteIndex:
         self._archive_id, self._is_complete = None, False
         self._changed()
         self.on_replaced()
+
+
+def _query(connection: sqlite3.Connection, analysis_filter: AnalysisFilter, order: Order) -> Query:
+    """Return the query of a filter.
+
+    A prefix that only one digest has becomes the digest, whose index has the order of time.
+    """
+    if (prefix := analysis_filter.evidence_prefix) and not analysis_filter.evidence:
+        ends = [
+            connection.execute(
+                f"SELECT {end}(evidence) FROM analyses WHERE evidence >= ? AND evidence < ?",  # noqa: S608 - constants
+                prefix_range(prefix),
+            ).fetchone()[0]
+            for end in ("min", "max")  # SQLite reads one row of the index for each, but all rows for both at once
+        ]
+        if ends[0] is not None and ends[0] == ends[1]:
+            analysis_filter = replace(analysis_filter, evidence=ends[0], evidence_prefix="")
+    return make_query(analysis_filter, order, partial(_count, connection))
 
 
 def _count(connection: sqlite3.Connection, start: Start) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,6 +160,34 @@ def test_counts_include_open_analyses(backend: Backend) -> None:
     assert queries.count_analyses(backend.ports.stores, ALL, NEWEST_FIRST) == 5
     assert queries.count_analyses(backend.ports.stores, ALL, NEWEST_FIRST, page.next) == 3
     assert queries.count_analyses(backend.ports.stores, AnalysisFilter(words=("open",)), NEWEST_FIRST) == 1
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({"evidence_prefix": "ee"}, ["b1", "a1"]),
+        ({"evidence_prefix": "ef"}, []),
+        ({"request_id": "r"}, ["b1", "a1"]),
+        ({"request_id": "R"}, []),
+        ({"created_after": START + timedelta(minutes=1)}, ["b1", "a1"]),
+        ({"created_after": START + timedelta(minutes=1, microseconds=1)}, ["b1"]),
+        ({"created_before": START + timedelta(minutes=2)}, ["a1"]),
+        ({"created_before": START + timedelta(minutes=1)}, []),
+    ],
+    ids=str,
+)
+def test_open_and_archived_analyses_meet_the_same_conditions(
+    backend: Backend, conditions: dict[str, Any], expected: list[str]
+) -> None:
+    request = AnalysisRequest("demo", request_id="r")
+    archive(backend, make_analysis("a1", 1, request=request))
+    created = (START + timedelta(minutes=2)).timestamp()
+    record = AnalysisRecord("b1", request, "d", "e" * 64, created=created)
+    backend.store.submit(record, JobSpec("timm:a", "demo", "e" * 64, "i" * 64, 20, 20), limit=100)
+
+    page = queries.list_analyses(backend.ports.stores, AnalysisFilter(**conditions), NEWEST_FIRST, None, 9)
+
+    assert [analysis.id for analysis in page.analyses] == expected
 
 
 @pytest.mark.parametrize("end", ["cancel", "fail"])

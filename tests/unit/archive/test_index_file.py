@@ -11,15 +11,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
-from analyses_strategy import make_analysis, make_record
+from analyses_strategy import START, make_analysis, make_record
 from errata.errors import Unavailable
 
-from service.archive.index import SqliteIndex
+from service.archive.index import SqliteIndex, sqlite
 from service.archive.index.conditions import MAX_COUNTED, make_query
 from service.archive.index.schema import VERSION
 from service.archive.index.slots import claim_index_file, open_index
@@ -318,6 +320,8 @@ FILTERS = {
     "computation": AnalysisFilter(computation="c"),
     "id": AnalysisFilter(id_prefix="a"),
     "word": AnalysisFilter(words=("net",)),
+    "evidence prefix": AnalysisFilter(evidence_prefix="e"),
+    "time": AnalysisFilter(created_after=START, created_before=START + timedelta(days=1)),
 }
 
 
@@ -344,10 +348,42 @@ def test_a_page_of_a_rare_condition_starts_from_it(path: Path, name: str, order:
     steps = plan_of(path, FILTERS[name], order, 7)
 
     first = steps[0]
-    indexes = {"label": "labels", "labels": "labels", "word": "VIRTUAL TABLE", "id": "id>? AND id<?"}
+    indexes = {"label": "labels", "labels": "labels", "word": "VIRTUAL TABLE", "id": "id>? AND id<?", "time": "by_time"}
     columns = {"data set": "dataset", "name": "display_name", "request ID": "request_id"}
+    indexes["evidence prefix"] = "evidence>? AND evidence<?"
     expected = indexes.get(name, f"({columns.get(name, name)}=?")
     assert expected in first or ("PRIMARY KEY" in first and name.startswith("label")), steps
+
+
+@pytest.mark.parametrize("order", [NEWEST_FIRST, NEWEST_FIRST.reversed], ids=str)
+@pytest.mark.parametrize("name", ["all", "state", "data set", "label", "evidence", "owner"])
+def test_a_page_of_a_time_range_starts_at_the_cursor_and_ends_with_the_range(
+    path: Path, name: str, order: Order
+) -> None:
+    in_range = replace(FILTERS[name], created_after=START, created_before=START + timedelta(days=1))
+
+    first, *_ = plan_of(path, in_range, order, MAX_COUNTED)
+
+    assert f"(create_time,id){'<' if order.is_descending else '>'}(?,?)" in first
+    assert f"create_time{'>' if order.is_descending else '<'}?" in first
+
+
+def test_a_prefix_of_one_digest_is_the_digest(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filters: list[AnalysisFilter] = []
+
+    def record_filter(analysis_filter: AnalysisFilter, *arguments: Any) -> Any:
+        filters.append(analysis_filter)
+        return make_query(analysis_filter, *arguments)
+
+    monkeypatch.setattr(sqlite, "make_query", record_filter)
+    index = filled(path, 2)
+    for evidence_prefix in ("ee", "ef", "e" * 64):
+        index.count(AnalysisFilter(evidence_prefix=evidence_prefix))
+    index.add([make_record(make_analysis("b", evidence="ee" + "f" * 62))])
+    index.count(AnalysisFilter(evidence_prefix="ee"))
+
+    digest = AnalysisFilter(evidence="e" * 64)
+    assert filters == [digest, AnalysisFilter(evidence_prefix="ef"), digest, AnalysisFilter(evidence_prefix="ee")]
 
 
 def plan_of(path: Path, analysis_filter: AnalysisFilter, order: Order, count: int) -> list[str]:

@@ -2,6 +2,8 @@
 
 import io
 import re
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -59,6 +61,18 @@ def test_an_analysis_filter_is_built_from_keywords() -> None:
     built = analysis_filter(None, {"states": "succeeded", "labels": {"team": "a"}})
 
     assert built == pb.AnalysisFilter(states=[pb.Analysis.STATE_SUCCEEDED], labels={"team": "a"})
+
+
+def test_times_of_an_analysis_filter_without_a_zone_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        built = analysis_filter(None, {"created_after": datetime(2026, 1, 1, 9), "created_before": None})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert built == pb.AnalysisFilter(start_create_time=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_a_trend_request_is_built_from_keywords() -> None:

@@ -18,6 +18,7 @@ from errata.proto_json import to_dict, to_json
 from example_counts import max_examples
 from google.protobuf.json_format import Parse, ParseDict
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -63,6 +64,8 @@ def verdict_filter(message: pb.VerdictFilter) -> VerdictFilter:
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 classes = st.integers(0, 999)
 int32 = st.integers(-(2**31), 2**31 - 1)
+int64 = st.integers(-(2**63), 2**63 - 1)
+NO_TIME = Timestamp(seconds=10**12)
 counts = st.integers(0, 2**31 - 1)
 rates = st.none() | st.floats(0, 1)
 shares = st.dictionaries(st.sampled_from(ERROR_TYPES), st.floats(0, 1))
@@ -788,6 +791,14 @@ def test_the_name_of_a_verdict_has_the_file_name_of_its_image(name: str) -> None
             "evidence",
         ),
         (wire.analysis_filter, pb.AnalysisFilter(states=[1, 99]), "filter.states"),
+        (wire.analysis_filter, pb.AnalysisFilter(evidence="latest"), "filter.evidence"),
+        (wire.analysis_filter, pb.AnalysisFilter(evidence="e" * 65), "filter.evidence"),
+        (wire.analysis_filter, pb.AnalysisFilter(evidence="datasets/demo/evidence/default"), "filter.evidence"),
+        (wire.analysis_filter, pb.AnalysisFilter(evidence="datasets/demo"), "filter.evidence"),
+        (wire.analysis_filter, pb.AnalysisFilter(dataset="a", evidence="datasets/b/evidence/e1"), "filter.evidence"),
+        (wire.analysis_filter, pb.AnalysisFilter(start_create_time=NO_TIME), "filter.start_create_time"),
+        (wire.analysis_filter, pb.AnalysisFilter(end_create_time=NO_TIME), "filter.end_create_time"),
+        (wire.audit_filter, pb.ListAuditEventsRequest(end_time=NO_TIME), "end_time"),
         (verdict_filter, pb.VerdictFilter(error_types=["UNSPECIFIED"]), "filter.error_types"),
         (verdict_filter, pb.VerdictFilter(target_class="1000"), "filter.target_class"),
         (verdict_filter, pb.VerdictFilter(predicted_class="-1"), "filter.predicted_class"),
@@ -800,6 +811,23 @@ def test_an_invalid_field_is_rejected_by_name(
         decode(message)
 
     assert error.value.violations[0].field == field
+
+
+@pytest.mark.parametrize(
+    ("bundle", "dataset", "expected"),
+    [
+        ("e" * 64, "", ("", "e" * 64)),
+        ("e1", "datasets/demo", ("demo", "e1")),
+        ("datasets/demo/evidence/e1", "", ("demo", "e1")),
+        ("datasets/demo/evidence/e1", "demo", ("demo", "e1")),
+    ],
+)
+def test_a_filter_of_evidence_is_a_name_or_a_digest_prefix(
+    bundle: str, dataset: str, expected: tuple[str, str]
+) -> None:
+    converted = wire.analysis_filter(pb.AnalysisFilter(dataset=dataset, evidence=bundle))
+
+    assert (converted.dataset, converted.evidence_prefix) == expected
 
 
 def test_an_unset_condition_is_not_class_0() -> None:
@@ -827,7 +855,14 @@ REQUESTS: dict[Callable[[Any], object], st.SearchStrategy[Message]] = {
         fresh=st.booleans(),
     ),
     wire.analysis_filter: st.builds(
-        pb.AnalysisFilter, states=st.lists(int32, max_size=3), dataset=texts, model=texts, labels=labels
+        pb.AnalysisFilter,
+        states=st.lists(int32, max_size=3),
+        dataset=texts,
+        model=texts,
+        labels=labels,
+        evidence=texts,
+        request_id=texts,
+        start_create_time=st.builds(Timestamp, seconds=int64, nanos=int32),
     ),
     verdict_filter: st.builds(
         pb.VerdictFilter,
