@@ -35,12 +35,13 @@ from service.predictions.uploads import Layout, Upload, parse_upload
 from service.report.messages.input_checks import (
     ACCEPT_REMEDY,
     ACCEPTED_NOTE,
+    classes_from_one,
     correct_throughout,
     permuted_classes,
     reordered_rows,
 )
 from service.storage import Readable
-from service.summary.input_checks import find_permuted_classes, find_reordered_rows
+from service.summary.input_checks import find_classes_from_one, find_permuted_classes, find_reordered_rows
 
 JUDGING_SECONDS = 300.0  # time limit for a request with a reserved id to archive its analysis
 RETRY_AFTER = 60.0  # seconds, in the error for a full archive
@@ -88,7 +89,7 @@ def upload(
         check_mapping_applies(request.answers_mapping, parsed.predictions)
     parsed = replace(parsed, predictions=restrict_to_subset(parsed.predictions, subset))
     problem = _find_implausible(bundle, parsed, request)
-    warnings = coverage_warnings(bundle, parsed.predictions, request)
+    warnings = (*coverage_warnings(bundle, parsed.predictions, request), *_numbering_warnings(bundle, parsed, problem))
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     # The id has the time of its reservation, not of the start: an upload can take longer than JUDGING_SECONDS.
     analysis_id = requests.new_id(ports.stores.clock())
@@ -246,6 +247,14 @@ def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) 
     if problem and not request.accept_implausible:
         raise ImplausibleUpload(f"{problem} {ACCEPT_REMEDY}", field=field)
     return problem
+
+
+def _numbering_warnings(bundle: Bundle, parsed: Upload, problem: str) -> tuple[str, ...]:
+    """Return a warning if the classes may be numbered from 1, unless the predictions have another problem."""
+    predicted = parsed.predictions.top1.take(bundle.rows)
+    if not problem and (permuted := find_classes_from_one(bundle.evidence.targets, predicted)):
+        return (classes_from_one(permuted),)
+    return ()
 
 
 def find_repeated_or_reserve(

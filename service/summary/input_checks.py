@@ -20,9 +20,7 @@ REORDERED_SCORE = 4.0  # minimum standard score of this gain; few images of few 
 def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int) -> PermutedClasses | None:
     """Find predictions with another class numbering (spec/statistics: "implausible uploads").
 
-    The result is not None if top-1 accuracy is below 5 %, and the classes are numbered from 1 (see
-    `are_numbered_from_one`) or permuted. A class is large if it has at least five samples. The classes are permuted if
-    all of these conditions hold:
+    A class is large if it has at least five samples. The result is not None if all of these conditions hold:
 
     1. Top-1 accuracy is below 5 %.
     2. At least ten classes are large. If fewer than ten classes have samples, all of them are large.
@@ -35,15 +33,12 @@ def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int
         predicted: (n,) predicted classes; -1: no prediction.
         num_classes: Number of classes of the label space.
     """
-    known = predicted >= 0
-    count = np.count_nonzero(known)
-    accuracy = float(np.count_nonzero(targets == predicted) / count) if count else 1.0
+    accuracy = _top1_accuracy(targets, predicted)
     if accuracy >= PERMUTED_BELOW:
         return None
+    known = predicted >= 0
     known_targets = targets[known].astype(np.int64)
     known_predicted = predicted[known].astype(np.int64)
-    if are_numbered_from_one(known_targets, known_predicted):
-        return PermutedClasses(accuracy, float(np.mean(known_predicted - known_targets == 1)), 1)
     num_samples = np.bincount(known_targets)
     is_large = num_samples >= MIN_CLASS_SAMPLES
     num_large = int(is_large.sum())
@@ -64,27 +59,40 @@ def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int
     return PermutedClasses(accuracy, float(frequencies.sum() / total), int(shifts[best]) if is_shift else None)
 
 
-def are_numbered_from_one(targets: NDArray[np.int64], predicted: NDArray[np.int64]) -> bool:
-    """Return whether predictions with a low accuracy are classes that are numbered from 1.
+def find_classes_from_one(targets: Classes, predicted: Classes) -> PermutedClasses | None:
+    """Find predictions whose classes may be numbered from 1, also in files that are too small for a mapping of classes.
 
-    No prediction is class 0, and the class before the predicted one is the target of samples of at least ten classes.
-    The kappa of the targets and these classes, which is the share of equal ones beyond chance, is at least one half and
-    three standard errors. With one hypothesis instead of a mapping of each class, 20 samples are enough.
+    Top-1 accuracy is below 5 %, no prediction is class 0, and the class before the predicted one is the target of
+    samples of at least ten classes. The kappa of the targets and these classes, which is the share of equal ones beyond
+    chance, is at least one half and three standard errors. With this single hypothesis, 20 samples are enough.
 
     Args:
         targets: (n,) target classes.
-        predicted: (n,) predicted classes.
+        predicted: (n,) predicted classes; -1: no prediction.
     """
-    previous = predicted - 1
+    accuracy = _top1_accuracy(targets, predicted)
+    if accuracy >= PERMUTED_BELOW:
+        return None
+    known = predicted >= 0
+    targets, previous = targets[known], predicted[known] - 1
     is_target = previous == targets
-    if not predicted.all() or len(np.unique(targets[is_target])) < MIN_CLASSES:
-        return False
+    if previous.min() < 0 or len(np.unique(targets[is_target])) < MIN_CLASSES:
+        return None
     num_classes = int(max(targets.max(), previous.max())) + 1
     by_chance = float(
         np.dot(*(np.bincount(classes, minlength=num_classes) / len(targets) for classes in (targets, previous)))
     )
-    kappa = (float(is_target.mean()) - by_chance) / (1 - by_chance)
-    return bool(kappa >= ONE_BASED_KAPPA + ONE_BASED_SCORE * 0.5 / len(targets) ** 0.5)
+    share = float(is_target.mean())
+    kappa = (share - by_chance) / (1 - by_chance)
+    if kappa < ONE_BASED_KAPPA + ONE_BASED_SCORE * 0.5 / len(targets) ** 0.5:
+        return None
+    return PermutedClasses(accuracy, share, 1)
+
+
+def _top1_accuracy(targets: Classes, predicted: Classes) -> float:
+    """Return the top-1 accuracy of the samples with a prediction; 1 if there are none."""
+    count = np.count_nonzero(predicted >= 0)
+    return float(np.count_nonzero(targets == predicted) / count) if count else 1.0
 
 
 def _map_classes(

@@ -18,6 +18,15 @@ def permuted_classes(permuted: PermutedClasses, label_space: str) -> str:
     )
 
 
+def classes_from_one(permuted: PermutedClasses) -> str:
+    """Describe predictions whose classes may be numbered from 1."""
+    return (
+        f"The classes may be numbered from 1: top-1 accuracy is {format_percentage(permuted.top1_accuracy)}, but the "
+        f"class before the predicted one is correct for {format_percentage(permuted.coverage)} of the images. If so, "
+        "subtract 1 from the classes, and upload the file again."
+    )
+
+
 def correct_throughout(summary: Summary) -> tuple[str, ...]:
     """Return a warning if all of many predictions are the original labels; the file may have these labels instead."""
     group = summary.groups[ALL]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.domain import Predictions
 from service.evidence.labels import original_labels, validation_name
-from service.summary.input_checks import are_numbered_from_one, find_permuted_classes, find_reordered_rows
+from service.summary.input_checks import find_classes_from_one, find_permuted_classes, find_reordered_rows
 
 PREDICTIONS = "predictions/imagenet_val_resnet50_cv.csv"  # of a real ResNet-50
 
@@ -25,8 +25,6 @@ def expected_result(pairs: list[tuple[int, int]]) -> bool:
     """
     if not pairs or sum(target == predicted for target, predicted in pairs) * 20 >= len(pairs):
         return False
-    if is_one_based(pairs):
-        return True
     num_samples = Counter(target for target, _ in pairs)
     large = {target for target, count in num_samples.items() if count >= 5}
     if len(large) < min(10, len(num_samples)):
@@ -44,10 +42,12 @@ def expected_result(pairs: list[tuple[int, int]]) -> bool:
 
 
 def is_one_based(pairs: list[tuple[int, int]]) -> bool:
-    """No prediction is class 0, and the class before it is the target more often than by chance.
+    """Top-1 accuracy is below 5 %, no prediction is class 0, and the class before it is often the target.
 
     Ten targets are explained, and the kappa is at least one half and three standard errors.
     """
+    if not pairs or sum(target == predicted for target, predicted in pairs) * 20 >= len(pairs):
+        return False
     explained = [target for target, predicted in pairs if target == predicted - 1]
     if any(predicted == 0 for _, predicted in pairs) or len({*explained}) < 10:
         return False
@@ -115,6 +115,8 @@ blocks = st.lists(st.tuples(many, many, st.integers(1, 9)), max_size=30).map(
 @example([(0, 0)] + [(0, 1)] * 20)
 def test_permutation_check_follows_the_specification(pairs: list[tuple[int, int]]) -> None:
     assert permuted(pairs) == expected_result(pairs)
+    targets, predicted = np.array(pairs, dtype=np.int16).reshape(-1, 2).T
+    assert (find_classes_from_one(targets, predicted) is not None) == is_one_based(pairs)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 4, 9])
@@ -211,9 +213,9 @@ def test_a_permutation_has_no_shift() -> None:
     assert found.shift is None
 
 
-@pytest.mark.parametrize("shift", [-1, 2, 5])
+@pytest.mark.parametrize("shift", [1, 5])
 def test_twenty_images_of_twenty_classes_pass_the_check(shift: int) -> None:
-    targets = np.arange(1, 21, dtype=np.int16)
+    targets = np.arange(20, dtype=np.int16)
 
     assert not rows_look_permuted(targets, targets + shift)
 
@@ -223,17 +225,17 @@ def test_twenty_images_with_classes_from_one_are_named() -> None:
     predicted = targets + 1
     predicted[:3] = 900
 
-    found = find_permuted_classes(targets, predicted, 1000)
+    found = find_classes_from_one(targets, predicted)
 
     assert found is not None
     assert (found.top1_accuracy, found.coverage, found.shift) == (0, 0.85, 1)
     predicted[3] = 900
-    assert find_permuted_classes(targets, predicted, 1000) is None
+    assert find_classes_from_one(targets, predicted) is None
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 11, 100, 1000])
 @pytest.mark.parametrize("size", [10, 20, 50, 200])
-def test_small_files_of_plausible_models_pass_the_check(num_classes: int, size: int) -> None:
+def test_small_files_of_plausible_models_get_no_warning(num_classes: int, size: int) -> None:
     """Models of any accuracy whose errors are often the next class, guesses with the same skew, and constant ones."""
     rng = np.random.default_rng(num_classes * 1000 + size)
     weights = 1 / np.arange(1, num_classes + 1) ** 2
@@ -244,11 +246,11 @@ def test_small_files_of_plausible_models_pass_the_check(num_classes: int, size: 
                 targets = rng.integers(0, num_classes, size)
                 errors = np.where(rng.random(size) < share, following[targets], rng.integers(0, num_classes, size))
                 predicted = np.where(rng.random(size) < accuracy, targets, errors)
-                assert not are_numbered_from_one(targets, predicted)
+                assert find_classes_from_one(targets, predicted) is None
     for _ in range(100):
         targets, guesses = (rng.choice(num_classes, size, p=weights / weights.sum()) for _ in range(2))
-        assert not are_numbered_from_one(targets, following[guesses])
-        assert not are_numbered_from_one(targets, np.ones(size, dtype=np.int64))
+        assert find_classes_from_one(targets, following[guesses]) is None
+        assert find_classes_from_one(targets, np.ones(size, dtype=np.int64)) is None
 
 
 def test_real_predictions_with_another_numbering_are_detected(reference: Path) -> None:
