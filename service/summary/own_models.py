@@ -44,8 +44,9 @@ class OwnModels:
         usable = sorted(
             (result for result in results if accuracies_of(result) is not None), key=lambda result: result.time_key
         )
-        first = {result.version: result.time_key for result in reversed(usable)}
-        newest = {_key(result): result for result in sorted(usable, key=lambda result: first[result.version])}
+        first = {(_key(result), result.version): result.time_key for result in reversed(usable)}
+        by_version = sorted(usable, key=lambda result: first[_key(result), result.version])
+        newest = {_key(result): result for result in by_version}
         accuracies = [accuracies_of(result) or {} for result in newest.values()]
         values = [metric_values(result.group) for result in newest.values()]
         return cls(

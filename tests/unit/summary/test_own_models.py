@@ -132,6 +132,18 @@ def test_latest_version_is_the_one_whose_first_analysis_is_newest(versions: str,
     assert OwnModels.of(results[::-1]).values[METRIC].tolist() == [latest / 400]
 
 
+def test_other_models_with_the_same_predictions_do_not_change_the_latest_version() -> None:
+    titles, digests = ("trial", "net", "net"), ("P", "Q", "P")
+    results = [
+        replace(result(9 - place, title=title, failures=place), create_time=place, predictions_digest=digest)
+        for place, (title, digest) in enumerate(zip(titles, digests, strict=True))
+    ]
+
+    models = OwnModels.of(results)
+
+    assert dict(zip(models.keys, models.values[METRIC].tolist(), strict=True)) == {"trial": 0.0, "net": 2 / 400}
+
+
 def test_reference_of_a_model_has_none_of_its_versions() -> None:
     results = [result(number, f"net {number % 5}", str(number)) for number in range(10)]
 
