@@ -7,6 +7,7 @@ from errata.errors import InvalidRequest
 
 from service.analyses.archived_predictions import find_predictions, is_usable
 from service.analyses.bundle_cache import BundleCache
+from service.analyses.verdict_cache import Newest
 from service.archive.port import AnalysisIndex, Archive, iterate_index
 from service.domain import Analysis, AnalysisFilter, ModelVotes, State, Suggestions, suggest_labels
 from service.domain.listing import version_key
@@ -15,6 +16,7 @@ from service.evidence.bundle import Bundle
 MAX_ANALYSES = 1_000  # newest analyses of a data set that are searched for models
 MAX_MODELS = 200
 MAX_VOTES = 1 << 24  # of all models, 64 MB
+MAX_AGREEMENTS = 3  # numbers of agreeing models whose suggestions are cached
 
 
 def model_identity(analysis: Analysis) -> tuple[str, ...]:
@@ -38,7 +40,7 @@ class VoteCache:
 
     def __init__(self) -> None:
         self._votes: BundleCache[ModelVotes] = BundleCache()
-        self._suggestions: tuple[ModelVotes, int | None, Suggestions] | None = None
+        self._suggestions: tuple[ModelVotes | None, Newest[int | None, Suggestions]] = None, Newest(MAX_AGREEMENTS)
 
     def get(self, index: AnalysisIndex, archive: Archive, bundle: Bundle) -> ModelVotes:
         """Return the votes on the images of a bundle, the newest model first.
@@ -56,19 +58,23 @@ class VoteCache:
         return self._votes.get(bundle.digest, index.version, load)
 
     def suggestions(self, votes: ModelVotes, bundle: Bundle, min_agreement: int | None = None) -> Suggestions:
-        """Return the labels that the votes suggest, see `suggest_labels`. The last result is cached.
+        """Return the labels that the votes suggest, see `suggest_labels`. The last results are cached.
 
         Raises:
             InvalidRequest: `min_agreement` is less than 1 or too low.
         """
-        known = self._suggestions
-        if known is None or known[0] is not votes or known[1] != min_agreement:
+        agreement = None if min_agreement == votes.default_agreement else min_agreement
+        known_votes, cached = self._suggestions
+        if known_votes is not votes:
+            cached = Newest(MAX_AGREEMENTS)
+            self._suggestions = votes, cached
+        if (result := cached.find(agreement)) is None:
             try:
-                known = votes, min_agreement, suggest_labels(bundle.evidence, votes, min_agreement)
+                result = suggest_labels(bundle.evidence, votes, agreement)
             except ValueError as error:
                 raise InvalidRequest(str(error), field="min_agreement") from error
-            self._suggestions = known
-        return known[2]
+            cached.add(agreement, result)
+        return result
 
 
 def newest_of_each_model(index: AnalysisIndex, bundle: Bundle) -> list[Analysis]:
