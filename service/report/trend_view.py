@@ -47,7 +47,7 @@ class ModelRow:
     top1: str
     values: tuple[str, ...]  # value of each metric
     is_selected: bool
-    owner: str = ""
+    owner: str  # empty: unknown
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,6 @@ class TrendView:
     fits: tuple[FitRow, ...]
     evidence: str
     datasets: tuple[tuple[str, str], ...] = ()  # data sets that can be selected
-    has_owners: bool = False  # whether the table of models has a column for them
 
 
 def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
@@ -185,7 +184,6 @@ def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
         shifts=_shift_rows(trend, labels, metrics),
         fits=tuple(_fit_row(fit) for fit in trend.fits[:MAX_FITS]),
         evidence=trend.evidence,
-        has_owners=any(point.owner for point in trend.points),
     )
 
 

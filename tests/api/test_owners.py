@@ -45,7 +45,7 @@ def _lines() -> list[tuple[str, Scope, str]]:
         ("/analyses/{bob}/images", ["owner: bob"]),
         ("/datasets/demo/images/{image}?analysis={bob}", ["owner: bob", "owner: ann"]),
         ("/compare?a={ann}&b={bob}", ["analyses/{ann}, owner: ann", "analyses/{bob}, owner: bob"]),
-        ("/trend?dataset=demo&mark={ann}&mark={bob}", ['<td class="text">ann</td>', '<td class="text">bob</td>']),
+        ("/trend?dataset=demo&mark={ann}&mark={bob}", ["<small>owner: ann</small>", "<small>owner: bob</small>"]),
         ("/review?dataset=demo&analysis={bob}", ["owner: bob"]),
         ("/review/demo/{image}?analysis={bob}", ["owner: bob"]),
     ],

@@ -338,7 +338,7 @@ def trend() -> TrendView:
         ),
         metric_titles=("model failure", "multi-label accuracy"),
         portions_note="Portions of errors.",
-        models=(ModelRow("a1", "my net", "cnn", "75.0 %", ("1.0 %", "2.0 %"), True),),
+        models=(ModelRow("a1", "my net", "cnn", "75.0 %", ("1.0 %", "2.0 %"), True, "me"),),
         num_models=1234,
         shifts=(ShiftRow("cnn", "12", ("+1.00", "–")),),
         fits=(FitRow("model failure", "all models", "12", "+0.50", "0.88", "–"),),
