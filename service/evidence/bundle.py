@@ -265,12 +265,12 @@ class Bundle:
     def classes(self) -> Mask:
         """Return a mask of the classes of the data set, (C,).
 
-        A built-in data set has its published classes, even if the bundle has only a part of its images. Other data sets
-        have the classes that are the target of at least one image.
+        A built-in data set has its published classes, even if the bundle has only a part of its images. Any other data
+        set, also one with images of other classes, has the classes that are the target of at least one image.
         """
-        mask: Mask = np.bincount(self.all_targets, minlength=self.label_space.num_classes) > 0
-        mask[[*known_classes(self.dataset, self.label_space)]] = True
-        return mask
+        are_targets = np.bincount(self.all_targets, minlength=self.label_space.num_classes) > 0
+        published = np.isin(np.arange(len(are_targets)), [*known_classes(self.dataset, self.label_space)])
+        return are_targets if (are_targets & ~published).any() else published
 
     @cached_property
     def groups(self) -> Mapping[str, Mask]:
