@@ -46,7 +46,7 @@ def test_archived_analyses_survive_a_rollback_of_redis(service: Cluster, tmp_pat
         assert [(item.name, item.state) for item in client.list()] == [(name, pb.Analysis.STATE_SUCCEEDED)]
         assert [item.state for item in client.watch(name)] == [pb.Analysis.STATE_SUCCEEDED]
         assert client.cancel(name) == finished
-        wait_for(lambda: len(service.events("analysis judged")) == 2, "its job has run again")
+        wait_for(lambda: len(service.events("analysis judged")) == 2, "its job has run again", seconds=120)
         wait_for(lambda: service.redis.client().zcard("errata:analyses") == 0, "the store has removed it again")
         assert client.get(name) == finished
         assert content(tmp_path / "archive") == archived
