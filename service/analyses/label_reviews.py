@@ -1,7 +1,6 @@
 """Reviews from a labels file: the statements of one reviewer where the file differs from the current labels."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from errata.errors import InvalidRequest
@@ -11,6 +10,7 @@ from service.analyses.ports import Stores
 from service.analyses.review_export import NO_LABEL, NO_REASON
 from service.analyses.reviews import ReviewRequest, check_texts, new_review_id, next_time
 from service.domain import Decision, Review, decide_images
+from service.evidence.bundle import Bundle
 from service.evidence.reviewed import apply_decisions
 from service.evidence.uploaded_labels import read_uploaded_labels
 
@@ -40,37 +40,17 @@ def find_statements(
     bundle = find_base(stores, dataset, "")
     table = read_uploaded_labels(bundle, path)
     reviews = stores.reviews.find((dataset,))
-    images = apply_decisions(bundle, decide_images(reviews))
     own = [review for review in reviews if review.voter == (reviewer, is_authenticated)]
-    last, stated_on = {review.image: review for review in own}, decide_images(own)
-    ids, now = bundle.label_space.ids, stores.clock()
+    last, now = {review.image: review for review in own}, stores.clock()
+    differences = _Differences(bundle, reviews, own)
     new, num_existing = list[Review](), 0
-
-    def names(classes: Iterable[int], stated: Iterable[str]) -> tuple[str, ...]:
-        return tuple(ids[index] for index in sorted(classes) if ids[index] not in stated)
-
     for (image, line), labels, reason in zip(table.line_of.items(), table.labels, table.reasons, strict=True):
-        row, stated = bundle.row_of_name[image], stated_on.get(image, Decision())
-        current, wanted = {*images.labels.of(row).tolist()}, {*labels}
-        is_aside = bool(reason) if labels or reason != NO_LABEL else bool(images.problematic[row])
-        differs = is_aside != images.problematic[row]
-        if current == wanted and not differs:
+        request = differences.of(image, labels, reason)
+        if request is None:
             continue
-        original = {*bundle.evidence.labels.of(row).tolist()}
-        request = ReviewRequest(
-            dataset,
-            image,
-            confirmed=names((wanted - current) & original, stated.present),
-            added=names(wanted - current - original, stated.present),
-            rejected=names(current - wanted, stated.absent),
-            problematic=is_aside if differs and stated.problematic != is_aside else None,
-            reviewer=reviewer,
-        )
         if not (request.confirmed or request.added or request.rejected or request.problematic is not None):
             num_existing += 1
             continue
-        if request.problematic and reason != NO_REASON:
-            request = replace(request, reason=reason)
         try:
             check_texts(request)
         except InvalidRequest as error:
@@ -94,3 +74,49 @@ def find_statements(
         )
     table.problems.check()
     return new, num_existing
+
+
+class _Differences:
+    """The differences between the rows of a labels file and the current labels.
+
+    Args:
+        bundle: The bundle that the reviews correct.
+        reviews: All reviews of the data set.
+        own: The reviews of the reviewer.
+    """
+
+    def __init__(self, bundle: Bundle, reviews: Sequence[Review], own: Sequence[Review]) -> None:
+        self._bundle = bundle
+        self._images = apply_decisions(bundle, decide_images(reviews))
+        self._stated_on = decide_images(own)
+
+    def of(self, image: str, labels: Sequence[int], reason: str) -> ReviewRequest | None:
+        """Return the new statements of a row, which can be none; None if the row has the current labels.
+
+        Args:
+            image: The image.
+            labels: The classes of the row.
+            reason: Why the row sets the image aside; empty: it does not.
+        """
+        row, stated = self._bundle.row_of_name[image], self._stated_on.get(image, Decision())
+        was_aside = bool(self._images.problematic[row])
+        is_aside = bool(reason) if labels or reason != NO_LABEL else was_aside
+        current, wanted = {*self._images.labels.of(row).tolist()}, {*labels}
+        if current == wanted and is_aside == was_aside:
+            return None
+        original = {*self._bundle.evidence.labels.of(row).tolist()}
+        problematic = is_aside if is_aside not in (was_aside, stated.problematic) else None
+        return ReviewRequest(
+            self._bundle.dataset,
+            image,
+            confirmed=self._ids((wanted - current) & original, stated.present),
+            added=self._ids(wanted - current - original, stated.present),
+            rejected=self._ids(current - wanted, stated.absent),
+            problematic=problematic,
+            reason=reason if problematic and reason != NO_REASON else "",
+        )
+
+    def _ids(self, classes: Iterable[int], stated: Iterable[str]) -> tuple[str, ...]:
+        """Return the IDs of classes without those that the reviewer stated."""
+        ids = self._bundle.label_space.ids
+        return tuple(ids[index] for index in sorted(classes) if ids[index] not in stated)
