@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from missing_tools import require_package
 
 from .release_workflow import ROOT, TRACKED, VERSION, run, step
 
@@ -18,8 +19,8 @@ PACKAGES = {"errata_service": "service", "errata_client": "client/errata"}
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdists and wheels that the workflow builds from the tracked files."""
-    pytest.importorskip("build")
-    pytest.importorskip("hatchling")
+    require_package("build")
+    require_package("hatchling")
     folder = tmp_path_factory.mktemp("checkout")
     for name in TRACKED:
         if name.startswith(("client/", "protos/", "service/")) or "/" not in name:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errata.errors import InvalidEvidence
+from missing_tools import skip_or_fail
 from oracle import cooccurrence as oracle
 from unit.evidence.official import wordnet_id
 
@@ -41,7 +42,7 @@ def validation_path(row: int) -> str:
 def test_classes_are_those_that_timm_lists(name: str) -> None:
     timm = importlib.util.find_spec("timm")  # not imported: an import takes seconds
     if timm is None or timm.origin is None:
-        pytest.skip("timm is not installed")
+        skip_or_fail("timm is not installed")
     file = Path(timm.origin).parent / "data" / "_info" / f"{name.replace('-', '_')}_indices.txt"
 
     assert BUILT_IN[name].classes == {*map(int, file.read_text().split())}

@@ -12,6 +12,7 @@ import pytest
 from analyses_strategy import make_analysis
 from errata.errors import ModelNotFound, Unavailable
 from graphql import FieldNode, Visitor, parse, visit
+from missing_tools import require_package
 from registry_server import RegistryServer, send
 from wandb_results_server import COLLECTION, ENTITY, KEY, PROJECT, Artifact, WandbServer
 
@@ -267,7 +268,7 @@ def test_the_key_goes_to_no_other_host() -> None:
 @pytest.mark.processes
 def test_requests_are_those_of_the_client(server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server checks the credentials; the fields that Errata reads are fields that the client reads."""
-    pytest.importorskip("wandb")
+    require_package("wandb")
     send_with_client(server, tmp_path, monkeypatch)
     reference, operations = normalize(server.requests), "\n".join(server.queries)
     server.requests.clear()
