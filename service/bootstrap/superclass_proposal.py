@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errata.errors import InvalidEvidence
-from errata.files import write_file
 
 from service.bootstrap.dataset_check import Inputs, check_files
 from service.domain import LabelSpace
@@ -105,17 +104,14 @@ def propose_superclasses(inputs: ProposalInputs) -> SuperclassProposal:
     return SuperclassProposal(space, "WordNet", tuple(superclasses), notes)
 
 
-def write_proposal(proposal: SuperclassProposal, path: Path, overwrite: bool) -> None:
-    """Write a file of superclasses.
+def write_proposal(proposal: SuperclassProposal, path: Path) -> None:
+    """Write a new file of superclasses.
 
     Raises:
         InvalidEvidence: The file exists, or cannot be written.
     """
-    content = proposal.to_csv()
     try:
-        if overwrite:
-            write_file(path, content)
-        elif not create_file(path, content):
+        if not create_file(path, proposal.to_csv()):
             raise InvalidEvidence(f"{path} exists. Choose another file, or add --force to replace it.", field="output")
     except OSError as error:
         raise InvalidEvidence(f"Cannot write {path}: {error.strerror or error}.", field="output") from error

@@ -63,10 +63,10 @@ def propose(output: str, force: bool, as_json: bool, **inputs: Any) -> None:
     assert path is not None, "this is a bug: --output is required"
     check_single_stdout(as_json, path)
     proposal = propose_superclasses(ProposalInputs(**inputs, max_bytes=read_settings().max_upload_bytes))
-    if path == STDOUT:
+    if path == STDOUT or force:
         write_output(path, proposal.to_csv())
     else:
-        write_proposal(proposal, path, overwrite=force)
+        write_proposal(proposal, path)
     if as_json:
         summary = {
             "output": str(path),

@@ -76,6 +76,14 @@ def test_existing_file_is_unchanged_without_force(folder: Path) -> None:
     assert Path("out.csv").read_text().startswith("class,name,superclasses\n")
 
 
+def test_force_replaces_the_target_of_a_symbolic_link(folder: Path) -> None:
+    Path("out.csv").symlink_to("target.csv")
+
+    assert from_confusions("--force").exit_code == 0
+    assert Path("out.csv").is_symlink()
+    assert Path("target.csv").read_text().startswith("class,name,superclasses\n")
+
+
 def test_output_is_stdout_or_a_file_in_a_folder(folder: Path) -> None:
     assert from_confusions().exit_code == 0
     content = Path("out.csv").read_text()
