@@ -264,7 +264,7 @@ def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisCondit
     fields: dict[str, Any] = {**conditions}
     if "states" in fields:
         fields["states"] = choices(pb.Analysis.State, fields["states"], "state")
-    start, end = (_utc(fields.pop(name, None)) for name in ("created_after", "created_before"))
+    start, end = (_utc(fields.pop(name, None), name) for name in ("created_after", "created_before"))
     return build(pb.AnalysisFilter, start_create_time=start, end_create_time=end, **fields)
 
 
@@ -276,8 +276,8 @@ def audit_request(dataset: str, action: str | int, conditions: AuditConditions) 
         action=choice(pb.AuditEvent.Action, action, "action"),
         actor=conditions.get("actor", ""),
         analysis=name_of(analysis) if (analysis := conditions.get("analysis")) else "",
-        start_time=_utc(conditions.get("start")),
-        end_time=_utc(conditions.get("end")),
+        start_time=_utc(conditions.get("start"), "start"),
+        end_time=_utc(conditions.get("end"), "end"),
         page_size=PAGE_SIZE,
     )
 
@@ -353,9 +353,19 @@ def trend_request(request: pb.ComputeTrendRequest | None, options: TrendOptions)
     return build(pb.ComputeTrendRequest, **fields)
 
 
-def _utc(time: datetime | None) -> datetime | None:
-    """Return a time in UTC. A time without a zone is local, but a message would take it for UTC."""
-    return time and time.astimezone(UTC)
+def _utc(time: datetime | None, field: str) -> datetime | None:
+    """Return a time in UTC. A time without a zone is local, but a message would take it for UTC.
+
+    Raises:
+        InvalidRequest: The value is no time, or cannot be converted.
+    """
+    try:
+        return time and time.astimezone(UTC)
+    except (AttributeError, ValueError, OverflowError) as error:
+        raise InvalidRequest(
+            f"{time!r:.80} cannot be used as {field}. Expected a datetime, such as datetime(2026, 1, 31, tzinfo=UTC).",
+            field=field,
+        ) from error
 
 
 def _split_options(options: AnalysisOptions) -> tuple[dict[str, Any], dict[str, Any]]:

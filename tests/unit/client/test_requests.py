@@ -3,7 +3,7 @@
 import io
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -73,6 +73,12 @@ def test_times_of_an_analysis_filter_without_a_zone_are_local(monkeypatch: pytes
         time.tzset()
 
     assert built == pb.AnalysisFilter(start_create_time=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("value", ["2026-01-01", date(2026, 1, 1), datetime.min])
+def test_a_value_that_is_no_time_is_refused(value: object) -> None:
+    with pytest.raises(errors.InvalidRequest, match=r"cannot be used as created_after\. Expected a datetime"):
+        analysis_filter(None, {"created_after": value})  # type: ignore[typeddict-item]
 
 
 def test_a_trend_request_is_built_from_keywords() -> None:
