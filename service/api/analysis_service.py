@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -33,7 +34,7 @@ from service.analyses.explain import explain_prediction
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.verdicts import find_attributes
-from service.api.downloads import FileSender
+from service.api.downloads import RETRY_SECONDS, FileSender
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.bounded_executor import BoundedExecutor
@@ -44,6 +45,7 @@ from service.wire.names import check_enum
 
 MAX_IMAGES = 50_000  # fixed images, and as many broken images, in a comparison
 POLL_SECONDS = 0.05  # interval between two reads of a watched analysis
+MAX_FILES = 32  # concurrent reports with a file of reference models; each occupies about 8 MB while it waits
 MAX_WATCHES, FAST_WATCHES = 256, 16  # above FAST_WATCHES, the interval grows with the number of watches
 CANCEL_SECONDS = 4.0  # maximum wait of a cancellation for a result that is archived now
 CANCEL_POLL_SECONDS = 0.2  # interval between two attempts to cancel
@@ -61,6 +63,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         self._receiver = receiver
         self._sender = sender
         self._watches = ConcurrencyLimit(MAX_WATCHES, "watches", HEARTBEAT_SECONDS)
+        self._files = ConcurrencyLimit(MAX_FILES, "reports with a file", RETRY_SECONDS)
         self._is_stopping = False
 
     def stop_watches(self) -> None:
@@ -315,6 +318,7 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
                 raise InvalidRequest(
                     "The subject is missing. Set `analysis`, `comparison`, or `trend`.", field="subject"
                 )
+        has_file = bool(request.trend.reference)
         del request  # it can occupy 56 MiB, and the download may wait
 
         def prepare() -> Callable[[], Iterator[bytes]]:
@@ -322,7 +326,8 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
                 queries.get_succeeded(self._ports.stores, analysis_id)
             return lambda: iter([render().encode()])
 
-        await self._sender.send(context, prepare)
+        with self._files.slot() if has_file else nullcontext():
+            await self._sender.send(context, prepare)
 
     def _explain(self, name: str, predicted_class: str, has_evidence: bool = True) -> pb.Verdict:
         """Return the stored verdict or, if `predicted_class` is set, the verdict on it, which has no name."""

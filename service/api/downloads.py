@@ -88,6 +88,8 @@ class FileSender:
                 retry_after=RETRY_SECONDS,
             )
             download = _Download(CALLER.get().name, no_slot, asyncio.timeout(WAIT_SECONDS))
+            pieces: Iterator[bytes] | None = None
+            piece: bytes | None = None
             try:
                 async with download.timeout:
                     self._waiting[download] = None
@@ -103,6 +105,7 @@ class FileSender:
                     raise
                 raise download.error from error
             finally:
+                pieces = piece = None  # a client that does not read delays the error, whose traceback has this frame
                 self._waiting.pop(download, None)
                 download.slot.close()
                 self._assign_slots()

@@ -388,6 +388,30 @@ def test_a_request_that_cannot_succeed_neither_waits_nor_ends_a_download(
             assert b"".join(chunk.chunk for chunk in stream).rstrip().endswith(b"</html>")
 
 
+def test_few_reports_with_a_file_wait_for_a_slot(
+    start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes
+) -> None:
+    monkeypatch.setattr(downloads, "MAX_DOWNLOADS", 1)
+    monkeypatch.setattr(analysis_service, "MAX_FILES", 1)
+    trend = pb.ComputeTrendRequest(dataset="datasets/demo", reference=b"model,top1\n")
+    with start() as running, Client(running.addresses.grpc, attempts=1) as client, ExitStack() as stack:
+        name = client.upload(io.BytesIO(demo_csv), "demo").name
+        stack.enter_context(start_download(running.addresses.grpc, name))
+        channel = stack.enter_context(grpc.insecure_channel(running.addresses.grpc))
+        stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
+        ended: queue.Queue[Any] = queue.Queue()
+        for _ in range(2):
+            stream = stub.RenderReport(pb.RenderReportRequest(trend=trend), timeout=SOON)
+            stack.callback(stream.cancel)
+            stream.add_done_callback(ended.put)
+
+        refused = ended.get(timeout=SOON)
+
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refused.details().startswith("Too many reports with a file: at most 1 at once.")
+        assert ended.empty(), "the other one waits"
+
+
 def test_a_canceled_download_is_no_fault_of_the_service(start: Start, demo_csv: bytes) -> None:
     with start() as running:
         name = running.client.upload(io.BytesIO(demo_csv), "demo").name

@@ -1,6 +1,7 @@
 """The order in which waiting downloads get a slot, and the downloads that end for them."""
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -157,6 +158,21 @@ async def test_a_download_ends_if_it_is_not_read_while_another_waits(make_downlo
     with pytest.raises(TooBusy, match="read too slowly while another download waited for its slot"):
         active.tasks["unread"].result()
     await active.finish("waiting 1", "waiting 2")
+
+
+async def test_an_ended_download_does_not_hold_its_file(make_downloads: Make) -> None:
+    """If the client does not read, gRPC cannot send the error, and its traceback stays in memory."""
+    active = make_downloads(1)
+    await active.start("unread", pieces=2)
+    await active.start("waiting")
+    await active.advance(MAX_PAUSE_SECONDS)
+
+    error = active.tasks["unread"].exception()
+
+    assert error is not None
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "send"]
+    assert [(frame.f_locals["pieces"], frame.f_locals["piece"]) for frame in frames] == [(None, None)]
+    await active.finish("waiting")
 
 
 @pytest.mark.parametrize(("size", "seconds"), [(1, 1.0), (CHUNK_BYTES, 25.0)], ids=["bytes", "chunks"])
