@@ -54,6 +54,7 @@ class Task:
     base_name: str
     truth_name: str
     base: LabelSets  # of the images that are evaluated
+    targets: Mapping[str, int]  # effective target of each image, which is one of its base labels
     truth: LabelSets
     overlaps: ClassPairs
 
@@ -108,26 +109,31 @@ def imagenet_tasks(folder: Path) -> list[Task]:
     """Return the tasks on ImageNet: original and ReaL labels, compared with the annotation and with ReaL."""
     inputs, overlaps = imagenet_real(), imagenet_1k().overlaps
     all_names = [name.decode() for name in inputs.names.tolist()]
-    original = {name: frozenset([target]) for name, target in zip(all_names, inputs.all_targets.tolist(), strict=True)}
-    real = {all_names[row]: frozenset(inputs.labels.of(n).tolist()) for n, row in enumerate(inputs.rows.tolist())}
+    targets = dict(zip(all_names, inputs.all_targets.tolist(), strict=True))
+    original = {name: frozenset([target]) for name, target in targets.items()}
+    real_names = [all_names[row] for row in inputs.rows.tolist()]
+    real = {name: frozenset(inputs.labels.of(row).tolist()) for row, name in enumerate(real_names)}
+    real_targets = dict(zip(real_names, inputs.effective_targets.tolist(), strict=True))
     annotated = {
         name: frozenset(label for label, source in image.labels.items() if source is LabelSource.CORRECT)
         for name, image in read_annotation(folder / "imagenet-multilabel/multilabel.csv").images.items()
         if not image.problematic
     }
     return [
-        Task("original labels", "multi-label annotation", _select(original, annotated), annotated, overlaps),
-        Task("original labels", "ReaL", _select(original, real), real, overlaps),
-        Task("ReaL labels", "multi-label annotation", _select(real, annotated), annotated, overlaps),
+        Task("original labels", "multi-label annotation", _select(original, annotated), targets, annotated, overlaps),
+        Task("original labels", "ReaL", _select(original, real), targets, real, overlaps),
+        Task("ReaL labels", "multi-label annotation", _select(real, annotated), real_targets, annotated, overlaps),
     ]
 
 
 def cifar_task(folder: Path) -> Task:
     """Return the task on CIFAR-100: the original labels, compared with the labels after human review."""
     rows = [row for row in _read_rows(folder / "cifar100/labels.csv") if not row["problematic"]]
-    base = {row["file_name"]: frozenset([int(row["target"])]) for row in rows}
+    targets = {row["file_name"]: int(row["target"]) for row in rows}
+    base = {name: frozenset([target]) for name, target in targets.items()}
     truth = {row["file_name"]: frozenset(map(int, row["labels"].split())) for row in rows}
-    return Task("CIFAR-100 labels", "human review", base, truth, ClassPairs.of(np.zeros((0, 2), dtype=np.int64), 100))
+    overlaps = ClassPairs.of(np.zeros((0, 2), dtype=np.int64), 100)
+    return Task("CIFAR-100 labels", "human review", base, targets, truth, overlaps)
 
 
 def read_predictions(path: Path) -> dict[str, int]:
@@ -172,11 +178,10 @@ def main() -> None:
 
 
 def _evidence(task: Task, names: Sequence[str]) -> Evidence:
-    """Return the base labels of a task; the first label is the target."""
-    labels = pack_labels([dict.fromkeys(sorted(task.base[name]), LabelSource.ORIGINAL) for name in names])
+    """Return the base labels of a task as evidence."""
     return Evidence(
-        targets=labels.classes[labels.offsets[:-1]],
-        labels=labels,
+        targets=np.array([task.targets[name] for name in names], dtype=np.int16),
+        labels=pack_labels([dict.fromkeys(sorted(task.base[name]), LabelSource.ORIGINAL) for name in names]),
         problematic=np.zeros(len(names), dtype=bool),
         overlap=task.overlaps,
         superclasses=Superclasses.from_names([()] * task.overlaps.num_classes),
