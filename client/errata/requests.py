@@ -108,11 +108,11 @@ class VerdictConditions(TypedDict, total=False):
     error_types: str | Iterable[str]
     """Error types, such as `model_failure`; the verdict has one of them."""
     target: ClassRef
-    """Original label."""
+    """Effective target: the original label, or the first label of the image if its labels reject the original label."""
     predicted: ClassRef
     """Predicted class."""
     superclass: str
-    """Superclass that contains the original label or the prediction."""
+    """Superclass that contains the effective target or the prediction."""
     group: str
     """A group of the label space, such as `organism`, or `all`."""
     problematic: bool

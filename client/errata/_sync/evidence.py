@@ -35,7 +35,7 @@ class EvidenceMethods(Calls):
         """Build evidence from a file of labels, and publish it.
 
         Args:
-            labels: Path of the file, or its content as a binary stream: CSV, JSON, JSON lines, or Parquet.
+            labels: Path of the file, or its content as a binary stream: CSV, JSON, or JSON lines.
             dataset: The data set.
             base: Name or digest prefix of the bundle whose classes the labels use. Default: the data set's default
                 bundle.
