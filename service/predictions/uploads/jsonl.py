@@ -100,6 +100,8 @@ def _parse_object(line: bytes) -> dict[str, Any]:
         )
     try:
         raw = json.loads(line)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The line is not UTF-8: {line[:60]!r}. Save the file as UTF-8.") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"Invalid JSON: {line[:60]!r} ({error!s:.80}). Write one object per line.") from error
     if not isinstance(raw, dict):

@@ -13,6 +13,7 @@ from service.domain import RowOrder
 from service.evidence.bundle import Bundle
 from service.predictions.uploads import Layout, parse_upload
 from service.predictions.uploads import csv as reader
+from service.predictions.uploads.bounded_stream import BoundedStream
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 TWELVE = list(range(100, 112))
@@ -430,6 +431,20 @@ def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == [6]
+    if place in ("name", "class"):
+        assert "'\ufffd'" in error.message
+        assert "\ufffd replaces bytes that are not UTF-8. Save the file as UTF-8." in error.message
+
+
+def test_large_blocks_of_bytes_that_are_not_utf8_are_read_completely() -> None:
+    """Given 13 MB of such bytes, of which each becomes three bytes, all rows are read."""
+    content = b"file_name,predicted_class,note\n" + b"".join(
+        b"%d.jpg,1,%s\n" % (row, b"\xff" * 10_000) for row in range(1300)
+    )
+
+    blocks = [*reader.read(BoundedStream(io.BytesIO(content), 1 << 24, ""), 1300, imagenet_1k())]
+
+    assert sum(len(block.names) for block in blocks) == 1300
 
 
 @pytest.mark.parametrize("block_size", [1000, 1 << 20, 1 << 22])

@@ -167,6 +167,7 @@ def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected
     error = small.rejection(write.lines(*good[:5], '{"file_name": "x§", "predicted_class": 1}').replace(b"\xc2", b""))
 
     assert expected_error.lines(error) == [6]
+    assert "The line is not UTF-8:" in error.message and "Save the file as UTF-8." in error.message
 
 
 @pytest.mark.parametrize(
