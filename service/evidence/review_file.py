@@ -45,9 +45,6 @@ def read_reviews(path: Path, bundle: Bundle) -> list[Review]:
         except InvalidRequest as error:
             problems.add(error.violations[0].field, error.message.removesuffix("."), number)
             continue
-        except ValueError as error:
-            problems.add("row", f"{error!s:.120}", number)
-            continue
         unknown = {class_id for name in _LISTS for class_id in getattr(review, name)} - classes
         if unknown:
             problems.add("row", f"{min(unknown)!r:.60} is no class ID of {bundle.label_space.name!r:.60}", number)
@@ -67,15 +64,25 @@ def parse_review(line: str | bytes, bundle: Bundle) -> Review:
         bundle: The bundle whose images were reviewed.
 
     Raises:
-        InvalidRequest: A field is missing, unknown, or invalid.
-        ValueError: The line is not JSON, or the time is not a time.
+        InvalidRequest: The line is not JSON, or a field is missing, unknown, or invalid.
     """
-    raw = _checked_fields(parse_json(line, to_unique_dict))
+    try:
+        parsed = parse_json(line, to_unique_dict)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"The line is not JSON ({error!s:.80}). Write lines as 'errata review export' does.", field="row"
+        ) from error
+    raw = _checked_fields(parsed)
     if raw["dataset"] not in ("", bundle.dataset):
         raise InvalidRequest(
             f"The data set is {raw['dataset']!r:.60}, not {bundle.dataset}. Remove this line.", field="dataset"
         )
-    time = datetime.fromisoformat(raw["time"])
+    try:
+        time = datetime.fromisoformat(raw["time"])
+    except ValueError as error:
+        raise InvalidRequest(
+            f"The time {raw['time']!r:.40} is invalid. Write a time such as 2026-01-31T12:00:00+00:00.", field="time"
+        ) from error
     if time.tzinfo is None:
         raise InvalidRequest(
             f"The time {raw['time']!r:.40} has no zone. Write a time such as 2026-01-31T12:00:00+00:00.", field="time"

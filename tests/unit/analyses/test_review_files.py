@@ -143,7 +143,7 @@ def valid_line(demo: Bundle, **changes: object) -> dict[str, object]:
     [
         ({"image": "MISSING"}, "image", "field image is missing"),
         ({"reviewer": " "}, "reviewer", "field reviewer is missing"),
-        ({"time": "yesterday"}, "row", "Invalid isoformat string"),
+        ({"time": "yesterday"}, "time", "is invalid. Write a time such as"),
         ({"time": "2023-01-01T00:00:00"}, "time", "has no zone"),
         ({"time": "2999-01-01T00:00:00Z"}, "time", "in the future"),
         ({"time": "0001-01-01T00:00:00+14:00"}, "time", "before 1970"),
@@ -180,6 +180,12 @@ def test_nothing_is_stored_unless_all_lines_are_valid(
 def test_lines_that_are_no_reviews(stores: Stores, line: bytes) -> None:
     with pytest.raises(InvalidRow, match="Line 1"):
         import_reviews(stores, "demo", read(line))
+
+
+def test_a_line_that_is_no_json_names_the_expected_format(stores: Stores, demo: Bundle) -> None:
+    content = f"{json.dumps(valid_line(demo))}\nno JSON\n"
+    with pytest.raises(InvalidRow, match=r"Line 2: The line is not JSON .* Write lines as 'errata review export' does"):
+        import_reviews(stores, "demo", read(content))
 
 
 @given(st.binary(max_size=200))
