@@ -8,9 +8,9 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from itertools import chain
 
-from errata.errors import NotComparable, Unavailable
+from errata.errors import Unavailable
 
-from service.analyses.compare import check_comparable
+from service.analyses.compare import is_comparable
 from service.analyses.ports import Stores
 from service.domain import ALL, Analysis, ModelVersion, Summary, end_of
 
@@ -68,14 +68,6 @@ def find_watched_models(stores: Stores, patterns: Sequence[str], limit: int) -> 
     return WatchedModels(results, len(versions) - len(watched[:limit]))
 
 
-def _are_comparable(a: Analysis, b: Analysis) -> bool:
-    try:
-        check_comparable(a, b)
-    except NotComparable:
-        return False
-    return True
-
-
 def shorten_name(name: str) -> str:
     """Return a name of at most MAX_NAME_BYTES; a shortened name ends in a digest, so that it is distinct."""
     content = name.encode(errors="replace")
@@ -117,6 +109,6 @@ def _find_baseline(
         before = None
         with suppress(Unavailable):  # an analysis that cannot be read is no baseline
             before = stores.archive.get(analysis_id) if analysis_id else None
-        if before is not None and _are_comparable(before, analysis):
+        if before is not None and is_comparable(before, analysis):
             return before
     return None
