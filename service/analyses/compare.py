@@ -75,9 +75,10 @@ def add_slices(comparison: Comparison, a: JudgedAnalysis, b: JudgedAnalysis) -> 
     return replace(comparison, slices=slice_changes(a.attributes, pair_judged(a, b)), attributes=a.attributes.digest)
 
 
-def compare_groups_of_sides(a: Side, b: Side) -> dict[str, GroupComparison]:
-    """Compare two sides by group only; raise NotComparable if they differ in data set or evidence."""
-    check_comparable(a.analysis, b.analysis)
+def compare_groups_of_sides(a: Side, b: Side) -> dict[str, GroupComparison] | None:
+    """Compare two sides by group only; return None if they differ in data set or evidence."""
+    if not is_comparable(a.analysis, b.analysis):
+        return None
     first, second = align_verdicts(a.verdicts, b.verdicts)
     return compare_groups(pair_sides(first, second), first.groups)
 

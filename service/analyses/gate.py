@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from errata.errors import InvalidRequest, NotComparable
+from errata.errors import InvalidRequest
 
 from service.analyses import queries
 from service.analyses.audit import record_gate
@@ -88,10 +88,7 @@ def evaluate_policy(
     before = None
     if side is not None and baseline is not None and policy.needs_baseline:
         assert baseline.analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
-        try:
-            before = Baseline(baseline.analysis.summary, compare_groups_of_sides(baseline, side))
-        except NotComparable:
-            before = Baseline(baseline.analysis.summary, None)
+        before = Baseline(baseline.analysis.summary, compare_groups_of_sides(baseline, side))
     reasons = evaluate(policy, analysis.summary, before, slices, analysis.subset)
     baseline_id = baseline.analysis.id if before is not None and baseline is not None else ""
     return GateResult(decision_of(reasons), policy.name, analysis.id, baseline_id, tuple(reasons))
