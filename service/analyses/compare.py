@@ -207,9 +207,7 @@ def align_verdicts(a: Verdicts, b: Verdicts) -> tuple[Verdicts, Verdicts]:
     rows = np.array([row_of[name] for name in b.names], dtype=np.intp)
     first = _spread_verdicts(a, names, np.arange(len(a.names)))
     second = _spread_verdicts(b, names, rows)
-    known_b = np.zeros(len(names), dtype=bool)
-    known_b[rows] = True
-    only_b = np.flatnonzero(known_b)[np.flatnonzero(known_b) >= len(a.names)]
+    only_b = slice(len(a.names), None)
     for name in ("targets", "effective_targets", "problematic"):  # facts of the images, independent of the model
         getattr(first, name)[only_b] = getattr(second, name)[only_b]
     for group, members in first.groups.items():
