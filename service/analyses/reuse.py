@@ -1,5 +1,7 @@
 """Reuse archived predictions of the same computation, without a worker."""
 
+from dataclasses import replace
+
 from errata.errors import Unavailable
 
 from service.analyses import queries
@@ -7,7 +9,7 @@ from service.analyses import request as requests
 from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports, Stores
 from service.analyses.upload import archive_analysis, reserve
-from service.domain import Analysis, AnalysisFilter, AnalysisRequest, State
+from service.domain import Analysis, AnalysisFilter, AnalysisRequest
 from service.evidence.bundle import Bundle
 from service.jobs.transitions import JobSpec
 from service.predictions.model_id import parse_model_id
@@ -44,23 +46,16 @@ def reuse_predictions(
     if predictions is None or len(predictions.top1) != spec.total:
         return None
     now = ports.stores.clock()
-    analysis = Analysis(
+    analysis = replace(
+        before,
         id=requests.new_id(now),
         request=request,
-        state=State.SUCCEEDED,
         evidence=bundle.digest,
         create_time=now,
         owner=owner,
         start_time=now,
         end_time=now,
-        progress=before.progress,
-        predictions_digest=before.predictions_digest,
-        images=before.images,
-        classes=before.classes,
-        computation=before.computation,
-        model_info=before.model_info,
         summary=before.summary if before.evidence == bundle.digest else compute_summary(bundle, predictions),
-        warnings=before.warnings,
         request_digest=request_digest,
         cached=True,
         trace=spec.trace,
