@@ -25,7 +25,7 @@ from service.analyses.policy import parse_policy
 from service.analyses.ports import Ports, Stores
 from service.analyses.request import HOOK_PREFIX, MAX_TEXT
 from service.analyses.submit import ModelNotOffered, accept
-from service.analyses.write_back import WriteBack
+from service.analyses.write_back import Writer
 from service.domain import (
     REGISTRY_OWNER,
     Action,
@@ -53,7 +53,7 @@ class EventResult(StrEnum):
     REFUSED = "refused"  # the version can never be analyzed
 
 
-class Registry(Protocol):
+class Registry(Writer, Protocol):
     """One configured model registry. Thread-safe."""
 
     @property
@@ -85,10 +85,6 @@ class Registry(Protocol):
 
     def events(self) -> Iterable[RegistryEvent]:
         """Yield the versions and aliases of the registry as events, newest first; raise Unavailable."""
-        ...
-
-    def write(self, result: WriteBack) -> None:
-        """Write a result. Idempotent. Raise ModelNotFound if the version was deleted."""
         ...
 
 
