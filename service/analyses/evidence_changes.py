@@ -85,8 +85,8 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
     base = stores.evidence.find(dataset, bundle.manifest.base)
     if base.images_digest != bundle.images_digest:
         raise EvidenceNotFound(f"The base of the evidence {bundle.digest[:12]} has other images.", field="evidence")
-    before, after = _common_rows(base, bundle)
-    changed = _find_changed(base, bundle, before, after)
+    after = _new_rows(base, bundle)
+    changed = _find_changed(base, bundle, after)
     labels = [_labels_of(base, bundle, int(row), int(after[row])) for row in np.flatnonzero(changed)]
     models, num_waiting, base_analysis = _find_models(stores, base, bundle)
     return EvidenceChanges(
@@ -104,17 +104,17 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
     )
 
 
-def _common_rows(base: Bundle, bundle: Bundle) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return each row of the base, and the row of its image in the bundle; -1: the bundle does not evaluate it."""
+def _new_rows(base: Bundle, bundle: Bundle) -> NDArray[np.intp]:
+    """Return the row of each evaluated image of the base in the bundle, (N,); -1: the bundle does not evaluate it."""
     row_of_image = np.full(len(base.all_targets), -1, dtype=np.intp)
     row_of_image[bundle.rows] = np.arange(len(bundle.rows))
-    return np.arange(len(base.rows)), row_of_image[base.rows]
+    return row_of_image[base.rows]
 
 
-def _find_changed(base: Bundle, bundle: Bundle, before: NDArray[np.intp], after: NDArray[np.intp]) -> Mask:
+def _find_changed(base: Bundle, bundle: Bundle, after: NDArray[np.intp]) -> Mask:
     """Return which evaluated images of the base the bundle relabels, sets aside, or restores, (N,)."""
     changed = after < 0
-    common = before[~changed]
+    common = np.flatnonzero(~changed)
     old, new = base.evidence, bundle.evidence
     differs = changed_labels(old.labels.take(common), new.labels.take(after[common]))
     changed[common] = differs | (old.problematic[common] != new.problematic[after[common]])
