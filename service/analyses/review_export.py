@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 from errata.errors import InvalidRequest
@@ -101,11 +102,6 @@ def _csv_line(values: Sequence[str]) -> str:
 
 def _pieces(lines: Iterable[str]) -> Iterator[bytes]:
     """Yield lines in pieces."""
-    piece: list[str] = []
-    for line in lines:
-        piece.append(line + "\n")
-        if len(piece) == LINES_PER_PIECE:
-            yield "".join(piece).encode()
-            piece = []
-    if piece:
-        yield "".join(piece).encode()
+    remaining = iter(lines)
+    while piece := [*islice(remaining, LINES_PER_PIECE)]:
+        yield "".join(f"{line}\n" for line in piece).encode()
