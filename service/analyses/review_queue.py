@@ -223,7 +223,7 @@ def _load_queue(stores: Stores, dataset: str, analysis_id: str, min_agreement: i
     candidates = _Candidates.concatenate(
         [
             conflicts,
-            _severe_errors(judged),
+            *([_severe_errors(judged)] if judged is not None else []),
             _Candidates.of(QueueReason.AGREEMENT, agreements.rows, agreements.classes, agreements.confidence),
         ]
     )
@@ -257,12 +257,8 @@ def _conflicts(bundle: Bundle, votes: ModelVotes, decisions: Mapping[str, Decisi
     return _Candidates.of(QueueReason.CONFLICT, rows, classes, mean_probability(votes, rows, classes.astype(np.int16)))
 
 
-def _severe_errors(judged: JudgedAnalysis | None) -> _Candidates:
+def _severe_errors(judged: JudgedAnalysis) -> _Candidates:
     """Return the severe errors of an analysis on images that are not problematic, by falling confidence."""
-    if judged is None:
-        return _Candidates.of(
-            QueueReason.SEVERE_ERROR, *(np.zeros(0, dtype=kind) for kind in (np.intp, np.int16, float))
-        )
     is_severe = is_among(error_types(judged.verdicts), SEVERE_TYPES)
     rows = np.flatnonzero(is_severe & ~judged.bundle.evidence.problematic)
     images = judged.bundle.rows[rows]
