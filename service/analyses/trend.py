@@ -273,14 +273,10 @@ def _published_point(model: PublishedModel, by: str, is_comparable: Callable[[Me
 
 def group_label(result: StoredResult, by: str) -> str:
     """Return the label `by` of a result; if it is missing, the owner, model, or architecture if `by` names this."""
-    label = result.labels.get(by, "") if by else ""
-    if not label and by in (OWNER, MODEL):
-        return result.owner if by == OWNER else result.model[0]
-    if label and by == "size" and label.isascii() and label.isdigit() and len(label) < 16:
-        return size_label(int(label))
-    if not label and by == "architecture":
-        return result.architecture
-    return label
+    if label := result.labels.get(by, "") if by else "":
+        is_size = by == "size" and label.isascii() and label.isdigit() and len(label) < 16
+        return size_label(int(label)) if is_size else label
+    return {OWNER: result.owner, MODEL: result.model[0], "architecture": result.architecture}.get(by, "")
 
 
 def check_same_evidence(analyses: Sequence[Analysis], dataset: str = "") -> None:
