@@ -261,7 +261,7 @@ def check_groups(policy: GatePolicy, groups: Collection[str]) -> None:
     for number, bound in enumerate(policy.bounds):
         if bound.group != ALL and bound.group not in groups:
             field = f"bounds[{number}].group"
-            raise InvalidPolicy(f"Invalid gate policy: {field}: {unknown_group(bound.group, groups)}", field=field)
+            raise _invalid(f"{field}: {unknown_group(bound.group, groups)}", field)
 
 
 def policy_schema() -> dict[str, Any]:
@@ -284,17 +284,14 @@ def _compose(text: str | bytes) -> yaml.Node:
     """Return the tree of a YAML text; raise InvalidPolicy if it is too large, or has aliases or tags."""
     size = len(text.encode(errors="surrogatepass") if isinstance(text, str) else text)
     if size > MAX_BYTES:
-        raise InvalidPolicy(f"Invalid gate policy: it has {size} bytes. Use at most {MAX_BYTES} bytes.", field="policy")
+        raise _invalid(f"it has {size} bytes. Use at most {MAX_BYTES} bytes.")
     try:
         _check_events(text)
         node = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise _not_yaml(error) from None
     if not isinstance(node, yaml.MappingNode):
-        raise InvalidPolicy(
-            "Invalid gate policy: the document is not a mapping. Write a mapping with 'version' and 'bounds'.",
-            field="policy",
-        )
+        raise _invalid("the document is not a mapping. Write a mapping with 'version' and 'bounds'.")
     return node
 
 
@@ -313,21 +310,17 @@ def _check_events(text: str | bytes) -> None:
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
             problem = "tags"
         if problem:
-            raise InvalidPolicy(
-                f"Invalid gate policy: {problem} are not allowed. Write plain YAML without them.",
-                field="policy",
-                line=_line(event),
-            )
+            raise _invalid(f"{problem} are not allowed. Write plain YAML without them.", line=_line(event))
+
+
+def _invalid(problem: str, field: str = "policy", line: int | None = None) -> InvalidPolicy:
+    return InvalidPolicy(f"Invalid gate policy: {problem}", field=field, line=line)
 
 
 def _not_yaml(error: Exception) -> InvalidPolicy:
     """Return the error for invalid YAML, with its line if the parser reports it."""
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    return InvalidPolicy(
-        f"Invalid gate policy: not valid YAML: {str(error) or repr(error):.200}",
-        field="policy",
-        line=_line(mark) if mark else None,
-    )
+    return _invalid(f"not valid YAML: {str(error) or repr(error):.200}", line=_line(mark) if mark else None)
 
 
 def _line(node: Any) -> int:
@@ -343,23 +336,15 @@ def _lines(node: yaml.Node, path: tuple[Hashable, ...]) -> Iterator[tuple[tuple[
         line_of: dict[str, int] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise InvalidPolicy(
-                    "Invalid gate policy: a key is not a name. Use text as keys.",
-                    field=_dotted_path(path) or "policy",
-                    line=_line(key),
-                )
+                raise _invalid("a key is not a name. Use text as keys.", _dotted_path(path) or "policy", _line(key))
             if key.value == "<<":
-                raise InvalidPolicy(
-                    "Invalid gate policy: merge keys (<<) are not allowed. Write out the fields.",
-                    field="policy",
-                    line=_line(key),
-                )
+                raise _invalid("merge keys (<<) are not allowed. Write out the fields.", line=_line(key))
             if key.value in line_of:
-                raise InvalidPolicy(
-                    f"Invalid gate policy: {key.value!r:.40} is repeated on lines {line_of[key.value]} and "
-                    f"{_line(key)}. Remove one of them.",
-                    field=_dotted_path((*path, key.value)),
-                    line=_line(key),
+                raise _invalid(
+                    f"{key.value!r:.40} is repeated on lines {line_of[key.value]} and {_line(key)}. Remove one of "
+                    "them.",
+                    _dotted_path((*path, key.value)),
+                    _line(key),
                 )
             line_of[key.value] = _line(key)
             yield from _lines(value, (*path, key.value))
