@@ -41,12 +41,11 @@ def reanalyze(ports: Ports, analysis_id: str, evidence: str, request_id: str = "
     before = queries.get_succeeded(ports.stores, analysis_id)
     request = replace(before.request, evidence=evidence, request_id=request_id)
     requests.check(request)
-    request_digest = requests.digest(request, content=hashlib.sha256(before.id.encode()).hexdigest())
     bundle = ports.stores.evidence.find(before.request.dataset, evidence)
     analysis_id = requests.new_id(ports.stores.clock())
     analysis, predictions = judge_again(ports, before, request, bundle, analysis_id)
-    analysis = replace(analysis, owner=owner, request_digest=request_digest)
-    if repeated := find_repeated_or_reserve(ports, request, request_digest, analysis.id, owner=""):
+    analysis = replace(analysis, owner=owner)
+    if repeated := find_repeated_or_reserve(ports, request, analysis.request_digest, analysis.id, owner=""):
         return repeated
     with released_after_error(ports, analysis):
         check_capacity(ports)
@@ -93,6 +92,7 @@ def judge_again(
         summary=summary,
         answers=summarize_answers(bundle, predictions, mapping),
         subset=describe_subset(bundle, predictions.subset),
+        request_digest=requests.digest(request, hashlib.sha256(before.id.encode()).hexdigest()),
         trace=tracing.current_context(),
     )
     return analysis, predictions

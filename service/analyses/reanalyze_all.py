@@ -1,6 +1,5 @@
 """Judge the archived predictions of all analyses of a data set again, with another bundle."""
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -128,8 +127,6 @@ def _reanalyze(ports: Ports, run: _Run, progress: ReanalysisProgress, analysis_i
         raise
     except ErrataError as error:
         return replace(progress, reason=error.message)
-    content = hashlib.sha256(before.id.encode()).hexdigest()
     owner = owner_guard.isolated_owner(ports.stores.archive, before, run.caller) or run.caller
-    analysis = replace(analysis, owner=owner, request_digest=requests.digest(request, content))
-    is_new = archive_analysis(ports, analysis, predictions, replaces=False)
+    is_new = archive_analysis(ports, replace(analysis, owner=owner), predictions, replaces=False)
     return replace(progress, after=analysis.id, is_new=is_new)
