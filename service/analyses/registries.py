@@ -213,18 +213,8 @@ def _delivery(registry: Registry, rule: RegistryRule, event: RegistryEvent) -> s
     """Return the key of a delivery and a rule; empty for an event of a poll."""
     if not event.delivery:
         return ""
-    parts = [
-        event.delivery,
-        event.action,
-        event.model,
-        event.version,
-        event.name,
-        rule.event,
-        rule.dataset,
-        rule.policy,
-        rule.baseline,
-    ]
-    return f"{registry.id}:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
+    parts = [event.delivery, event.action, event.model, event.version, event.name]
+    return f"{registry.id}:{_digest([*parts, rule.event, rule.dataset, rule.policy, rule.baseline])}"
 
 
 def _is_own_baseline(registry: Registry, rule: RegistryRule, event: RegistryEvent) -> bool:
@@ -247,7 +237,11 @@ def _request_id(registry: Registry, rule: RegistryRule, event: RegistryEvent, ba
         parts.append(f"again {event.delivery}")
     elif event.action is not Action.CREATED:
         parts.append(f"{event.action} {event.name} {event.value} {baseline}")
-    return HOOK_PREFIX + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return HOOK_PREFIX + _digest(parts)
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _find_baseline(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> str:
