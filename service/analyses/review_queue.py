@@ -20,7 +20,6 @@ from service.domain import (
     Decision,
     ModelVotes,
     State,
-    Suggestions,
     count_agreeing,
     is_among,
     mean_probability,
@@ -115,22 +114,6 @@ class _Queue:
     votes: ModelVotes
     decisions: Mapping[str, Decision]
     images: _Candidates
-
-
-def suggestions(stores: Stores, dataset: str, evidence: str = "", min_agreement: int | None = None) -> Suggestions:
-    """Return classes that are not labels, but that at least `min_agreement` archived models predict.
-
-    Args:
-        stores: The stores.
-        dataset: The data set.
-        evidence: Prefix of the digest of the bundle with the labels; empty: the default bundle.
-        min_agreement: Number of models; None: half of them, and at least 3.
-
-    Raises:
-        InvalidRequest: `min_agreement` is less than 1 or too low.
-    """
-    bundle = stores.evidence.find(dataset, evidence)
-    return stores.votes.suggestions(find_votes(stores, bundle), bundle, min_agreement)
 
 
 def find_votes(stores: Stores, bundle: Bundle) -> ModelVotes:

@@ -9,9 +9,9 @@ import pytest
 from errata.errors import InvalidRequest
 
 from service.analyses.model_votes import model_identity
-from service.analyses.review_queue import QueueReason, ReviewQueue, locate_image, review_queue, suggestions
+from service.analyses.review_queue import QueueReason, ReviewQueue, find_votes, locate_image, review_queue
 from service.analyses.upload import upload
-from service.domain import Analysis, AnalysisRequest, ErrorType, ModelInfo, Review
+from service.domain import Analysis, AnalysisRequest, ErrorType, ModelInfo, Review, Suggestions
 from service.evidence.bundle import Bundle
 
 from .conftest import Backend
@@ -36,6 +36,11 @@ def analyze(
         lines.append(f"{image},{top1}" + (f",{probability.get(row, 0.5)}" if probability is not None else ""))
     request = AnalysisRequest("demo", display_name=name, labels=labels or {}, accept_implausible=True)
     return upload(backend.ports, request, io.BytesIO("\n".join(lines).encode()))
+
+
+def suggestions(backend: Backend, demo: Bundle, min_agreement: int | None = None) -> Suggestions:
+    stores = backend.ports.stores
+    return stores.votes.suggestions(find_votes(stores, demo), demo, min_agreement)
 
 
 def severe_classes(demo: Bundle, row: int, count: int) -> list[int]:
@@ -134,11 +139,11 @@ def test_each_model_has_one_vote_with_its_newest_analysis(backend: Backend, demo
     first, second = severe_classes(demo, 3, 2)
     for number in range(3):
         analyze(backend, demo, {3: first, 9 + number: first}, "net")
-    assert suggestions(backend.ports.stores, "demo", min_agreement=2).rows.tolist() == []
-    assert suggestions(backend.ports.stores, "demo", min_agreement=1).rows.tolist() == [3, 11]
+    assert suggestions(backend, demo, 2).rows.tolist() == []
+    assert suggestions(backend, demo, 1).rows.tolist() == [3, 11]
 
     analyze(backend, demo, {3: second}, "net")
-    found = suggestions(backend.ports.stores, "demo", min_agreement=1)
+    found = suggestions(backend, demo, 1)
     assert (found.rows.tolist(), found.classes.tolist()) == ([3], [second])
 
 
@@ -185,10 +190,10 @@ def test_the_cached_votes_follow_new_and_deleted_analyses(backend: Backend, demo
     stores = backend.ports.stores
     analyses = [analyze(backend, demo, {3: wrong, 8 + number: wrong}, f"net {number}") for number in range(3)]
     assert rows_of(review_queue(stores, "demo"), QueueReason.SEVERE_ERROR) == [3, 10]
-    assert suggestions(stores, "demo").rows.tolist() == [3]
+    assert suggestions(backend, demo).rows.tolist() == [3]
 
     stores.archive.delete(analyses[0].id)
-    assert suggestions(stores, "demo").rows.tolist() == []
+    assert suggestions(backend, demo).rows.tolist() == []
     assert review_queue(stores, "demo").num_models == 2
 
 
@@ -244,7 +249,7 @@ def test_invalid_requests_are_refused(backend: Backend, demo: Bundle) -> None:
     with pytest.raises(InvalidRequest, match="Invalid page"):
         review_queue(backend.ports.stores, "demo", limit=0)
     with pytest.raises(InvalidRequest, match="min_agreement is 0"):
-        suggestions(backend.ports.stores, "demo", min_agreement=0)
+        suggestions(backend, demo, 0)
 
 
 def test_images_that_are_set_aside_are_no_severe_errors(
