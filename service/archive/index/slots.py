@@ -10,6 +10,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,16 +22,12 @@ MAX_SLOTS = 64
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
 class IndexFile:
     """The path of an index that no other process uses until `close`."""
 
-    def __init__(self, path: Path, release: Callable[[], None]) -> None:
-        self.path = path
-        self._release = release
-
-    def close(self) -> None:
-        """Release the file for other processes."""
-        self._release()
+    path: Path
+    close: Callable[[], None]  # releases the file for other processes
 
 
 def open_index(folder: Path) -> tuple[IndexFile, SqliteIndex]:
