@@ -53,10 +53,7 @@ def texts(reply: Reply) -> list[str]:
 def pairs(reply: Reply) -> list[tuple[str, float]]:
     """Return the members and scores of a reply to ZRANGE with scores."""
     flat = values(reply)
-    return [
-        ((member or b"").decode(errors="replace"), float(score or 0))
-        for member, score in zip(flat[::2], flat[1::2], strict=True)
-    ]
+    return [(member, float(score or 0)) for member, score in zip(texts(flat[::2]), flat[1::2], strict=True)]
 
 
 def text_of(reply: Reply) -> str:
