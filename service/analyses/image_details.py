@@ -40,7 +40,12 @@ def find_image(stores: Stores, dataset: str, name: str, query: ImageQuery) -> Im
     """
     selection = select_images(stores, query)
     judged = selection.images.judged
-    check_dataset(judged, dataset)
+    if judged.analysis.request.dataset != dataset:
+        raise InvalidRequest(
+            f"Analysis {judged.analysis.id} has the data set {judged.analysis.request.dataset!r:.80}, not "
+            f"{dataset!r:.80}.",
+            field="analysis",
+        )
     row = judged.bundle.row(name)
     others = [
         ModelVerdict.of(
@@ -62,16 +67,6 @@ def _find_neighbors(selection: Selection, row: int) -> Neighbors | None:
     before = names[rows[position - 1]] if position > 0 else None
     after = names[rows[position + 1]] if position + 1 < total else None
     return Neighbors(position, total, before, after)
-
-
-def check_dataset(judged: JudgedAnalysis, dataset: str) -> None:
-    """Raise InvalidRequest if an analysis has another data set."""
-    if judged.analysis.request.dataset != dataset:
-        raise InvalidRequest(
-            f"Analysis {judged.analysis.id} has the data set {judged.analysis.request.dataset!r:.80}, not "
-            f"{dataset!r:.80}.",
-            field="analysis",
-        )
 
 
 def find_newest_analysis(stores: Stores, dataset: str) -> str:
