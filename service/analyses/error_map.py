@@ -5,7 +5,6 @@ the same evidence have the same axes.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from service.analyses.images import select_images, take_images
 from service.analyses.ports import Stores
+from service.analyses.verdict_cache import Newest
 from service.domain import MULTI_LABEL_ERROR_TYPES, is_among
 from service.domain.images import ImageQuery, ImageRow
 from service.evidence.bundle import Bundle
@@ -50,7 +50,7 @@ class ErrorMaps:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._lock = threading.Lock()
-        self._axes: OrderedDict[str, Axes] = OrderedDict()  # by digest
+        self._axes: Newest[str, Axes] = Newest(MAX_CACHED)  # by digest
 
     def compute(self, analysis: str) -> ErrorMap:
         """Return the map of the errors of an analysis, without problematic images.
@@ -78,12 +78,10 @@ class ErrorMaps:
 
     def _axes_of(self, bundle: Bundle) -> Axes:
         with self._lock:
-            axes = self._axes.pop(bundle.digest, None)
+            axes = self._axes.find(bundle.digest)
             if axes is None:
                 axes = compute_axes(_read(bundle, _spread(len(bundle.rows), MAX_SAMPLE)))
-            self._axes[bundle.digest] = axes
-            while len(self._axes) > MAX_CACHED:
-                self._axes.popitem(last=False)
+            self._axes.add(bundle.digest, axes)
             return axes
 
 
