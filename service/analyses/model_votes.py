@@ -6,8 +6,7 @@ import numpy as np
 from errata.errors import InvalidRequest
 
 from service.analyses.archived_predictions import find_predictions, is_usable
-from service.analyses.bundle_cache import BundleCache
-from service.analyses.verdict_cache import Newest
+from service.analyses.verdict_cache import BundleCache, Newest
 from service.archive.port import AnalysisIndex, Archive, iterate_index
 from service.domain import Analysis, AnalysisFilter, ModelVotes, State, Suggestions, suggest_labels
 from service.domain.listing import version_key

@@ -1,8 +1,8 @@
-"""Verdicts in memory: of the archived analyses of a bundle, and of the analyses whose images were listed last."""
+"""Results in memory: of the archived analyses of a bundle, and of the analyses whose images were listed last."""
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -10,10 +10,11 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.analyses.bundle_cache import BundleCache
+from service.caller import visible_owner
 from service.domain import MULTI_LABEL_ERROR_TYPES, NO_TYPE, Bytes, Classes, is_among
 from service.domain.images import ImageQuery
 
+MAX_BUNDLES = 2  # of up to 64 MB each
 MAX_ANALYSES = 8  # of 5 bytes for each image
 MAX_SELECTIONS = 4  # of about 30 bytes for each image
 Judged = TypeVar("Judged")  # JudgedAnalysis, which ports must not import
@@ -90,6 +91,31 @@ class Newest(Generic[Key, Value]):
             if len(self._values) > self._size:
                 self._values.popitem(last=False)
             return before
+
+
+class BundleCache(Generic[Value]):
+    """Keeps the values of the most recently used bundles. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: Newest[tuple[str | None, str], tuple[int, Value]] = Newest(MAX_BUNDLES)
+
+    def get(self, evidence: str, version: int, load: Callable[[Value | None], Value]) -> Value:
+        """Return the value of a bundle at a version of the index.
+
+        Args:
+            evidence: Digest of the bundle.
+            version: Version of the index.
+            load: Computes the value if the cache has none at this version. The argument is the value at an earlier
+                version, or None.
+        """
+        with self._lock:  # so that concurrent requests load a value once
+            key = visible_owner(), evidence  # each owner sees different analyses
+            known, value = self._entries.find(key) or (None, None)
+            if value is None or known != version:
+                value = load(value)
+            self._entries.add(key, (version, value))
+            return value
 
 
 class VerdictCache(Generic[Judged, Selected]):
