@@ -62,8 +62,7 @@ def read_classes(path: Path, name: str, overlaps: Path | None = None) -> LabelSp
     is_json = text.lstrip()[:1] in ("{", "[")
     problems = Problems(path.name, "class" if is_json else "line")
     raw = _parse_json(text, path.name) if is_json else {}
-    entries = _json_entries(raw["classes"], problems, path.name) if is_json else _csv_entries(text, problems, path.name)
-    entries = iter(entries)
+    entries = _json_entries(raw["classes"], problems) if is_json else _csv_entries(text, problems)
     listed = list(islice(entries, MAX_CLASSES + 1))
     if len(listed) > MAX_CLASSES:
         count = len(listed) + sum(1 for _ in islice(entries, MAX_COUNTED))
@@ -85,7 +84,7 @@ def read_classes(path: Path, name: str, overlaps: Path | None = None) -> LabelSp
 def read_overlaps(path: Path, label_space: LabelSpace) -> LabelSpace:
     """Add the overlaps of a file `class,also_correct` to those of a label space. Return the new label space."""
     problems = Problems(path.name)
-    rows = csv_rows(read_text(path, "overlaps"), problems, path.name, OVERLAP_COLUMNS, (*OVERLAP_COLUMNS,))
+    rows = csv_rows(read_text(path, "overlaps"), problems, OVERLAP_COLUMNS, (*OVERLAP_COLUMNS,))
     pairs = [_Pair(line, (row["class"], row["also_correct"])) for line, row in rows]
     both = np.concatenate([label_space.overlaps.as_array(), _resolve(pairs, label_space, problems)])
     label_space = replace(label_space, overlaps=ClassPairs.of(both, label_space.num_classes))
@@ -113,7 +112,7 @@ def _with_lists(path: Path, label_space: LabelSpace, field: str) -> LabelSpace:
     rows = parse_json(to_json(label_space))["classes"]
     line_of: dict[int, int] = {}
     columns = {"class": (), field: COLUMNS[field]}
-    for line, values in csv_rows(text, problems, path.name, columns, ("class", field)):
+    for line, values in csv_rows(text, problems, columns, ("class", field)):
         class_ = lookup.find(values["class"])
         if class_ is None:
             problems.add("class", partial(lookup.describe_problem, values["class"]), line)
@@ -143,12 +142,12 @@ def _check_size(label_space: LabelSpace, source: str) -> None:
         )
 
 
-def _csv_entries(text: str, problems: Problems, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, values in csv_rows(text, problems, source, COLUMNS, ("name",)):
+def _csv_entries(text: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, values in csv_rows(text, problems, COLUMNS, ("name",)):
         yield line, _entry({field: _split(value) if field in LISTS else value for field, value in values.items()})
 
 
-def _json_entries(raw: Sequence[Any], problems: Problems, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_entries(raw: Sequence[Any], problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     similar_names = SimilarNames(COLUMNS)
     names = {alias: field for field, aliases in COLUMNS.items() for alias in (field, *aliases)}
     for number, item in enumerate(raw, start=1):

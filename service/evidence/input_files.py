@@ -53,13 +53,10 @@ class Problems:
             source: Name of the file, for messages.
             unit: Unit of the numbers of the problems, such as "line", "row", or "class".
         """
-        self._source = source
+        self.source = source
         self._unit = unit
         self._violations: list[Violation] = []
         self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
 
     def add(self, field: str, description: Description, line: int | None = None) -> None:
         """Add a problem of a field."""
@@ -79,7 +76,7 @@ class Problems:
         first = self._violations[0]
         where = "" if first.line is None else f", {self._unit} {first.line}"
         more = f" (and {self._count - 1:,} more)" if self._count > 1 else ""
-        raise InvalidEvidence(f"{self._source}{where}: {first.description}{more}.", violations=self._violations)
+        raise InvalidEvidence(f"{self.source}{where}: {first.description}{more}.", violations=self._violations)
 
 
 def read_content(path: Path, field: str, limit: int = MAX_BYTES) -> bytes:
@@ -136,7 +133,7 @@ def check_containers(text: str, limit: int, source: str, field: str) -> None:
 
 
 def csv_rows(
-    text: str, problems: Problems, source: str, columns: Mapping[str, Sequence[str]], required: Sequence[str]
+    text: str, problems: Problems, columns: Mapping[str, Sequence[str]], required: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield, for each row of a CSV file, the line on which it starts and its values by column.
 
@@ -145,7 +142,6 @@ def csv_rows(
     Args:
         text: The file.
         problems: Problems of the file.
-        source: Name of the file, for messages.
         columns: Aliases of each column.
         required: Columns that the header must have.
 
@@ -153,6 +149,7 @@ def csv_rows(
         InvalidEvidence: The header is invalid or too long, or the file is not CSV.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    source = problems.source
     header: dict[str, int] = {}
     width, line = 0, 1
     empty_line = 0  # the first of the last rows, if these have only empty values

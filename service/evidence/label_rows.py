@@ -47,25 +47,25 @@ def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
     content = read_content(path, "labels")
     if content.startswith(PARQUET_SIGNATURE):
         problems = Problems(path.name, "row")
-        return _from_json_lines(to_json_lines(content, path.name), problems, path.name), problems
+        return _from_json_lines(to_json_lines(content, path.name), problems), problems
     text = decode(content, path.name, "labels")
     start = text.lstrip()[:1]
     if start not in ("[", "{"):
         problems = Problems(path.name)
-        return _from_csv(text, problems, path.name), problems
+        return _from_csv(text, problems), problems
     check_containers(text, MAX_CONTAINERS, path.name, "labels")
     if start == "[":
         problems = Problems(path.name, "image")
-        return _from_json_array(text, problems, path.name), problems
+        return _from_json_array(text, problems), problems
     if _is_json_lines(text):
         problems = Problems(path.name)
-        return _from_json_lines(text, problems, path.name), problems
+        return _from_json_lines(text, problems), problems
     problems = Problems(path.name, "image")
-    return _from_json(text, problems, path.name), problems
+    return _from_json(text, problems), problems
 
 
-def _from_csv(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
-    for line, values in csv_rows(text, problems, source, COLUMNS, REQUIRED):
+def _from_csv(text: str, problems: Problems) -> Iterator[LabelRow]:
+    for line, values in csv_rows(text, problems, COLUMNS, REQUIRED):
         reason = values.get("problematic", "").strip()
         yield LabelRow(line, values["file_name"], values.get("target"), values["labels"], reason)
 
@@ -80,7 +80,7 @@ def _is_json_lines(text: str) -> bool:
     return isinstance(first, dict) and (bool(others) or isinstance(first.get("file_name"), str))
 
 
-def _from_json_lines(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
+def _from_json_lines(text: str, problems: Problems) -> Iterator[LabelRow]:
     similar_names = SimilarNames(COLUMNS)
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -135,9 +135,9 @@ def key_problem(keys: Sequence[str], similar_names: SimilarNames, noun: str = "k
     return ""
 
 
-def _from_json_array(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
+def _from_json_array(text: str, problems: Problems) -> Iterator[LabelRow]:
     similar_names = SimilarNames(COLUMNS)
-    for number, raw in enumerate(_parse_document(text, to_unique_dict, source), start=1):
+    for number, raw in enumerate(_parse_document(text, to_unique_dict, problems.source), start=1):
         yield from _row_of(raw, number, problems, similar_names)
 
 
@@ -150,8 +150,8 @@ def _parse_document(text: str, to_dict: Callable[[list[tuple[str, Any]]], dict[s
         ) from error
 
 
-def _from_json(text: str, problems: Problems, source: str) -> Iterator[LabelRow]:
-    raw = _parse_document(text, partial(to_unique_dict, kind="image"), source)
+def _from_json(text: str, problems: Problems) -> Iterator[LabelRow]:
+    raw = _parse_document(text, partial(to_unique_dict, kind="image"), problems.source)
     for number, (name, labels) in enumerate(raw.items(), start=1):
         if isinstance(labels, list) and all(map(_is_class, labels)):
             yield LabelRow(number, name, None, [str(label) for label in labels], reason="")

@@ -29,7 +29,7 @@ def read_vocabulary(path: Path, label_space: LabelSpace) -> tuple[VocabularyText
     names = _Names(label_space)
     texts: list[VocabularyText] = []
     line_of: dict[str, int] = {}
-    for line, row in csv_rows(read_text(path, "vocabulary"), problems, path.name, _COLUMNS, ("text", "near")):
+    for line, row in csv_rows(read_text(path, "vocabulary"), problems, _COLUMNS, ("text", "near")):
         if len(line_of) == MAX_ROWS:
             problems.add("text", f"more than {MAX_ROWS:,} texts; remove texts that are not needed", line)
             break
