@@ -59,7 +59,6 @@ def build_colors(path: Path, order: Sequence[int] = range(len(COLORS)), dataset:
         rows=np.arange(images, dtype=np.int32),
         labels=labels,
         problematic=np.zeros(images, dtype=bool),
-        sources=(),
     )
     return write_bundle(BundleInputs(dataset, inputs, label_space, None, None, None, ()), path)
 

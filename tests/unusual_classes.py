@@ -46,7 +46,6 @@ def write_own_bundle(path: Path, space: LabelSpace | None = None, targets: list[
             sources=np.full(size, LabelSource.ORIGINAL, dtype=np.uint8),
         ),
         problematic=np.zeros(size, dtype=bool),
-        sources=(),
     )
     source = Source("labels", "synthetic", "none", "0" * 64)
     write_bundle(BundleInputs(DATASET, labels, space or label_space(), None, None, None, (source,)), path)

@@ -4,7 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import compress
@@ -110,7 +110,7 @@ def read_images(name: str, folder: Path) -> LabelInputs:
     _check_folder_classes(name, samples, folder)
     num_published = _check_counts(name, samples, folder)
     source = Source("images", f"a local folder, {len(samples.names):,} of {num_published:,} images", "its authors'")
-    images = replace(labels.folders(samples), sources=(source,))
+    images = labels.single_labels(samples, (source,))
     return add_real_labels(images, folder) if dataset.has_validation_images else images
 
 

@@ -41,7 +41,7 @@ class LabelInputs:
     rows: NDArray[np.int32]  # (N,) indices of the evaluated images, ascending
     labels: Labels  # labels of the N evaluated images
     problematic: Mask  # (N,)
-    sources: tuple[Source, ...]
+    sources: tuple[Source, ...] = ()
 
     @property
     def targets(self) -> Classes:

@@ -32,7 +32,7 @@ def read_labels(path: Path, label_space: LabelSpace) -> LabelInputs:
         label_space: The classes of the labels.
 
     Returns:
-        The images, sorted by name. All of them are evaluated. `sources` is empty.
+        The images, sorted by name. All of them are evaluated.
 
     Raises:
         InvalidEvidence: The file cannot be read, or has invalid rows; `violations` has the lines.
@@ -136,5 +136,4 @@ class LabelTable:
                 sources=np.where(is_original, LabelSource.ORIGINAL, LabelSource.CORRECT).astype(np.uint8),
             ),
             problematic=np.array([bool(reason) for reason in self.reasons])[order],
-            sources=(),
         )

@@ -155,12 +155,11 @@ def imagenet(annotation: Annotation) -> LabelInputs:
         rows=rows,
         labels=pack_labels([image.labels for image in images]),
         problematic=np.array([image.problematic for image in images], dtype=bool),
-        sources=(),
     )
 
 
-def folders(samples: SampleOrder) -> LabelInputs:
-    """Return samples with the name `wnid/file`. Their only label is the class of the folder, as in ImageNet-A."""
+def single_labels(samples: SampleOrder, sources: tuple[Source, ...] = ()) -> LabelInputs:
+    """Return samples, sorted by name. The only label of each sample is its target, as in ImageNet-A."""
     order = sorted(range(len(samples.names)), key=lambda row: samples.names[row].encode())
     targets = samples.targets[order]
     return LabelInputs(
@@ -169,7 +168,7 @@ def folders(samples: SampleOrder) -> LabelInputs:
         rows=np.arange(len(order), dtype=np.int32),
         labels=pack_labels([{target: LabelSource.ORIGINAL} for target in targets.tolist()]),
         problematic=np.zeros(len(order), dtype=bool),
-        sources=(),
+        sources=sources,
     )
 
 
@@ -178,14 +177,8 @@ def demo() -> LabelInputs:
     checksums: dict[str, str] = json.loads((files("service.evidence") / DEMO_FILE).read_text())
     names = sorted(checksums)
     targets = np.array([int(name.removesuffix(".jpg").rsplit("_", 1)[1]) for name in names], dtype=np.int16)
-    return LabelInputs(
-        names=np.array(names, dtype=np.bytes_),
-        all_targets=targets,
-        rows=np.arange(len(names), dtype=np.int32),
-        labels=pack_labels([{int(target): LabelSource.ORIGINAL} for target in targets]),
-        problematic=np.zeros(len(names), dtype=bool),
-        sources=tuple(Source(name, f"{DEMO_PACKAGE} on PyPI", "MIT", checksums[name]) for name in names),
-    )
+    sources = tuple(Source(name, f"{DEMO_PACKAGE} on PyPI", "MIT", checksums[name]) for name in names)
+    return single_labels(SampleOrder(tuple(names), targets), sources)
 
 
 def demo_folder() -> Path:

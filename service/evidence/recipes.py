@@ -113,7 +113,7 @@ def _built_in(name: str, arguments: _RecipeInputs) -> LabelInputs:
     if arguments.inputs.labels is not None:
         return check_classes(name, _custom(arguments))
     if arguments.artefacts.samples is not None:
-        return labels.folders(arguments.artefacts.samples)
+        return labels.single_labels(arguments.artefacts.samples)
     if arguments.inputs.images is not None:
         return read_images(name, arguments.inputs.images)
     raise InvalidEvidence(

@@ -55,7 +55,6 @@ def labels_of(bundle: Bundle) -> LabelInputs:
         rows=bundle.rows,
         labels=bundle.evidence.labels,
         problematic=bundle.evidence.problematic,
-        sources=(),
     )
 
 

@@ -98,7 +98,6 @@ def make_bundle(folder: Path, groups: Sequence[str]) -> Bundle:
             np.arange(IMAGES + 1, dtype=np.int32), targets, np.full(IMAGES, LabelSource.ORIGINAL, dtype=np.uint8)
         ),
         problematic=np.zeros(IMAGES, dtype=bool),
-        sources=(),
     )
     source = Source("labels", "synthetic", "none", "0" * 64)
     write_bundle(BundleInputs("products", labels, label_space, None, None, None, (source,)), folder)

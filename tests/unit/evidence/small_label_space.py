@@ -62,7 +62,6 @@ def own_inputs(label_space: LabelSpace | None = None, min_cooccurrence: int = 2)
             rows=np.arange(len(IMAGES), dtype=np.int32),
             labels=packed,
             problematic=np.array(problematic),
-            sources=(),
         ),
         label_space=label_space or own_label_space(),
         pairs=CooccurrenceInputs(pairs.classes, pairs.counts, pairs.examples, names),

@@ -25,7 +25,6 @@ def test_confusions_equal_a_slow_count() -> None:
         rows=np.arange(200, dtype=np.int32),
         labels=pack_labels([dict.fromkeys(row, LabelSource.CORRECT) for row in labels]),
         problematic=np.array(problematic),
-        sources=(),
     )
 
     result = {(a, b): value for a, b, value in confusion_similarities(images, np.array(predicted, np.int16), CLASSES)}

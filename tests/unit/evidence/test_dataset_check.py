@@ -48,7 +48,6 @@ def images(rows: Sequence[tuple[int, Sequence[int], bool]]) -> LabelInputs:
             np.full(len(classes), LabelSource.CORRECT, dtype=np.uint8),
         ),
         problematic=np.array([problematic for *_, problematic in rows]),
-        sources=(),
     )
 
 
