@@ -1,7 +1,7 @@
 """Check a label space and the labels of a data set for facts that make the error breakdown less useful."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,35 +37,25 @@ class Dataset:
     has_vocabulary: bool = False
     has_own_classes: bool = True  # False: the classes and their relations are built in
 
-    @property
-    def class_sizes(self) -> NDArray[np.intp]:
-        """Return, for each class, the number of images that have it as a label or as the original label, (C,)."""
-        assert self.images is not None, "This is a bug: the labels have not been read."
-        images, count = self.images, self.label_space.num_classes
-        others = images.targets[~images.labels.contain(images.targets)]
-        return np.bincount(images.labels.classes, minlength=count) + np.bincount(others, minlength=count)
-
 
 def find_advice(dataset: Dataset) -> list[Advice]:
     """Return all advice about a data set."""
-    checks: list[Callable[[Dataset], Iterable[Advice]]] = []
+    space, images = dataset.label_space, dataset.images
+    advice: list[Advice] = []
     if dataset.has_own_classes:
-        checks += [_check_superclasses, _check_classes]
-    if dataset.images is not None:
-        checks += [_check_labels, _check_pairs]
-    if dataset.images is not None and dataset.has_own_classes:
-        checks.append(_check_use)
-    if dataset.images is not None and dataset.predicted is not None:
-        checks.append(_check_predictions)
-    return [advice for check in checks for advice in check(dataset)]
+        advice += [*_check_superclasses(space), *_check_classes(dataset)]
+    if images is not None:
+        advice += [*_check_labels(images), *_check_pairs(dataset)]
+        if dataset.has_own_classes:
+            advice += _check_use(space, images)
+        if dataset.predicted is not None:
+            advice += _check_predictions(dataset, images, dataset.predicted)
+    return advice
 
 
-def _check_superclasses(dataset: Dataset) -> Iterable[Advice]:
-    space = dataset.label_space
-    names, counts = (
-        space.superclasses.ids,
-        np.bincount(space.superclasses.numbers, minlength=len(space.superclasses.ids)),
-    )
+def _check_superclasses(space: LabelSpace) -> Iterable[Advice]:
+    names = space.superclasses.ids
+    counts = np.bincount(space.superclasses.numbers, minlength=len(names))
     if not len(space.superclasses.numbers):
         yield Advice(
             "no-superclasses",
@@ -144,11 +134,9 @@ def _check_classes(dataset: Dataset) -> Iterable[Advice]:
         )
 
 
-def _check_use(dataset: Dataset) -> Iterable[Advice]:
-    space, images = dataset.label_space, dataset.images
-    assert images is not None, "This is a bug: find_advice checks for labels."
+def _check_use(space: LabelSpace, images: LabelInputs) -> Iterable[Advice]:
     counted = ~images.problematic
-    unused = dataset.class_sizes == 0
+    unused = _class_sizes(images, space.num_classes) == 0
     if unused.any():
         yield _about(
             "classes-without-images",
@@ -170,9 +158,7 @@ def _check_use(dataset: Dataset) -> Iterable[Advice]:
         )
 
 
-def _check_labels(dataset: Dataset) -> Iterable[Advice]:
-    images = dataset.images
-    assert images is not None, "This is a bug: find_advice checks for labels."
+def _check_labels(images: LabelInputs) -> Iterable[Advice]:
     counted = ~images.problematic
     if not (images.labels.counts[counted] > 1).any():
         yield Advice(
@@ -207,10 +193,9 @@ def _check_pairs(dataset: Dataset) -> Iterable[Advice]:
         )
 
 
-def _check_predictions(dataset: Dataset) -> Iterable[Advice]:
-    space, predicted = dataset.label_space, dataset.predicted
-    assert predicted is not None, "This is a bug: find_advice checks for predictions."
-    is_label = dataset.class_sizes > 0
+def _check_predictions(dataset: Dataset, images: LabelInputs, predicted: Classes) -> Iterable[Advice]:
+    space = dataset.label_space
+    is_label = _class_sizes(images, space.num_classes) > 0
     is_predicted = np.bincount(predicted[predicted >= 0], minlength=space.num_classes) > 0
     missed = is_label & ~is_predicted
     if missed.any():
@@ -228,6 +213,12 @@ def _check_predictions(dataset: Dataset) -> Iterable[Advice]:
             f"{_count(extra, 'class is predicted, but is', 'classes are predicted, but are')} no label of any image: "
             "{}. Each such prediction is an error. Check that the labels are complete.",
         )
+
+
+def _class_sizes(images: LabelInputs, num_classes: int) -> NDArray[np.intp]:
+    """Return, for each class, the number of images that have it as a label or as the original label, (C,)."""
+    others = images.targets[~images.labels.contain(images.targets)]
+    return np.bincount(images.labels.classes, minlength=num_classes) + np.bincount(others, minlength=num_classes)
 
 
 def _about(kind: str, items: Iterable[str], message: str) -> Advice:
