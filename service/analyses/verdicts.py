@@ -141,7 +141,7 @@ def select_rows(judged: JudgedAnalysis, verdict_filter: VerdictFilter) -> NDArra
 
 def superclass_mask(bundle: Bundle, superclass: str, field: str) -> Mask:
     """Return the classes of a superclass, (C,); raise InvalidRequest about `field` if the bundle does not have it."""
-    members = bundle.superclass_mask(superclass)
+    members = bundle.label_space.superclasses.mask(superclass)
     if members is None:
         known = bundle.label_space.superclasses.ids
         closest = similar_texts(superclass, known, 1) or known[:1]

@@ -288,10 +288,6 @@ class Bundle:
         groups = [tuple(itertools.compress(self.label_space.groups, row)) for row in distinct.tolist()]
         return [groups[number] for number in index.reshape(-1).tolist()]
 
-    def superclass_mask(self, superclass: str) -> Mask | None:
-        """Return the classes of a superclass, (C,); None if the superclass does not exist."""
-        return self.label_space.superclasses.mask(superclass)
-
     def positions(self, order: RowOrder) -> NDArray[np.intp]:
         """Return, for each row of an upload without file names, the index of the image in the data set, (A,)."""
         names = self.arrays["names"]

@@ -44,7 +44,7 @@ def test_each_superclass_has_a_row_with_its_targets(client: Client, analysis: pb
     verdicts = [*client.verdicts(analysis.name)]
     assert [row.display_name for row in rows] == list(demo.manifest.superclasses)
     for row in rows:
-        members = demo.superclass_mask(row.display_name)
+        members = demo.label_space.superclasses.mask(row.display_name)
         own = [verdict for verdict in verdicts if members[verdict.target]]
         assert not row.HasField("class_index")
         assert row.num_samples == len(own)

@@ -171,7 +171,7 @@ def test_verdicts_are_filtered_by_each_condition(client: Client, analysis: pb.An
         sorted(organisms + artifacts + other) == demo.judged_names
     )  # each image has one label, and therefore one group
     superclass = demo.manifest.superclasses[0]
-    members = demo.superclass_mask(superclass)
+    members = demo.label_space.superclasses.mask(superclass)
     assert names(superclass=superclass) == [
         item.file_name for item in every if members[item.target] or members[item.predicted]
     ]

@@ -111,7 +111,7 @@ def test_filters_select_matching_errors(chromium: Browser, site: Site, imagenet_
     predicted, targets = site.top1[rows], imagenet_real.evidence.effective_targets
     types = error_types(imagenet_real.verdicts[np.arange(len(rows)), predicted])
     wrong = types > ErrorType.CORRECT.id
-    members = imagenet_real.superclass_mask(imagenet_real.manifest.superclasses[0])
+    members = imagenet_real.label_space.superclasses.mask(imagenet_real.manifest.superclasses[0])
     organisms = imagenet_real.arrays["groups"][0]
     sure = np.round(1000 * site.confidence[rows].astype(np.float16).astype(float)) >= 900
     expected = {

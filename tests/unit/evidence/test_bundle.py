@@ -195,8 +195,8 @@ def test_groups_are_those_of_the_labels(bundle: Bundle) -> None:
 
 
 def test_superclass_is_found_by_its_id(bundle: Bundle) -> None:
-    assert bundle.superclass_mask("b").nonzero()[0].tolist() == [3, 900]
-    assert bundle.superclass_mask("c") is None
+    assert bundle.label_space.superclasses.mask("b").nonzero()[0].tolist() == [3, 900]
+    assert bundle.label_space.superclasses.mask("c") is None
 
 
 def test_positions_follow_the_row_order(imagenet_real: Bundle) -> None:
