@@ -72,7 +72,6 @@ from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, check
 from service.evidence.manifest import LABEL_SPACE, MANIFEST, REMEDY, Manifest, damage_error, read_manifest
 from service.evidence.proposals import proposals_from_json, proposals_of
 from service.image_names import MAX_CANDIDATES, NameIndex
-from service.rules import find_abstained_types
 from service.rules.decide import decide_each
 from service.rules.table import judge
 from service.storage import sha256_of
@@ -319,7 +318,7 @@ def open_bundle(path: Path) -> Bundle:
     """Open a bundle. This takes milliseconds, or 0.3 s for the label space of 21,841 classes.
 
     Checks sizes, shapes, and indices. The digests of the verdict table and of the text embeddings are checked on first
-    use. `verify` checks all digests.
+    use. `verify_evidence` checks all digests.
 
     Raises:
         InvalidEvidence: If the folder is not a bundle, has another schema, or is damaged.
@@ -377,24 +376,6 @@ def _read_label_space(path: Path, manifest: Manifest, arrays: BundleArrays) -> L
             f"{file}: cannot read the label space: {error!s:.200}. {REMEDY}", field=LABEL_SPACE
         ) from error
     return label_space
-
-
-def verify(bundle: Bundle, digest: str) -> list[str]:
-    """Compare the content of a bundle with its digests, and the rules that abstain with the manifest.
-
-    Args:
-        bundle: The bundle.
-        digest: Digest computed from the arrays of the bundle.
-
-    Returns:
-        Descriptions of the differences; empty if there are none.
-    """
-    differences = file_differences(bundle)
-    if digest != bundle.digest:
-        differences.append(f"digest: expected {bundle.digest}, got {digest}")
-    if (abstained := find_abstained_types(bundle.evidence)) != bundle.manifest.abstained:
-        differences.append(f"abstained: expected {[error_type.name for error_type in abstained]}")
-    return differences
 
 
 def file_differences(bundle: Bundle) -> list[str]:

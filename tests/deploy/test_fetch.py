@@ -14,7 +14,8 @@ from moto.server import ThreadedMotoServer
 from redis_server import free_port
 from registry_server import RegistryServer
 
-from service.evidence.bundle import Bundle, open_bundle, verify
+from service.evidence.build import verify_evidence
+from service.evidence.bundle import Bundle, open_bundle
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kubernetes" / "components" / "evidence-object-store" / "fetch.py"
 
@@ -38,15 +39,12 @@ def store() -> Iterator[fsspec.AbstractFileSystem]:
 
 
 def test_a_bundle_is_downloaded_completely(demo: Bundle, tmp_path: Path) -> None:
-    url = f"file://{demo.path}"
+    url, folder = f"file://{demo.path}", tmp_path / "evidence" / "demo"
     completed = subprocess.run(
-        [sys.executable, str(SCRIPT), url, str(tmp_path / "evidence" / "demo")],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, str(SCRIPT), url, str(folder)], capture_output=True, text=True, check=True
     )
 
-    assert verify(open_bundle(tmp_path / "evidence" / "demo"), demo.digest) == []
+    assert (open_bundle(folder).digest, verify_evidence(folder)) == (demo.digest, [])
     size = sum(path.stat().st_size for path in demo.path.iterdir())
     assert completed.stdout == f"{size} bytes downloaded from {url}\n"
 
