@@ -19,7 +19,6 @@ from service.evidence.inputs import Source
 from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.superclasses import Grouping, parse_grouping
-from service.taxonomy.wordnet import load_taxonomy
 
 NEIGHBORS = 10  # number of neighbors that the gate uses
 ARTEFACT_SUPERCLASSES = "superclasses.json"  # name of the authors' superclasses among the sources of a bundle
@@ -78,7 +77,7 @@ def read_grouping(file: Path) -> Grouping:
         raise InvalidEvidence(f"File {str(file)!r} not found. Check the path.", field="superclasses") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidEvidence(f"{file.name}: cannot read the superclasses: {error}.", field="superclasses") from error
-    return parse_grouping(text, file.name, load_taxonomy())
+    return parse_grouping(text, file.name)
 
 
 def load_arrays(file: Path, *names: str) -> list[NDArray[Any]]:

@@ -15,7 +15,7 @@ from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 
 from service.domain import Mask, Superclasses
-from service.taxonomy.wordnet import Taxonomy, load_taxonomy
+from service.taxonomy.wordnet import load_taxonomy
 
 Predicate = tuple[tuple[str, ...], ...]  # holds if all lemmas of any inner tuple occur
 
@@ -38,13 +38,12 @@ class Grouping:
         return Superclasses.from_members(self.ids, self.members)
 
 
-def parse_grouping(text: str, source: str, taxonomy: Taxonomy) -> Grouping:
+def parse_grouping(text: str, source: str) -> Grouping:
     """Parse the text of a file of superclasses.
 
     Args:
         text: Text of the file.
         source: Name of the file, for messages.
-        taxonomy: The part of WordNet that the lemmas refer to.
 
     Raises:
         InvalidEvidence: If a line is invalid.
@@ -61,13 +60,13 @@ def parse_grouping(text: str, source: str, taxonomy: Taxonomy) -> Grouping:
                     line=number,
                 )
             predicates[name] = predicate
-    return Grouping(predicates, match(list(predicates.values()), taxonomy))
+    return Grouping(predicates, match(list(predicates.values())))
 
 
-def match(predicates: Sequence[Predicate], taxonomy: Taxonomy) -> Mask:
+def match(predicates: Sequence[Predicate]) -> Mask:
     """Return the classes for which each predicate holds, shape (S, C)."""
     alternatives = [[frozenset(lemmas) for lemmas in predicate] for predicate in predicates]
-    class_lemmas = taxonomy.class_lemmas()
+    class_lemmas = load_taxonomy().class_lemmas()
     holds = (any(required <= lemmas for required in sets) for sets in alternatives for lemmas in class_lemmas)
     return np.fromiter(holds, dtype=bool).reshape(len(predicates), len(class_lemmas))
 
@@ -76,7 +75,7 @@ def match(predicates: Sequence[Predicate], taxonomy: Taxonomy) -> Mask:
 def default_grouping() -> Grouping:
     """Return the default superclasses of Errata."""
     source = files("service.taxonomy") / "data" / "superclasses.json"
-    return parse_grouping(source.read_text(encoding="utf-8"), source.name, load_taxonomy())
+    return parse_grouping(source.read_text(encoding="utf-8"), source.name)
 
 
 def _parse_line(line: str, source: str, number: int) -> dict[str, Predicate]:

@@ -100,7 +100,7 @@ class Scenario:
 def make_scenario(coarse: bool) -> Scenario:
     """Create a scenario. A coarse one has few distinct vectors, so most comparisons are ties."""
     rng = np.random.default_rng(5)
-    grouping = parse_grouping(SEVERAL, "several", load_taxonomy())
+    grouping = parse_grouping(SEVERAL, "several")
     proposals = propose(grouping)
     names = [f"{number}.JPEG" for number in range(IMAGES)]
     images, texts = HashEncoder().embed_images(names), HashEncoder().embed_texts(proposals.texts)

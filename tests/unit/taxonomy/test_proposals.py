@@ -43,9 +43,9 @@ def oracle_taxonomy() -> oracle.Taxonomy:
 
 
 GROUPINGS = {
-    "several a class": lambda: parse_grouping(SEVERAL, "several", load_taxonomy()),
+    "several a class": lambda: parse_grouping(SEVERAL, "several"),
     "the default": default_grouping,
-    "none": lambda: parse_grouping("", "none", load_taxonomy()),
+    "none": lambda: parse_grouping("", "none"),
 }
 
 

@@ -44,7 +44,7 @@ def lemmas_of_class() -> list[set[str]]:
 
 
 def parse(text: str) -> Grouping:
-    return parse_grouping(text, "mine.json", load_taxonomy())
+    return parse_grouping(text, "mine.json")
 
 
 def members(text: str, name: str) -> set[int]:
