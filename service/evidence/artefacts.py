@@ -53,10 +53,8 @@ def read_artefacts(folder: Path, dataset: str) -> Artefacts:
             f"Artifact folder {str(folder)!r} not found. Check the path of --artefacts.", field="artefacts"
         )
     _check_classes(folder)
-    superclasses, samples, neighbors = (
-        folder / "superclasses.json",
-        *(folder / dataset / name for name in ("samples_info.npz", "valid_clip_knn.npz")),
-    )
+    superclasses = folder / ARTEFACT_SUPERCLASSES
+    samples, neighbors = (folder / dataset / name for name in ("samples_info.npz", "valid_clip_knn.npz"))
     order = _read_samples(samples) if samples.is_file() else None
     present = [file for file in (superclasses, samples, neighbors) if file.is_file()]
     return Artefacts(

@@ -18,12 +18,11 @@ from service.evidence.build import verify_evidence, write_bundle
 from service.evidence.build_inputs import is_dataset_name
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.input_files import MAX_NAME, text_problem
-from service.evidence.manifest import LABEL_SPACE, MANIFEST, read_manifest
+from service.evidence.manifest import LABEL_SPACE, MANIFEST, MAX_MANIFEST, read_manifest
 from service.evidence.relabeled import inputs_of
 from service.storage import CHUNK
 
 MAX_FILES = 64
-MAX_MANIFEST = 16 << 20  # bytes
 MAX_EXTENDED_HEADER = 64 << 10
 _BLOCK = tarfile.BLOCKSIZE
 _ARRAY = re.compile(r"[a-z0-9_]{1,64}\.npy")

@@ -142,7 +142,7 @@ def parse_manifest(text: str, file: Path) -> Manifest:
         json.dumps(raw, ensure_ascii=False).encode()  # responses cannot contain lone surrogates
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidEvidence(f"{file}: not the manifest of a bundle: {error!r:.200}. {REMEDY}") from error
-    if not _DIGEST.fullmatch(manifest.digest):
+    if not is_digest(manifest.digest):
         raise InvalidEvidence(f"{file}: invalid digest {manifest.digest!r:.80}. {REMEDY}", field="digest")
     if not 1 <= manifest.min_cooccurrence < MAX_COUNT:
         raise InvalidEvidence(
@@ -158,11 +158,11 @@ def parse_manifest(text: str, file: Path) -> Manifest:
 def _check_base(file: Path, manifest: Manifest) -> None:
     """Raise InvalidEvidence if the base or the reviews of a manifest are invalid."""
     reviews = manifest.reviews
-    if manifest.base and not _DIGEST.fullmatch(manifest.base):
+    if manifest.base and not is_digest(manifest.base):
         raise InvalidEvidence(f"{file}: invalid base {manifest.base!r:.80}. {REMEDY}", field="base")
     if reviews is not None and not (
         manifest.base
-        and _DIGEST.fullmatch(reviews.sha256)
+        and is_digest(reviews.sha256)
         and 0 < reviews.count < MAX_COUNT
         and 0 < reviews.min_reviews < MAX_COUNT
     ):

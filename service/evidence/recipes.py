@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.domain import IMAGENET_1K, LabelSpace, Mask
 from service.evidence import labels
 from service.evidence.annotation import Annotation, read_annotation
-from service.evidence.artefacts import Artefacts, read_artefacts, read_grouping
+from service.evidence.artefacts import ARTEFACT_SUPERCLASSES, Artefacts, read_artefacts, read_grouping
 from service.evidence.build_inputs import (
     OWN_LICENSE,
     Inputs,
@@ -158,12 +158,7 @@ def _label_space(
         own = read_superclasses(inputs.superclasses, own)
     if inputs.groups is not None:
         own = read_groups(inputs.groups, own)
-    paths = {
-        "classes": inputs.classes,
-        "overlaps": inputs.overlaps,
-        "superclasses": inputs.superclasses,
-        "groups": inputs.groups,
-    }
+    paths = {name: getattr(inputs, name) for name in ("classes", "overlaps", "superclasses", "groups")}
     sources = [file_source(name, path, OWN_LICENSE) for name, path in paths.items() if path is not None]
     if inputs.classes is None:
         sources.append(Source("classes", f"{built_in}, as Errata includes them", OWN_LICENSE))
@@ -175,12 +170,10 @@ def _grouping(inputs: Inputs, artefacts: Artefacts) -> tuple[Grouping, Source]:
     if inputs.superclasses is not None:
         return read_grouping(inputs.superclasses), file_source("superclasses", inputs.superclasses, OWN_LICENSE)
     if artefacts.superclasses is not None:
-        return artefacts.superclasses, next(
-            source for source in artefacts.sources if source.name == "superclasses.json"
-        )
-    return default_grouping(), _data_file_source(
-        "superclasses", "Errata's default grouping", "Apache-2.0", "superclasses.json"
-    )
+        sources = (source for source in artefacts.sources if source.name == ARTEFACT_SUPERCLASSES)
+        return artefacts.superclasses, next(sources)
+    source = _data_file_source("superclasses", "Errata's default grouping", "Apache-2.0", "superclasses.json")
+    return default_grouping(), source
 
 
 def _data_file_source(name: str, origin: str, license_: str, file: str) -> Source:
@@ -231,13 +224,13 @@ def _file_sources(inputs: Inputs, uses_annotation: bool, clip: ClipInputs | None
 
 def _encoder_source(name: str, info: EncoderInfo | None) -> Source:
     if info is None:
-        return Source("CLIP encoder", name, "its author's")
+        return Source("CLIP encoder", name, OWN_LICENSE)
     origin = f"{name}, {info.architecture}, weights {info.weights}, activation {info.activation}, {info.library}"
-    return Source("CLIP encoder", origin, "its author's", info.weights_sha256)
+    return Source("CLIP encoder", origin, OWN_LICENSE, info.weights_sha256)
 
 
 def _artefact_sources(inputs: Inputs, artefacts: Artefacts, uses_encoder: bool) -> tuple[Source, ...]:
     """Return the artifact files that the evidence uses, except for the superclasses."""
     uses_neighbors = uses_encoder and inputs.train_images is None
-    unused = {"superclasses.json", *(() if uses_neighbors else ("valid_clip_knn.npz",))}
+    unused = {ARTEFACT_SUPERCLASSES, *(() if uses_neighbors else ("valid_clip_knn.npz",))}
     return tuple(source for source in artefacts.sources if source.name not in unused)

@@ -9,12 +9,11 @@ from errata.errors import InvalidEvidence
 from service.domain import LabelSource
 from service.evidence.build_inputs import OWN_LICENSE, file_source
 from service.evidence.bundle import Bundle
-from service.evidence.inputs import BundleInputs
+from service.evidence.inputs import LABELS_FILE, BundleInputs
 from service.evidence.label_files import LabelTable, read_label_table
 from service.evidence.label_rows import PARQUET_SIGNATURE
 from service.evidence.relabeled import relabel
 
-SOURCE = "labels"
 MAX_SHOWN = 120  # characters of a name in a message
 
 
@@ -48,8 +47,8 @@ def relabel_from_file(bundle: Bundle, path: Path) -> BundleInputs:
         problematic=images.problematic[order],
     )
     facts = relabel(bundle, labels)
-    sources = tuple(source for source in facts.sources if source.name != SOURCE)
-    return replace(facts, sources=(*sources, file_source(SOURCE, path, OWN_LICENSE)))
+    sources = tuple(source for source in facts.sources if source.name != LABELS_FILE)
+    return replace(facts, sources=(*sources, file_source(LABELS_FILE, path, OWN_LICENSE)))
 
 
 def read_uploaded_labels(bundle: Bundle, path: Path) -> LabelTable:
