@@ -165,20 +165,14 @@ def _json_entries(raw: Sequence[Any], problems: Problems) -> Iterator[tuple[int,
         yield number, _entry(values | lists)
 
 
-def _entry(values: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(values: dict[str, Any]) -> dict[str, Any]:
     """Return a class with all fields. A class without an ID has its name as the ID."""
-    entry: dict[str, Any] = {
-        "index": "",
-        "id": "",
-        "name": "",
-        "synset": "",
-        **{field: [] for field in LISTS},
-        **values,
-    }
+    texts = ("index", "id", "name", "synset")
+    entry: dict[str, Any] = dict.fromkeys(texts, "") | {field: [] for field in LISTS} | values
     for field in LISTS:
         if isinstance(entry[field], list) and all(isinstance(value, str) for value in entry[field]):
             entry[field] = list(dict.fromkeys(map(str.strip, entry[field])))
-    entry |= {field: _strip(entry[field]) for field in ("index", "id", "name", "synset")}
+    entry |= {field: entry[field].strip() for field in texts if isinstance(entry[field], str)}
     return entry if entry["id"] != "" else entry | {"id": entry["name"]}
 
 
@@ -266,7 +260,3 @@ def _resolve(pairs: Sequence[_Pair], label_space: LabelSpace, problems: Problems
 
 def _split(text: str) -> list[str]:
     return [value for value in map(str.strip, text.split(";")) if value]
-
-
-def _strip(value: Any) -> Any:
-    return value.strip() if isinstance(value, str) else value

@@ -1,6 +1,5 @@
 """Folders of images whose names are classes: `n01440764/file`, `2/file`, `fog/3/n01440764/file`, `fish/ray/file`."""
 
-import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -71,7 +70,7 @@ def _read_class_folders(folder: Path, layout: FolderLayout, label_space: LabelSp
         if key in class_folders:
             problem = f"means the same class as {class_folders[key]!r:.80}; merge or rename them"
             raise _invalid(folder, name, problem, layout)
-        if any(len(key) != len(other) for other in itertools.islice(class_folders, 1)):
+        if len(key) != len(next(iter(class_folders), key)):
             raise _invalid(folder, name, "is not as deep as the other class folders; move it", layout)
         class_folders[key] = name
         files = images_in(folder, path, name, layout)

@@ -246,6 +246,7 @@ class EvidenceRepository:
         """
         states = opened.arrays.current_states()
         if self._damaged_states.get(opened.path) != states:
+            cause = problem
             try:
                 bundle = open_bundle(opened.path)
                 if bundle.digest == opened.digest and not file_differences(bundle):
@@ -253,9 +254,8 @@ class EvidenceRepository:
                     self._opened[opened.path] = bundle
                     return bundle
             except (InvalidEvidence, OSError) as error:
-                _log.error("evidence damaged", dataset=opened.dataset, path=str(opened.path), error=repr(error))
-            else:
-                _log.error("evidence damaged", dataset=opened.dataset, path=str(opened.path), error=problem)
+                cause = repr(error)
+            _log.error("evidence damaged", dataset=opened.dataset, path=str(opened.path), error=cause)
             self._damaged_states[opened.path] = states
         raise damage_error(opened.manifest, problem)
 
