@@ -15,7 +15,7 @@ from errata.messages import format_count, pluralize
 
 from service.analyses.class_names import class_named
 from service.evidence.artefacts import read_grouping
-from service.taxonomy.check import AUTHORS, Findings, check_grouping, names_of
+from service.taxonomy.check import AUTHORS, Findings, check_grouping
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.superclasses import Grouping, default_grouping
 from service.taxonomy.wordnet import load_taxonomy
@@ -157,7 +157,7 @@ def _show_findings(findings: Findings) -> None:
         console.print(f"[red]empty[/]: {safe(name)}")
     for name in findings.single:
         console.print(f"[yellow]one class[/]: {safe(name)}")
-    names = names_of(findings.alone)
+    names = [imagenet_1k().names[index] for index in findings.alone]
     more = f", and {format_count(len(names) - MAX_NAMES)} more" if len(names) > MAX_NAMES else ""
     console.print(
         f"{pluralize(len(names), 'class', 'classes')} without a superclass: {', '.join(names[:MAX_NAMES])}{more}",

@@ -7,7 +7,6 @@ numbers.
 """
 
 import json
-from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -20,8 +19,13 @@ DATASETS = frozenset({"imagenet", "imagenet-real"})  # data sets with images tha
 @cache
 def shipped_agreement() -> Agreement:
     """Return the agreement that ships with Errata."""
-    return agreement_from_plain(
-        json.loads((files("service.evidence") / "data" / "expert_agreement.json").read_text(encoding="utf-8"))
+    raw = json.loads((files("service.evidence") / "data" / "expert_agreement.json").read_text(encoding="utf-8"))
+    return Agreement(
+        **raw
+        | {
+            "types": {ErrorType[key.upper()]: TypeAgreement(**values) for key, values in raw["types"].items()},
+            "abstained": tuple(ErrorType[key.upper()] for key in raw["abstained"]),
+        }
     )
 
 
@@ -37,14 +41,3 @@ def agreement_to_plain(agreement: Agreement) -> dict[str, Any]:
         "types": {error_type.key: vars(values) for error_type, values in agreement.types.items()},
         "abstained": [error_type.key for error_type in agreement.abstained],
     }
-
-
-def agreement_from_plain(raw: Mapping[str, Any]) -> Agreement:
-    """Convert the JSON values from `agreement_to_plain` back to an agreement."""
-    return Agreement(
-        **{
-            **raw,
-            "types": {ErrorType[key.upper()]: TypeAgreement(**values) for key, values in raw["types"].items()},
-            "abstained": tuple(ErrorType[key.upper()] for key in raw["abstained"]),
-        }
-    )

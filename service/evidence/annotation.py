@@ -55,18 +55,10 @@ def read_annotation(path: Path) -> Annotation:
     return _from_json(text, path.name) if text.lstrip().startswith("{") else _from_csv(text, path.name)
 
 
-def _classes() -> Mapping[str, int]:
-    return {wordnet_id: index for index, wordnet_id in enumerate(imagenet_1k().ids)}
-
-
 def _from_json(text: str, source: str) -> Annotation:
     try:
         raw = parse_json(text)
-        annotations, problematic, imagenet_m = (
-            raw["initial_annots"],
-            raw["problematic_images"],
-            raw.get("imagenet_m"),
-        )
+        annotations, problematic, imagenet_m = raw["initial_annots"], raw["problematic_images"], raw.get("imagenet_m")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidEvidence(
             f"{source}: not a multi-label annotation: {error!r:.100}. Pass the file human_accuracy_v3.0.0.json.",
@@ -77,7 +69,7 @@ def _from_json(text: str, source: str) -> Annotation:
             f"{source}: initial_annots is {annotations!r:.60}. Expected an object.", field="annotations"
         )
     problematic_names = _names(problematic, f"{source}, problematic_images")
-    classes = _classes()
+    classes = {wordnet_id: index for index, wordnet_id in enumerate(imagenet_1k().ids)}
     images = {}
     for name, annotation in annotations.items():
         if problem := text_problem("file_name", name, MAX_NAME):

@@ -10,7 +10,6 @@ from service.evidence.input_files import text_problem
 
 MAX_TEXT = 1_000  # characters of a name
 MAX_VALUES = 100  # synonyms, superclasses, or groups of one class
-MAX_SUPERCLASSES = MAX_CLASSES
 LISTS = ("synonyms", "superclasses", "groups")
 _SYNSET = re.compile(r"n[0-9]{8}")
 Row = Mapping[str, Any]
@@ -54,8 +53,8 @@ def find_problems(rows: Sequence[Row], places: Sequence[str]) -> Iterator[ClassP
                 number, "groups", f"{new[-1]!r:.60} is group number {len(groups)}; use at most {MAX_GROUPS} groups"
             )
         superclasses.update(row["superclasses"])
-    if len(superclasses) > MAX_SUPERCLASSES:
-        description = f"{len(superclasses):,} superclasses; use at most {MAX_SUPERCLASSES:,}"
+    if len(superclasses) > MAX_CLASSES:
+        description = f"{len(superclasses):,} superclasses; use at most {MAX_CLASSES:,}"
         yield ClassProblem(None, "superclasses", description)
 
 

@@ -22,7 +22,9 @@ def taxonomy_of(label_space: LabelSpace) -> Taxonomy:
     package = load_taxonomy()
     if all(package.covers(int(synset[1:])) for synset in label_space.synsets if synset):
         return package
-    return _read_wordnet(label_space)
+    with _open_wordnet() as wordnet:
+        _check_existence(wordnet, label_space)
+        return _compile(wordnet, [int(synset[1:]) for synset in label_space.synsets if synset])
 
 
 def find_senses(label_space: LabelSpace) -> tuple[Taxonomy, list[int | None], tuple[str, ...]]:
@@ -46,12 +48,6 @@ def _find_in_package(label_space: LabelSpace) -> tuple[Taxonomy, list[int | None
     taxonomy = load_taxonomy()
     synsets = find_synsets(label_space, sense_of_package(taxonomy))
     return taxonomy, [synset if taxonomy.hypernyms.get(synset or 0) else None for synset in synsets]
-
-
-def _read_wordnet(label_space: LabelSpace) -> Taxonomy:
-    with _open_wordnet() as wordnet:
-        _check_existence(wordnet, label_space)
-        return _compile(wordnet, [int(synset[1:]) for synset in label_space.synsets if synset])
 
 
 def _compile(wordnet: Any, synsets: Iterable[int | None]) -> Taxonomy:

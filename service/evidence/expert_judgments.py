@@ -48,7 +48,9 @@ def read_expert_judgments(folder: Path) -> Judgments:
                 raise FileNotFoundError("no regular file")
             raw = parse_json((folder / file).read_text(encoding="utf-8"))
             for name, mistake in raw.items():
-                judgments.setdefault((name, _predicted(mistake["top_prediction"])), _judgment(mistake))
+                predicted = _predicted(mistake["top_prediction"])
+                cause, severity = CAUSES[mistake["failure category"]], SEVERITIES[mistake["failure severity"]]
+                judgments.setdefault((name, predicted), ExpertJudgment(cause, severity))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidEvidence(
                 f"{folder.name}/{file}: {error!r:.100}. Expected a JSON object that maps file names to mistakes, each "
@@ -82,7 +84,3 @@ def _predicted(raw: object) -> int:
     if type(raw) is not int or not 0 <= raw < imagenet_1k().num_classes:
         raise ValueError(f"top_prediction {raw!r:.20} is no class")
     return raw
-
-
-def _judgment(mistake: Mapping[str, str]) -> ExpertJudgment:
-    return ExpertJudgment(CAUSES[mistake["failure category"]], SEVERITIES[mistake["failure severity"]])

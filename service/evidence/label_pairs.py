@@ -35,7 +35,8 @@ def count_cooccurrence(
     if inputs.labels is not None or label_space.name != IMAGENET_1K:
         return pairs_of_labels(images, inputs.min_cooccurrence)
     if dataset == "imagenet-real" or has_validation_images(dataset):
-        return _real_pairs()
+        real = labels.imagenet_real()
+        return _count_rows(real, np.arange(len(real.rows))), _real_source("have any")
     return _real_and_original_pairs(*_uncounted_images(dataset, annotation, images))
 
 
@@ -75,12 +76,6 @@ def _corrected_real_pairs(images: LabelInputs) -> CooccurrenceInputs:
     return count_pairs(image_labels, np.arange(1, len(counted) + 1, dtype=np.int32))
 
 
-def _real_pairs() -> tuple[CooccurrenceInputs, Source]:
-    """Count the pairs of ReaL labels."""
-    images = labels.imagenet_real()
-    return _count_rows(images, np.arange(len(images.rows))), _real_source("have any")
-
-
 def _uncounted_images(dataset: str, annotation: Annotation | None, images: LabelInputs) -> tuple[Mask | None, str]:
     """Return the mask of validation images that do not count for co-occurrence, and a text about those that count."""
     judged = _validation_images(images.names[images.rows].tolist())  # an image must not be evidence for its own errors
@@ -101,13 +96,6 @@ def _validation_images(names: Sequence[bytes]) -> Mask:
     mask = np.zeros(labels.NUM_VALIDATION_IMAGES, dtype=bool)
     mask[rows[rows >= 0]] = True
     return mask
-
-
-def _are_images(names: NDArray[np.bytes_], images: NDArray[np.bytes_]) -> Mask:
-    """Return the mask of the names that can mean one of the images, (n,), by the rule for the names of uploads."""
-    index = NameIndex(pa.array(images.tolist(), pa.binary()))
-    are_images: Mask = index.find(pa.array(names.tolist(), pa.binary())) != UNKNOWN
-    return are_images
 
 
 def _real_and_original_pairs(uncounted: Mask | None, which: str) -> tuple[CooccurrenceInputs | None, Source]:
@@ -145,7 +133,8 @@ def read_pairs(
     source says so if no other images are left.
     """
     others = read_labels(path, label_space)
-    is_judged = _are_images(others.names[others.rows], images.names[images.rows])
+    judged = NameIndex(pa.array(images.names[images.rows].tolist(), pa.binary()))
+    is_judged = judged.find(pa.array(others.names[others.rows].tolist(), pa.binary())) != UNKNOWN
     source = file_source(SOURCE, path, OWN_LICENSE)
     if is_judged.all():
         source = replace(source, origin=f"{source.origin}; all of its images are images of the data set, and ignored")

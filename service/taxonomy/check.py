@@ -7,7 +7,6 @@ from statistics import median
 import numpy as np
 
 from service.domain import Mask
-from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.superclasses import Grouping
 from service.taxonomy.wordnet import Taxonomy
 
@@ -81,9 +80,3 @@ def _sharing(grouping: Grouping) -> Mask:
     """Return the pairs of classes that share a superclass, shape (C, C). The diagonal is True."""
     classes = np.arange(grouping.superclasses.num_classes)
     return grouping.superclasses.share(classes[:, None], classes)
-
-
-def names_of(classes: tuple[int, ...]) -> list[str]:
-    """Return the names of classes."""
-    names = imagenet_1k().names
-    return [names[index] for index in classes]
