@@ -16,7 +16,7 @@ from service.evidence.neighbors import nearest_classes
 from service.evidence.proposals import proposals_of
 from service.evidence.vocabulary import ClipImages, decide_oov
 from service.evidence.vocabulary_file import read_vocabulary
-from service.taxonomy.wordnet import load_taxonomy
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 
 def compute_clip_inputs(
@@ -114,9 +114,5 @@ def _image_paths(images: LabelInputs, label_space: LabelSpace) -> list[str]:
 
 
 def _paths(names: list[bytes], targets: list[int]) -> list[str]:
-    taxonomy = load_taxonomy()
-    paths = []
-    for name, target in zip(names, targets, strict=True):
-        file = name.decode()
-        paths.append(file if "/" in file else f"{taxonomy.wordnet_id(target)}/{file}")
-    return paths
+    ids, files = imagenet_1k().ids, map(bytes.decode, names)
+    return [file if "/" in file else f"{ids[target]}/{file}" for file, target in zip(files, targets, strict=True)]

@@ -23,7 +23,7 @@ import numpy as np
 
 from service.evidence.annotation import read_annotation
 from service.evidence.labels import NUM_VALIDATION_IMAGES, validation_name
-from service.taxonomy.wordnet import load_taxonomy
+from service.taxonomy.imagenet_1k import imagenet_1k
 
 
 def annotated_images(annotation: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
@@ -49,8 +49,7 @@ def main(arguments: Sequence[str]) -> None:
             f"Pass files of {NUM_VALIDATION_IMAGES} images."
         )
     if options.check:
-        taxonomy = load_taxonomy()
-        classes = {taxonomy.wordnet_id(index): index for index in range(len(taxonomy.classes))}
+        classes = {wordnet_id: index for index, wordnet_id in enumerate(imagenet_1k().ids)}
         other = [classes[wordnet_id] for wordnet_id in options.check.read_text().split()]
         if other != targets:
             differences = sum(a != b for a, b in zip(other, targets, strict=True))
