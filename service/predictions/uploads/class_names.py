@@ -23,9 +23,8 @@ def read_class_names(reader: JsonReader, key: str) -> dict[str, str]:
         InvalidUpload: The value has another form, has a position or an ID twice, has too many names, or has a name that
             is not valid Unicode.
     """
-    is_array = reader.peek() == "["
     names: dict[str, str] = {}
-    for position, number in enumerate(reader.iterate_array() if is_array else reader.iterate_object()):
+    for position, number in enumerate(reader.iterate()):
         if position >= MAX_CLASSES:
             raise InvalidUpload(
                 f"The file lists more than {MAX_CLASSES:,} class names. Write the classes of the data set.",
@@ -33,7 +32,7 @@ def read_class_names(reader: JsonReader, key: str) -> dict[str, str]:
             )
         value = reader.read_value()
         index, name = position if number is None else number, value
-        if is_array and isinstance(value, dict):
+        if number is None and isinstance(value, dict):
             index, name = value.get("id", position), value.get("name")
         if not (_is_index(index) and isinstance(name, str | int) and not isinstance(name, bool)):
             shown = value if number is None else {number: value}

@@ -68,7 +68,7 @@ def _is_row(line: bytes) -> bool:
     try:
         reader = JsonReader(line.decode(errors="replace"))
         keys = []
-        for key in reader.iterate_object():
+        for key in reader.iterate():
             keys.append(key)
             if is_known_column(key, FILE_NAME) and reader.peek() in "[{":
                 return False  # the key has a column, so the line is a document
@@ -110,10 +110,10 @@ class _Document:
     def read(self) -> Iterator[NamedRows]:
         """Read the document, and yield each block when it is full."""
         if self._reader.peek() == "[":
-            yield from self._read_array()
+            yield from self._read_rows()
             return
         has_columns = self._has_columns()
-        for key in self._reader.iterate_object():
+        for key in self._reader.iterate():
             is_nested = self._reader.peek() in "[{"
             name = key.lower()
             if name == "columns" and is_nested:
@@ -121,7 +121,7 @@ class _Document:
             elif name in CLASS_NAMES and is_nested:
                 self._read_class_names(key)
             elif is_nested and name in ROWS and not has_columns:
-                yield from self._read_array() if self._reader.peek() == "[" else self._read_mapping()
+                yield from self._read_rows()
             elif is_nested and has_columns and is_known_column(key, *COLUMNS):
                 is_answer = is_known_column(key, ANSWER)  # not checked here, because a clear prediction replaces it
                 self._columns[key] = self._read_column(is_checked=not is_answer)
@@ -155,7 +155,7 @@ class _Document:
         reader = JsonReader(self._reader.text, VALUES_PER_IMAGE * (self._images + MAX_WRONG))
         has_names = has_classes = has_others = False
         try:
-            for _, key in zip(range(MAX_COLUMNS), reader.iterate_object(), strict=False):
+            for _, key in zip(range(MAX_COLUMNS), reader.iterate(), strict=False):
                 is_nested = reader.peek() in "[{"
                 if is_known_column(key, FILE_NAME, NUMBER) and key.lower() not in OTHER:
                     has_names |= is_nested
@@ -170,12 +170,8 @@ class _Document:
             pass
         return False
 
-    def _read_array(self) -> Iterator[NamedRows]:
-        for _ in self._reader.iterate_array():
-            yield from self._add(None, self._reader.read_value())
-
-    def _read_mapping(self) -> Iterator[NamedRows]:
-        for key in self._reader.iterate_object():
+    def _read_rows(self) -> Iterator[NamedRows]:
+        for key in self._reader.iterate():
             yield from self._add(key, self._reader.read_value())
 
     def _read_class_names(self, key: str) -> None:
@@ -190,9 +186,8 @@ class _Document:
 
     def _read_column(self, is_checked: bool) -> list[Any]:
         """Return the values of a column: a list, or a mapping of row numbers."""
-        is_array = self._reader.peek() == "["
         values: list[Any] = []
-        for _ in self._reader.iterate_array() if is_array else self._reader.iterate_object():
+        for _ in self._reader.iterate():
             values.append(self._reader.read_value())
             if is_checked:
                 check_row_count(len(values), self._images)

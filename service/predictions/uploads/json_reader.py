@@ -61,53 +61,45 @@ class JsonReader:
             )
         raise self._error(f"Invalid JSON ({problem:.80}).")
 
-    def iterate_array(self) -> Iterator[None]:
-        """Yield before each value of an array. The caller reads or skips the value before the next step."""
-        self._expect("[")
-        if self.peek() == "]":
-            self._position += 1
-            return
-        while True:
-            self._count_value()
-            yield
-            if self._is_last("]"):
-                return
+    def iterate(self) -> Iterator[Any]:
+        """Yield before each value of an array or object: None, or the key of the value.
 
-    def iterate_object(self) -> Iterator[str]:
-        """Yield each key of an object. The caller reads or skips the value before the next step."""
-        self._expect("{")
-        if self.peek() == "}":
+        The caller reads or skips the value before the next step.
+        """
+        is_array = self.peek() == "["
+        end = "]" if is_array else "}"
+        self._expect("[" if is_array else "{")
+        if self.peek() == end:
             self._position += 1
             return
         while True:
             self._count_value()
-            key = self.read_value()
-            if not isinstance(key, str):
-                raise self._error("Expected a key in quotation marks.")
-            self._expect(":")
-            yield key
-            if self._is_last("}"):
+            yield None if is_array else self._read_key()
+            if self._is_last(end):
                 return
 
     def skip_value(self, depth: int = 0) -> None:
         """Go past the next value of any size."""
         if depth > MAX_DEPTH:
             raise self._error("The values are nested too deeply.")
-        match self.peek():
-            case "[":
-                for _ in self.iterate_array():
-                    self.skip_value(depth + 1)
-            case "{":
-                for _ in self.iterate_object():
-                    self.skip_value(depth + 1)
-            case _:
-                self.read_value()
+        if self.peek() in "[{":
+            for _ in self.iterate():
+                self.skip_value(depth + 1)
+        else:
+            self.read_value()
 
     def expect_end(self) -> None:
         """Raise InvalidUpload if more text follows."""
         rest = self.text[self._position :].strip()
         if rest:
             raise self._error("More text follows the end of the document.")
+
+    def _read_key(self) -> str:
+        key = self.read_value()
+        if not isinstance(key, str):
+            raise self._error("Expected a key in quotation marks.")
+        self._expect(":")
+        return key
 
     def _count_value(self) -> None:
         self._remaining -= 1

@@ -216,8 +216,8 @@ def test_values_are_read_and_skipped_like_those_of_the_standard_library(value, i
     text = json.dumps([value, 7], indent=indent)
     read, skipping = JsonReader(text), JsonReader(text)
 
-    values = [read.read_value() for _ in read.iterate_array()]
-    for position, _ in enumerate(skipping.iterate_array()):
+    values = [read.read_value() for _ in read.iterate()]
+    for position, _ in enumerate(skipping.iterate()):
         skipping.skip_value() if position == 0 else values.append(skipping.read_value())
 
     assert values == [value, 7, 7]
