@@ -166,17 +166,7 @@ def _read_named_rows(stream: pa.Buffer, document: dict[str, Any]) -> Iterator[Na
             is_numbered=document["is_numbered"] is True,
             is_certain=document["is_certain"] is True,
         )
-    empty = pa.array([], type=pa.binary())
-    lines = np.zeros(0, dtype=np.int64)
-    yield NamedRows(
-        empty,
-        empty,
-        None,
-        lines,
-        wrong=_violations(document),
-        num_wrong=int(document["num_wrong"]),
-        assumptions=_texts(document, "assumptions"),
-    )
+    yield NamedRows.without_rows(_violations(document), int(document["num_wrong"]), _texts(document, "assumptions"))
 
 
 def _read_ordered_rows(stream: pa.Buffer, document: dict[str, Any]) -> OrderedRows:

@@ -54,7 +54,7 @@ def read(content: BoundedStream, images: int, label_space: LabelSpace) -> Iterat
             raise _invalid_line(number, "A quotation continues on the next line. Close each quotation on its line.")
         check_row_count(int(lines[-1]) - 1 if len(lines) else 0, images)
         yield _named_rows(batch, header.columns, lines, header.delimiter, label_space)
-    yield ragged.to_rows()
+    yield NamedRows.without_rows(tuple(ragged.violations), len(ragged.lines))
 
 
 class _RaggedLines:
@@ -82,12 +82,6 @@ class _RaggedLines:
         lines = np.arange(self.next_line, self.next_line + count + len(skipped))
         self.next_line += len(lines)
         return lines[~np.isin(lines, skipped)] if skipped else lines
-
-    def to_rows(self) -> NamedRows:
-        """Return the violations as a block without rows."""
-        empty = pa.array([], type=pa.binary())
-        lines = np.zeros(0, dtype=np.int64)
-        return NamedRows(empty, empty, None, lines, wrong=tuple(self.violations), num_wrong=len(self.lines))
 
 
 class _BlockParser:

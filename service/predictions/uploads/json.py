@@ -143,9 +143,7 @@ class _Document:
     def to_rows(self) -> NamedRows:
         """Return the rows that were collected since the last block."""
         block, self._collector = self._collector, RowCollector()
-        if self._parser is None:
-            return block.to_rows()
-        return block.to_rows(self._parser.columns, tuple(self._parser.assumptions))
+        return block.to_rows(self._parser)
 
     def _has_columns(self) -> bool:
         """Return whether the keys of the document are columns, and one column has file names or image numbers.

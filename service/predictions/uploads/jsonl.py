@@ -90,7 +90,7 @@ def _read_lines(text: bytes, num_classes: int) -> NamedRows:
             collector.add_wrong(number, str(error))
             if collector.is_full:
                 break
-    return collector.to_rows(*(() if parser is None else (parser.columns, tuple(parser.assumptions))))
+    return collector.to_rows(parser)
 
 
 def _parse_object(line: bytes) -> dict[str, Any]:

@@ -103,10 +103,14 @@ class RowCollector:
         """Add the description of a wrong row."""
         self._wrong.append(Violation("row", description, line))
 
-    def to_rows(self, columns: Columns | None = None, assumptions: tuple[str, ...] = ()) -> NamedRows:
-        """Return the rows as a block. The block has probabilities if every row has one."""
-        names, classes, probabilities = zip(*self._rows, strict=True) if self._rows else ((), (), ())
-        has_probabilities = None not in probabilities and bool(probabilities)
+    def to_rows(self, parser: RecordParser | None) -> NamedRows:
+        """Return the rows that `parser` parsed as a block. The block has probabilities if every row has one."""
+        wrong = tuple(self._wrong[:MAX_VIOLATIONS])
+        assumptions = () if parser is None else tuple(parser.assumptions)
+        if parser is None or not self._rows:
+            return NamedRows.without_rows(wrong, len(self._wrong), assumptions)
+        names, classes, probabilities = zip(*self._rows, strict=True)
+        has_probabilities = None not in probabilities
         if not has_probabilities and any(probability is not None for probability in probabilities):
             assumptions = (*assumptions, SOME_MISSING)
         return NamedRows(
@@ -114,11 +118,11 @@ class RowCollector:
             classes=pa.array(classes, type=pa.string()),
             probabilities=pa.array(probabilities, type=pa.string()) if has_probabilities else None,
             lines=np.array(self._lines, dtype=np.int64),
-            wrong=tuple(sorted(self._wrong, key=lambda violation: violation.line or 0)[:MAX_VIOLATIONS]),
+            wrong=wrong,
             num_wrong=len(self._wrong),
-            are_answers=columns is not None and columns.are_answers,
-            is_numbered=columns is not None and columns.is_numbered,
-            is_certain=columns is None or columns.is_certain,
+            are_answers=parser.columns.are_answers,
+            is_numbered=parser.columns.is_numbered,
+            is_certain=parser.columns.is_certain,
             assumptions=assumptions,
         )
 

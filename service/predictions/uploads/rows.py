@@ -31,6 +31,14 @@ class NamedRows:
     is_certain: bool = True  # whether invalid probabilities are errors; otherwise, all are left out
     assumptions: tuple[str, ...] = ()
 
+    @classmethod
+    def without_rows(
+        cls, wrong: tuple[Violation, ...], num_wrong: int, assumptions: tuple[str, ...] = ()
+    ) -> "NamedRows":
+        """Create a block that has only unreadable rows and assumptions."""
+        empty, lines = pa.array([], type=pa.binary()), np.zeros(0, dtype=np.int64)
+        return cls(empty, empty, None, lines, wrong=wrong, num_wrong=num_wrong, assumptions=assumptions)
+
 
 @dataclass(frozen=True)
 class OrderedRows:
