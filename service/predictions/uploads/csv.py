@@ -209,17 +209,18 @@ def _named_rows(
         probabilities = None if probabilities is None else probabilities.take(pa.array(rows))
     assumptions = columns.assumptions
     class_texts = label_space.bracketed_texts
-    top = None if columns.are_answers else first_of_texts(classes, class_texts)
-    if top:
-        index = find_list(classes, class_texts) or 0
+    index = None if columns.are_answers else find_list(classes, class_texts)
+    if index is not None:
         try:
             check_list_of_classes(classes[index].as_py(), label_space.num_classes)
         except ValueError as error:
             line = int(lines[index])
             raise InvalidUpload(f"Line {line}: {error}", field="predicted_class", line=line) from error
-        classes, scores = top
-        first = None if probabilities is None else first_of_texts(probabilities)
-        probabilities = scores if probabilities is None else first[0] if first else probabilities
+        classes, scores = first_of_texts(classes, class_texts)
+        if probabilities is None:
+            probabilities = scores
+        elif find_list(probabilities) is not None:
+            probabilities, _ = first_of_texts(probabilities)
         assumptions = (*assumptions, FIRST_COUNTS)
     if probabilities is not None and delimiter != ",":
         with_points = pa.compute.replace_substring_regex(probabilities, DECIMAL_COMMA, r"\1.\2")
@@ -232,6 +233,6 @@ def _named_rows(
         lines,
         are_answers=columns.are_answers,
         is_numbered=columns.is_numbered,
-        is_certain=columns.is_certain and top is None,
+        is_certain=columns.is_certain and index is None,
         assumptions=assumptions,
     )

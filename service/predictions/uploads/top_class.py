@@ -151,9 +151,7 @@ def _as_probability(score: Any) -> float | None:
     return float(score) if isinstance(score, int | float) and 0 <= score <= 1 else None
 
 
-def first_of_texts(
-    column: pa.Array, class_texts: frozenset[str] = frozenset()
-) -> tuple[pa.Array, pa.Array | None] | None:
+def first_of_texts(column: pa.Array, class_texts: frozenset[str] = frozenset()) -> tuple[pa.Array, pa.Array | None]:
     """Return the first class of each text that is a list or an object, and its score.
 
     Args:
@@ -161,11 +159,8 @@ def first_of_texts(
         class_texts: Texts in brackets that are classes (`LabelSpace.bracketed_texts`).
 
     Returns:
-        The (n,) classes, and the (n,) scores as texts; None instead of all scores if any score is missing. None instead
-        of classes and scores if there is no list (see `find_list`).
+        The (n,) classes, and the (n,) scores as texts; None instead of all scores if any score is missing.
     """
-    if find_list(column, class_texts) is None:
-        return None
     has_objects = pc.match_substring_regex(column, r"^\s*\[?\s*\{")
     objects, lists = (_first(column, pattern) for pattern in (_OBJECT, _LIST))
     classes = pc.coalesce(pc.if_else(has_objects, objects, lists), column)
