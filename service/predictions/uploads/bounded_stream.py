@@ -1,5 +1,7 @@
 """A stream of limited size whose first bytes can be inspected before it is read."""
 
+import sys
+
 from errata.errors import TooLarge
 
 from service.storage import CHUNK, Readable
@@ -57,15 +59,11 @@ class BoundedStream:
 
     def read(self, size: int = -1) -> bytes:
         """Return `size` bytes, or fewer at the end; all remaining bytes if `size` is negative."""
-        if 0 <= size <= len(self._buffer):
-            piece, self._buffer = self._buffer[:size], self._buffer[size:]
-            return piece
-        pieces, length = [self._buffer], len(self._buffer)
-        self._buffer = b""
-        while size < 0 or length < size:
-            piece = self._read_piece(CHUNK if size < 0 else size - length)
-            if not piece:
-                break
+        if size < 0:
+            return self.read_at_least(sys.maxsize)
+        start, self._buffer = self._buffer[:size], self._buffer[size:]
+        pieces, length = [start], len(start)
+        while length < size and (piece := self._read_piece(size - length)):
             pieces.append(piece)
             length += len(piece)
         return b"".join(pieces)
