@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from errata.errors import InvalidUpload
 from numpy.typing import NDArray
 
-from service.domain import LabelSpace
+from service.domain import Classes, LabelSpace
 from service.predictions.uploads.descriptions import class_forms
 from service.predictions.uploads.rows import MAX_INT64
 from service.predictions.uploads.terms import FormatTerms
@@ -27,6 +27,8 @@ class ClassColumnParser:
         self._label_space = label_space
         self._terms = terms
         self._classes_by_text: dict[str, int] = {}
+        self._num_last = 0  # rows whose class equals the number of classes
+        self._num_unknown = 0  # rows with an unknown class
 
     def parse(self, column: pa.Array) -> NDArray[np.int64] | NDArray[np.int16]:
         """Return the class of each row, (n,); UNKNOWN_CLASS for an unknown one.
@@ -47,6 +49,22 @@ class ClassColumnParser:
         encoded = column.dictionary_encode()
         classes = [self._parse_class(text) for text in encoded.dictionary.to_pylist()]
         return np.array(classes, dtype=np.int64).take(np.asarray(encoded.indices))
+
+    def count_unknown(self, column: pa.Array, rows: NDArray[np.intp]) -> None:
+        """Count the rows of a column with an unknown class, for `are_one_based`."""
+        if len(rows):
+            texts = pc.utf8_trim_whitespace(column.take(pa.array(rows)).cast(pa.string()))
+            self._num_last += pc.sum(pc.equal(texts, str(self._label_space.num_classes))).as_py() or 0
+            self._num_unknown += len(rows)
+
+    def are_one_based(self, top1: Classes) -> bool:
+        """Return whether the classes of all columns are probably numbered from 1.
+
+        Then, the only unknown class is the number of classes, and no class is 0. `top1`: (A,) classes, -1 if an image
+        has none.
+        """
+        is_last_only = 0 < self._num_last == self._num_unknown
+        return is_last_only and not self._label_space.numbers and not (top1 == 0).any()
 
     def _parse_class(self, text: str) -> int:
         """Return the class of a text; UNKNOWN_CLASS for an unknown one."""

@@ -16,7 +16,6 @@ from service.image_names import AMBIGUOUS, MAX_CANDIDATES, NameIndex
 from service.predictions.answers.collector import AnswerCollector
 from service.predictions.answers.matcher import AnswerMatcher
 from service.predictions.uploads.class_column import UNKNOWN_CLASS, ClassColumnParser
-from service.predictions.uploads.class_numbering import OneBased
 from service.predictions.uploads.descriptions import (
     decode_name,
     describe_ambiguous_name,
@@ -130,7 +129,6 @@ class _Assembly:
         self._count = 0
         self._num_unknown = 0  # rows whose file name is not in the data set
         self._unknown_names: list[bytes] = []  # the first of these file names, at most MAX_SAMPLE
-        self._one_based = OneBased(layout.label_space)
         self._violations: list[Violation] = []  # the first by line, at most MAX_VIOLATIONS
         self._num_wrong = 0
         self._classes = ClassColumnParser(layout.label_space, terms)
@@ -192,7 +190,7 @@ class _Assembly:
         if self._num_unknown > UNKNOWN_SHARE * self._count:
             self._check_other_dataset(violations)
         if self._num_wrong:
-            is_one_based = self._one_based.is_likely(self._top1)
+            is_one_based = self._classes.are_one_based(self._top1)
             note = one_based_note(self._layout.label_space) if is_one_based else ""
             raise _invalid_row(violations, self._num_wrong, self._terms, note)
         if not self._count:
@@ -292,7 +290,7 @@ class _Assembly:
         """Return the class of each row, (n,); -1 for an unknown class."""
         classes = self._classes.parse(block.classes)
         wrong = np.flatnonzero(classes < 0)
-        self._one_based.add(block.classes, wrong)
+        self._classes.count_unknown(block.classes, wrong)
         self._note("predicted_class", self._describe_class, block.classes, block.lines, wrong)
         return classes
 
