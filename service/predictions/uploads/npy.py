@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from errata.errors import InvalidRow, InvalidUpload, TruncatedUpload, UnsupportedFormat, Violation
+from errata.messages import pluralize
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
@@ -151,7 +152,7 @@ def read_score_blocks(
         yield block
     _expect_end(content, label)
     if violations:
-        more = f" (and {count - 1:,} more row{'s' if count > 2 else ''})" if count > 1 else ""
+        more = f" (and {pluralize(count - 1, 'more row')})" if count > 1 else ""
         message = f"{label}, row {violations[0].line}: {violations[0].description}{more}"
         raise InvalidRow(message, violations=violations[:MAX_VIOLATIONS])
 

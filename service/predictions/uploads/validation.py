@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from errata.errors import InvalidRequest, InvalidRow, InvalidUpload, Violation
+from errata.messages import pluralize
 from numpy.typing import NDArray
 
 from service.domain import NO_PREDICTION, LabelSpace, Mask, Predictions, RowOrder
@@ -163,8 +164,7 @@ class _Assembly:
         if self._order is not RowOrder.UNSPECIFIED and not block.is_numbered:
             raise _unused_row_order(self._terms)
         images = self._find_images(block)
-        numbers = self._number_answers(block) if block.are_answers else None
-        classes = self._find_classes(block) if numbers is None else self._classes_of_answers(numbers)
+        classes, numbers = self._find_answers(block) if block.are_answers else (self._find_classes(block), None)
         probabilities = self._parse_probabilities(block)
         valid: NDArray[np.intp] | slice = slice(None)
         targets: NDArray[np.int64] | slice = slice(self._count, self._count + len(block.names))
@@ -244,17 +244,24 @@ class _Assembly:
         self._is_aligned = False
         images = index_in(names, image_names)
         unknown = np.flatnonzero(images < 0)
-        if len(unknown):
-            self._index = self._index or NameIndex(image_names)
-            images[unknown] = self._index.find(names.take(pa.array(unknown)))
-            self._note_matches(names, unknown[images[unknown] >= 0], images)
+        if not len(unknown):
+            return images
+        index = self._index = self._index or NameIndex(image_names)
+        images[unknown] = index.find(names.take(pa.array(unknown)))
+        self._note_matches(names, unknown[images[unknown] >= 0], images)
         ambiguous, unknown = np.flatnonzero(images == AMBIGUOUS), np.flatnonzero(images == -1)
-        if len(unknown):
-            self._num_unknown += len(unknown)
-            sample = unknown[: MAX_SAMPLE - len(self._unknown_names)]
-            self._unknown_names += names.take(pa.array(sample)).to_pylist()
-        self._note("file_name", self._describe_unknown_name, names, block.lines, unknown)
-        self._note("file_name", self._describe_ambiguous_name, names, block.lines, ambiguous)
+        self._num_unknown += len(unknown)
+        sample = unknown[: MAX_SAMPLE - len(self._unknown_names)]
+        self._unknown_names += names.take(pa.array(sample)).to_pylist()
+
+        def describe_unknown(name: bytes) -> str:
+            return describe_unknown_name(name, self._layout.dataset, index.candidates(name, MAX_CANDIDATES))
+
+        def describe_ambiguous(name: bytes) -> str:
+            return describe_ambiguous_name(name, index.candidates(name, MAX_CANDIDATES))
+
+        self._note("file_name", describe_unknown, names, block.lines, unknown)
+        self._note("file_name", describe_ambiguous, names, block.lines, ambiguous)
         return images
 
     def _find_numbered_images(self, block: NamedRows) -> NDArray[np.int64]:
@@ -265,7 +272,8 @@ class _Assembly:
         name = "file-name" if order is RowOrder.FILE_NAME else "path"
         self._assumptions[f"The images are numbered from 0 in the order --row-order {name}."] = None
         numbers = np.array([_image_number(name, len(positions)) for name in block.names.to_pylist()], dtype=np.int64)
-        self._note("file_name", self._describe_number, block.names, block.lines, np.flatnonzero(numbers < 0))
+        wrong = np.flatnonzero(numbers < 0)
+        self._note("file_name", lambda name: describe_number(name, len(positions)), block.names, block.lines, wrong)
         return np.where(numbers < 0, -1, positions[numbers])
 
     def _note_matches(self, names: pa.Array, rows: NDArray[np.intp], images: NDArray[np.int64]) -> None:
@@ -291,21 +299,18 @@ class _Assembly:
         classes = self._classes.parse(block.classes)
         wrong = np.flatnonzero(classes < 0)
         self._classes.count_unknown(block.classes, wrong)
-        self._note("predicted_class", self._describe_class, block.classes, block.lines, wrong)
+        label_space = self._layout.label_space
+        self._note("predicted_class", lambda name: describe_class(name, label_space), block.classes, block.lines, wrong)
         return classes
 
-    def _number_answers(self, block: NamedRows) -> NDArray[np.int32]:
-        """Return the number of each row's answer, (n,)."""
+    def _find_answers(self, block: NamedRows) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return the class of each row's answer, (n,), NO_CLASS without exactly one; and the answer's number, (n,)."""
         if self._answers is None:
             create = self._layout.create_matcher or partial(AnswerMatcher, self._layout.label_space)
             self._answers = AnswerCollector(create(), len(self._top1), self._layout.is_cancelled)
         encoded = block.classes.cast(pa.string()).dictionary_encode()
-        return self._answers.number(encoded.dictionary.to_pylist()).take(np.asarray(encoded.indices))
-
-    def _classes_of_answers(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the class of each numbered answer, (n,); NO_CLASS for an answer without exactly one class."""
-        assert self._answers is not None, "This is a bug: answers have numbers before classes"
-        return self._answers.classes_of(numbers)
+        numbers = self._answers.number(encoded.dictionary.to_pylist()).take(np.asarray(encoded.indices))
+        return self._answers.classes_of(numbers), numbers
 
     def _parse_probabilities(self, block: NamedRows) -> NDArray[np.float64] | None:
         column = block.probabilities
@@ -340,8 +345,6 @@ class _Assembly:
         self, images: NDArray[np.int64], valid: NDArray[np.intp]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the first valid row of each image, and its other valid rows."""
-        if self._is_aligned:
-            return valid, valid[:0]
         valid_images = images[valid]
         is_first = np.zeros(len(valid), dtype=bool)
         is_first[np.unique(valid_images, return_index=True)[1]] = True
@@ -367,7 +370,7 @@ class _Assembly:
     def _note(
         self,
         field: str,
-        describe: Callable[[object], str],
+        describe: Callable[[Any], str],
         column: pa.Array,
         lines: NDArray[np.int64],
         rows: NDArray[np.intp],
@@ -382,20 +385,6 @@ class _Assembly:
     def _add_violations(self, violations: Iterable[Violation]) -> None:
         by_line = sorted([*self._violations, *violations], key=lambda violation: violation.line or 0)
         self._violations = by_line[:MAX_VIOLATIONS]
-
-    def _describe_class(self, value: object) -> str:
-        return describe_class(value, self._layout.label_space)
-
-    def _describe_unknown_name(self, name: object) -> str:
-        assert self._index is not None and isinstance(name, bytes), "This is a bug: the index did not find the name."
-        return describe_unknown_name(name, self._layout.dataset, self._index.candidates(name, MAX_CANDIDATES))
-
-    def _describe_ambiguous_name(self, name: object) -> str:
-        assert self._index is not None and isinstance(name, bytes), "This is a bug: the index found the name."
-        return describe_ambiguous_name(name, self._index.candidates(name, MAX_CANDIDATES))
-
-    def _describe_number(self, number: object) -> str:
-        return describe_number(number, len(self._layout.names))
 
 
 def _unused_row_order(terms: FormatTerms) -> InvalidRequest:
@@ -425,7 +414,7 @@ def index_in(names: pa.Array, image_names: pa.Array) -> NDArray[np.int64]:
 def _invalid_row(violations: list[Violation], count: int, terms: FormatTerms, note: str = "") -> InvalidRow:
     message = f"{terms.row.capitalize()} {violations[0].line}: {violations[0].description}"
     if count > 1:
-        message = f"{note} {message} (and {count - 1:,} more error{'s' if count > 2 else ''})".lstrip()
+        message = f"{note} {message} (and {pluralize(count - 1, 'more error')})".lstrip()
     elif note:
         message = f"{message} {note}"
     return InvalidRow(message, violations=violations)
