@@ -54,10 +54,16 @@ class ModelPolicy:
                 "model, or ask the operator to allow it.",
                 field="model",
             )
-        if model.source in FOLDER_SOURCES and self.folder is None:
+        if model.source in FOLDER_SOURCES:
+            self.require_folder(model.source)
+
+    def require_folder(self, source: str) -> Path:
+        """Return the folder of models; raise InvalidModelId, which names the source, if there is none."""
+        if self.folder is None:
             raise InvalidModelId(
-                f"{model.source}: models are not allowed. Ask the operator to set ERRATA_MODELS.", field="model"
+                f"{source}: models are not allowed. Ask the operator to set ERRATA_MODELS.", field="model"
             )
+        return self.folder
 
     def _names_in_registries(self, model: ModelId) -> list[str]:
         """Return the name of a model of `mlflow` or `wandb` without its registry, or with the only registry."""

@@ -108,8 +108,6 @@ def load_files(model: str, name: str, architecture: str, policy: ModelPolicy, la
     Raises:
         ModelRefused: The files cannot be used.
     """
-    folder = policy.folder
-    assert folder is not None, "This is a bug: the files were downloaded to a folder."
     try:
         loaded = _load_file(model, name, architecture, policy, label_space)
     except ModelNotFound as error:  # the version exists, but not its architecture
@@ -119,7 +117,7 @@ def load_files(model: str, name: str, architecture: str, policy: ModelPolicy, la
 
 def _load_file(model: str, name: str, architecture: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel:
     folder = policy.folder
-    assert folder is not None, "This is a bug: checked by the caller."
+    assert folder is not None, "This is a bug: the files were downloaded to a folder."
     if name in PREDICTIONS:
         return load_precomputed(model, folder / name, label_space)
     if name.endswith(".onnx"):

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import timm
-from errata.errors import InvalidModelId, ModelNotFound, ModelRefused
+from errata.errors import ModelNotFound, ModelRefused
 
 from service.domain import LabelSpace
 from service.predictions.model_id import parse_file_model
@@ -31,9 +31,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
         ModelNotFound: The file or the architecture does not exist.
         ModelRefused: The file does not contain weights that match the architecture.
     """
-    folder, model = policy.folder, f"file:{rest}"
-    if folder is None:
-        raise InvalidModelId("file: models are not allowed. Ask the operator to set ERRATA_MODELS.", field="model")
+    folder, model = policy.require_folder("file"), f"file:{rest}"
     model_id = parse_file_model(rest)
     path = resolve_file(folder, model_id.path)
     config = read_config_beside(folder, model_id.path)

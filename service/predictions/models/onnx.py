@@ -10,7 +10,7 @@ from typing import Any
 
 import onnxruntime
 import torch
-from errata.errors import InvalidModelId, ModelRefused
+from errata.errors import ModelRefused
 from PIL import Image
 
 from service.domain import LabelSpace
@@ -88,9 +88,7 @@ def load(rest: str, policy: ModelPolicy, label_space: LabelSpace) -> LoadedModel
         ModelNotFound: The file does not exist.
         ModelRefused: The graph cannot be used.
     """
-    folder, model, path = policy.folder, f"onnx:{rest}", parse_onnx_model(rest)
-    if folder is None:
-        raise InvalidModelId("onnx: models are not allowed. Ask the operator to set ERRATA_MODELS.", field="model")
+    folder, model, path = policy.require_folder("onnx"), f"onnx:{rest}", parse_onnx_model(rest)
     file = resolve_file(folder, path)
     preprocessing = timm_preprocessing(model, transform_config(read_config_beside(folder, path)))
     return load_graph(model, file, policy, preprocessing, read_classes(folder, path, label_space))
