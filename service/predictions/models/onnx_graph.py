@@ -6,7 +6,7 @@ untrusted.
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -63,11 +63,7 @@ def external_files(path: Path, model: str) -> list[str]:
     Raises:
         ModelRefused: The file is not a graph, or a location is outside its folder.
     """
-    locations = {
-        _location(model, tensor)
-        for tensor in _find_messages(_read_proto(path, model), onnx.TensorProto)
-        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL
-    }
+    locations = set(_external_locations(model, _find_messages(_read_proto(path, model), onnx.TensorProto)))
     for location in locations:
         if not _FILE_NAME.fullmatch(location):
             raise _outside(model, location)
@@ -173,23 +169,22 @@ def _check_operators(model: str, proto: Any, nodes: list[Any]) -> None:
 
 def _weights_files(model: str, path: Path, tensors: list[Any]) -> list[Path]:
     """Return the real paths of the external weights files; raise ModelRefused for one outside the graph's folder."""
-    files: set[Path] = set()
+    return sorted({_resolve_beside(model, path.parent, location) for location in _external_locations(model, tensors)})
+
+
+def _external_locations(model: str, tensors: Iterable[Any]) -> Iterator[str]:
+    """Yield the locations of external data; raise ModelRefused for repeated keys, which parsers treat differently."""
     for tensor in tensors:
-        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
-            files.add(_resolve_beside(model, path.parent, _location(model, tensor)))
-    return sorted(files)
-
-
-def _location(model: str, tensor: Any) -> str:
-    """Return the location of external data; raise ModelRefused for repeated keys, which parsers treat differently."""
-    keys = [entry.key for entry in tensor.external_data]
-    repeated = sorted({key for key in keys if keys.count(key) > 1})
-    if repeated:
-        raise ModelRefused(
-            f"{model}: Tensor {tensor.name!r:.80} has several entries {repeated[0]!r:.40} in its external data. Export "
-            "the model again."
-        )
-    return next((str(entry.value) for entry in tensor.external_data if entry.key == "location"), "")
+        if not tensor.external_data and tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        keys = [entry.key for entry in tensor.external_data]
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise ModelRefused(
+                f"{model}: Tensor {tensor.name!r:.80} has several entries {repeated[0]!r:.40} in its external data. "
+                "Export the model again."
+            )
+        yield next((str(entry.value) for entry in tensor.external_data if entry.key == "location"), "")
 
 
 def _resolve_beside(model: str, folder: Path, location: str) -> Path:
