@@ -44,18 +44,13 @@ def decode_request(content: bytes) -> ParseRequest:
     return ParseRequest(**document)
 
 
-def encode_child(pid: int) -> bytes:
-    """Encode the event that a new process is waiting for a file."""
-    return json.dumps({"pid": pid}).encode()
-
-
-def encode_exit(code: int) -> bytes:
-    """Encode the event that a process has ended. A negative code is a signal."""
-    return json.dumps({"exit": code}).encode()
+def encode_event(name: str, number: int) -> bytes:
+    """Encode an event: `pid` of a new process that waits for a file, or its `exit` code; a negative one is a signal."""
+    return json.dumps({name: number}).encode()
 
 
 def decode_event(content: bytes) -> tuple[str, int]:
-    """Decode an event of a fork server: `pid` or `exit`, and its number."""
+    """Decode an event of a fork server; see `encode_event`."""
     ((name, number),) = json.loads(content).items()
     return name, int(number)
 

@@ -32,8 +32,7 @@ from service.predictions.sandbox.messages import (
     MAX_REQUEST,
     decode_limits,
     decode_request,
-    encode_child,
-    encode_exit,
+    encode_event,
     out_of_memory,
 )
 from service.predictions.sandbox.rows_file import write_error, write_rows
@@ -61,7 +60,7 @@ def main() -> None:
             exit_with_parent(server)
             _serve_one(child_end, limits, rules, samples)
         child_end.close()
-        socket.send_fds(control, [encode_child(child)], [service_end.fileno()])
+        socket.send_fds(control, [encode_event("pid", child)], [service_end.fileno()])
         service_end.close()
 
 
@@ -86,7 +85,7 @@ def _wait(control: socket.socket, child: int, exit_pipe: int) -> bool:
         if reaped:
             break
     code = os.waitstatus_to_exitcode(status)
-    control.send(encode_exit(code))
+    control.send(encode_event("exit", code))
     return code != SETUP_FAILED
 
 
