@@ -1,12 +1,14 @@
-"""Child processes: their environment variables, their exit when the parent exits, and their memory.
+"""Child processes: their environment variables, their exit when the parent exits, their limits, and memory.
 
 This module imports only the standard library, because a child process runs it before anything else.
 """
 
 import ctypes
 import os
+import resource
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -48,6 +50,15 @@ def exit_at_once(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def lower_limits(limits: Mapping[int, int]) -> None:
+    """Limit resources of the calling process, keyed by `resource.RLIMIT_…`. A lower limit stays in effect."""
+    for kind, limit in limits.items():
+        _, maximum = resource.getrlimit(kind)
+        hard = limit + (kind == resource.RLIMIT_CPU)  # SIGXCPU at the soft limit, SIGKILL at the hard limit
+        hard = hard if maximum == resource.RLIM_INFINITY else min(hard, maximum)
+        resource.setrlimit(kind, (min(limit, hard), hard))
 
 
 def describe_exit(status: int) -> str:

@@ -16,7 +16,7 @@ from typing import IO, Any
 import structlog
 from errata.errors import InvalidEvidence
 
-from service.child_process import SINGLE_THREADED, child_environment, describe_exit, exit_at_once
+from service.child_process import SINGLE_THREADED, child_environment, describe_exit, exit_at_once, lower_limits
 from service.evidence.input_files import MAX_COLUMNS, SimilarNames
 
 MAX_ROWS = 2_000_000
@@ -86,7 +86,14 @@ def _invalid(source: str, problem: str) -> InvalidEvidence:
 
 def main() -> int:
     """Convert the file from standard input. Return the exit status."""
-    _limit_resources()
+    lower_limits(
+        {
+            resource.RLIMIT_AS: MAX_ADDRESS_SPACE,
+            resource.RLIMIT_CPU: CPU_SECONDS,
+            resource.RLIMIT_FSIZE: MAX_OUTPUT,
+            resource.RLIMIT_CORE: 0,
+        }
+    )
     from pyarrow import ArrowException
 
     try:
@@ -98,19 +105,6 @@ def main() -> int:
         sys.stderr.write(str(error).partition("\n")[0] or type(error).__name__)
         return INVALID
     return 0
-
-
-def _limit_resources() -> None:
-    for kind, limit in (
-        (resource.RLIMIT_AS, MAX_ADDRESS_SPACE),
-        (resource.RLIMIT_CPU, CPU_SECONDS),
-        (resource.RLIMIT_FSIZE, MAX_OUTPUT),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, maximum = resource.getrlimit(kind)
-        hard = limit + (kind == resource.RLIMIT_CPU)  # SIGXCPU at the soft limit, SIGKILL at the hard limit
-        hard = hard if maximum == resource.RLIM_INFINITY else min(hard, maximum)
-        resource.setrlimit(kind, (min(limit, hard), hard))
 
 
 def _convert(content: bytes) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 
 from PIL import Image
 
-from service.child_process import exit_at_once
+from service.child_process import exit_at_once, lower_limits
 from service.image_formats import FORMATS, to_rgb
 from service.isolation import restrict_files, system_call_filter
 from service.predictions.pictures.messages import (
@@ -108,14 +108,7 @@ def _sample() -> bytes:
 
 def _isolate() -> None:
     """Limit the memory, and forbid all system calls that decoding does not need."""
-    for kind, limit in (
-        (resource.RLIMIT_AS, MAX_ADDRESS_SPACE),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, maximum = resource.getrlimit(kind)
-        limit = limit if maximum == resource.RLIM_INFINITY else min(limit, maximum)
-        resource.setrlimit(kind, (limit, limit))
+    lower_limits({resource.RLIMIT_AS: MAX_ADDRESS_SPACE, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0})
     rules = system_call_filter()
     restrict_files()
     if rules is not None:

@@ -3,6 +3,8 @@
 import resource
 from dataclasses import dataclass
 
+from service.child_process import lower_limits
+
 ADDRESS_SPACE = 3 << 30  # bytes that a process may map beyond the memory limit; a huge allocation then fails at once
 OPEN_FILES = 64
 
@@ -20,18 +22,12 @@ class ParserLimits:
 
 def apply_limits(limits: ParserLimits) -> None:
     """Apply the limits that the kernel enforces to the calling process."""
-    for kind, soft, hard in (
-        (
-            resource.RLIMIT_CPU,
-            limits.cpu_seconds,
-            limits.cpu_seconds + 1,
-        ),  # the soft limit sends SIGXCPU, which identifies the reason for the end
-        (resource.RLIMIT_FSIZE, limits.output, limits.output),
-        (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES),
-        (resource.RLIMIT_AS, limits.memory + ADDRESS_SPACE, limits.memory + ADDRESS_SPACE),
-    ):
-        _, maximum = resource.getrlimit(kind)
-        if maximum != resource.RLIM_INFINITY:
-            soft, hard = min(soft, maximum), min(hard, maximum)
-        resource.setrlimit(kind, (soft, hard))
+    lower_limits(
+        {
+            resource.RLIMIT_CPU: limits.cpu_seconds,
+            resource.RLIMIT_FSIZE: limits.output,
+            resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_NOFILE: OPEN_FILES,
+            resource.RLIMIT_AS: limits.memory + ADDRESS_SPACE,
+        }
+    )
