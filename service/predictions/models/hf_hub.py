@@ -19,10 +19,9 @@ from service.predictions.models.download import download_errors, hub_file_size
 from service.predictions.models.loaded_model import LoadedModel, build_model, create_module, load_weights
 from service.predictions.models.model_folder import transform_config
 from service.predictions.models.preprocessing import timm_preprocessing
-from service.predictions.models.transformers_files import is_transformers_config
+from service.predictions.models.transformers_files import CONFIG, WEIGHTS, is_transformers_config
 from service.predictions.models.weights import count_outputs, read_weights
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # Arguments that make timm.create_model read other files, or return something other than a classifier.
 FORBIDDEN_ARGUMENTS = frozenset({
     "cache_dir", "checkpoint_path", "exportable", "features_only", "model_name", "no_jit", "pretrained",

@@ -95,9 +95,4 @@ def check_parameter_count(policy: ModelPolicy, model: str, make: Callable[[], to
             module = make()
     except (NotImplementedError, RuntimeError):
         module = make()  # to create some architectures, values of parameters are needed
-    policy.check_parameters(model, count_parameters(module))
-
-
-def count_parameters(module: torch.nn.Module) -> int:
-    """Return the number of parameters of a module."""
-    return sum(parameter.numel() for parameter in module.parameters())
+    policy.check_parameters(model, sum(parameter.numel() for parameter in module.parameters()))

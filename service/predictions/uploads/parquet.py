@@ -146,8 +146,8 @@ def _check_types(schema: pa.Schema, columns: Columns) -> list[str]:
         kind = schema.field(name).type
         path = _path_field(kind) if field == "file_name" else ""
         value_type = kind.field(path).type if path else _value_type(kind)
-        is_usable = _is_number(value_type) if columns.is_numbered and field == "file_name" else False
-        if not (is_usable or _is_usable(field, value_type)):
+        is_number = columns.is_numbered and field == "file_name" and _is_number(value_type)
+        if not (is_number or _is_usable(field, value_type)):
             raise InvalidUpload(
                 f"Column {name!r} has the type {kind!s:.80}. Expected {expected}. Convert the column before you write "
                 "the file.",

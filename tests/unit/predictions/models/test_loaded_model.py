@@ -8,7 +8,6 @@ from errata.errors import ModelRefused
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.models.loaded_model import (
     check_parameter_count,
-    count_parameters,
     load_weights,
     weights_digest,
 )
@@ -49,8 +48,12 @@ def test_the_parameters_of_a_module_without_meta_device_support_are_counted() ->
 
 
 def test_parameters_are_counted() -> None:
-    assert count_parameters(torch.nn.Linear(3, 2)) == 3 * 2 + 2
-    assert count_parameters(timm.create_model("resnet50", pretrained=False)) == 25_557_032  # as its authors count
+    def make() -> torch.nn.Module:
+        return timm.create_model("resnet50", pretrained=False)
+
+    check_parameter_count(ModelPolicy(max_parameters=25_557_032), "m", make)  # as its authors count
+    with pytest.raises(ModelRefused, match="25,557,032 parameters"):
+        check_parameter_count(ModelPolicy(max_parameters=25_557_031), "m", make)
 
 
 def test_weights_of_another_architecture_are_rejected_with_the_differences() -> None:
