@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from errata.errors import ModelRefused, Unavailable
@@ -18,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
 from service.network_addresses import is_allowed
-from service.predictions.registry_http import RETRY_AFTER, RegistryAddress, pool_options
+from service.predictions.registry_http import RETRY_AFTER, RegistryAddress, create_pool
 
 MAX_URL = 8192  # characters
 
@@ -65,12 +64,9 @@ class PublicFiles:
             raise self._unavailable(host, "cannot be reached") from error
 
     def _pool(self, scheme: str, host: str, is_registry: bool) -> urllib3.PoolManager:
-        options = pool_options(scheme, connect_retries=0)
-        proxy = None if proxy_bypass(host) else getproxies().get(scheme)
-        if proxy:  # the operator's proxy decides which hosts can be reached
-            return urllib3.ProxyManager(proxy, **options)
-        pool = urllib3.PoolManager(**options)
-        if not is_registry:
+        pool = create_pool(scheme, host, connect_retries=0)
+        has_proxy = isinstance(pool, urllib3.ProxyManager)  # the operator's proxy decides which hosts can be reached
+        if not is_registry and not has_proxy:
             pool.pool_classes_by_scheme = self._checked_pools()
         return pool
 

@@ -50,15 +50,17 @@ class RegistryAddress:
         return {"Authorization": f"Bearer {self.token}"}
 
 
-def pool_options(scheme: str, connect_retries: int) -> dict[str, Any]:
-    """Return the options of urllib3 for a pool: time limits, retries, and the operator's certificates."""
-    options: dict[str, Any] = {
-        "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-        "retries": urllib3.Retry(connect=connect_retries, read=0, status=0, other=0, redirect=False),
-    }
+def create_pool(scheme: str, host: str, connect_retries: int, **options: Any) -> urllib3.PoolManager:
+    """Return connections to a host, through the operator's proxy if there is one.
+
+    The connections have time limits, few retries, and the operator's certificates.
+    """
+    options["timeout"] = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+    options["retries"] = urllib3.Retry(connect=connect_retries, read=0, status=0, other=0, redirect=False)
     if scheme == "https":
         options["ssl_context"] = ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE"))
-    return options
+    proxy = None if proxy_bypass(host) else getproxies().get(scheme)
+    return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
 
 
 class RegistryHttp:
@@ -73,10 +75,8 @@ class RegistryHttp:
         self._address = address
         self._total_seconds = total_seconds
         parsed = urlparse(address.url)
-        options = pool_options(parsed.scheme, connect_retries=1) | {"maxsize": 4}
-        proxy = None if proxy_bypass(parsed.netloc) else getproxies().get(parsed.scheme)
         self._trace_attributes = {"url.scheme": parsed.scheme, "server.address": parsed.hostname or ""}
-        self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        self._pool = create_pool(parsed.scheme, parsed.netloc, connect_retries=1, maxsize=4)
 
     def request(self, verb: str, path: str, missing: Collection[str] = (), **options: Any) -> Mapping[str, Any]:
         """Return the JSON object of a response."""
