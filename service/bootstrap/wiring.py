@@ -157,7 +157,7 @@ def pin_allowed_model(policy: ModelPolicy, model: ModelId) -> ModelId:
         Unavailable: The registry or hub is unavailable.
     """
     policy.check(model)
-    pinned = pin_model(model, policy=policy)
+    pinned = pin_model(model, policy)
     policy.check(pinned)
     return pinned
 

@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 def pin_model(
-    model: ModelId, endpoint: str | None = None, seconds: float = TIMEOUT_SECONDS, policy: ModelPolicy | None = None
+    model: ModelId, policy: ModelPolicy, endpoint: str | None = None, seconds: float = TIMEOUT_SECONDS
 ) -> ModelId:
     """Return the model at a revision that never changes: a commit on the hub, a version for `mlflow` and `wandb`.
 
@@ -32,18 +32,18 @@ def pin_model(
 
     Args:
         model: The model ID.
+        policy: Policy with the registries.
         endpoint: Address of the Hugging Face Hub; None: the default of huggingface_hub.
         seconds: Timeout for the response of the hub.
-        policy: Policy with the registries.
 
     Raises:
         ModelNotFound: The repository, revision, or alias does not exist.
         UnsupportedFormat: The repository has no weights that can be loaded without running code.
         Unavailable: The hub or registry cannot be reached.
     """
-    if model.source == "mlflow" and policy is not None:
+    if model.source == "mlflow":
         return _pin_version(model, policy)
-    if model.source == "wandb" and policy is not None:
+    if model.source == "wandb":
         return pin_artifact(model, policy)
     if model.source not in (*HUB_SOURCES, "hf"):
         return model

@@ -10,6 +10,7 @@ from errata.errors import ModelNotFound, ModelRefused, Unavailable, UnsupportedF
 from unit.predictions.hub_server import FakeHub, serving
 
 from service.predictions.model_id import parse_model_id
+from service.predictions.model_policy import ModelPolicy
 from service.predictions.pinning import pin_model
 
 MAIN, BRANCH = "0123456789abcdef0123456789abcdef01234567", "f" * 40
@@ -31,7 +32,7 @@ def hub() -> Iterator[FakeHub]:
     ],
 )
 def test_a_branch_is_pinned_to_its_commit(hub: FakeHub, model: str, expected: str) -> None:
-    assert str(pin_model(parse_model_id(model), hub.url)) == expected
+    assert str(pin_model(parse_model_id(model), ModelPolicy(), hub.url)) == expected
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_a_branch_is_pinned_to_its_commit(hub: FakeHub, model: str, expected: st
     ],
 )
 def test_fixed_model_ids_are_returned_without_a_request(model: str) -> None:
-    assert str(pin_model(parse_model_id(model), "http://127.0.0.1:1")) == model
+    assert str(pin_model(parse_model_id(model), ModelPolicy(), "http://127.0.0.1:1")) == model
 
 
 TRANSFORMERS_CONFIG = b'{"architectures": ["ViTForImageClassification"], "model_type": "vit"}'
@@ -69,7 +70,10 @@ def test_hf_is_pinned_to_the_source_that_loads_the_repository(
 ) -> None:
     hub.repositories["org/small"] = files
 
-    assert str(pin_model(parse_model_id(f"hf:org/small{revision}"), hub.url)) == f"{source}:org/small@{MAIN}"
+    assert (
+        str(pin_model(parse_model_id(f"hf:org/small{revision}"), ModelPolicy(), hub.url))
+        == f"{source}:org/small@{MAIN}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,13 +90,13 @@ def test_a_repository_without_safe_weights_is_refused_when_it_is_submitted(
     hub.repositories["org/small"] = files
 
     with pytest.raises(UnsupportedFormat, match=message):
-        pin_model(parse_model_id("hf:org/small"), hub.url)
+        pin_model(parse_model_id("hf:org/small"), ModelPolicy(), hub.url)
 
 
 def test_the_path_of_a_graph_does_not_change(hub: FakeHub) -> None:
     hub.repositories["org/small"] = {}
 
-    pinned = pin_model(parse_model_id("hf-onnx:org/small@work/new#onnx/fp16.onnx"), hub.url)
+    pinned = pin_model(parse_model_id("hf-onnx:org/small@work/new#onnx/fp16.onnx"), ModelPolicy(), hub.url)
 
     assert str(pinned) == f"hf-onnx:org/small@{BRANCH}#onnx/fp16.onnx"
 
@@ -103,13 +107,13 @@ def test_the_path_of_a_graph_does_not_change(hub: FakeHub) -> None:
 )
 def test_a_missing_repository_or_revision_is_not_found(hub: FakeHub, model: str) -> None:
     with pytest.raises(ModelNotFound, match="nowhere") as caught:
-        pin_model(parse_model_id(model), hub.url)
+        pin_model(parse_model_id(model), ModelPolicy(), hub.url)
     assert [violation.field for violation in caught.value.violations] == ["model"]
 
 
 def test_an_unreachable_hub_raises_unavailable_with_a_retry_delay() -> None:
     with pytest.raises(Unavailable, match="Hub cannot be reached") as caught:
-        pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), "http://127.0.0.1:1")
+        pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), ModelPolicy(), "http://127.0.0.1:1")
     assert caught.value.retry_after == 15.0
 
 
@@ -118,7 +122,7 @@ def test_a_hub_that_does_not_respond_times_out() -> None:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
         with pytest.raises(Unavailable):
-            pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), address, seconds=0.2)
+            pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), ModelPolicy(), address, seconds=0.2)
         assert time.monotonic() - started < 3
 
 
@@ -126,11 +130,11 @@ def test_a_response_that_is_not_a_commit_raises_unavailable(hub: FakeHub) -> Non
     hub.revisions["main"] = "../../etc"
 
     with pytest.raises(Unavailable, match="instead of a commit"):
-        pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), hub.url)
+        pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), ModelPolicy(), hub.url)
 
 
 def test_without_the_hubs_client_the_error_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
 
     with pytest.raises(ModelRefused, match=r"errata-service\[hub\]"):
-        pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"))
+        pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), ModelPolicy())

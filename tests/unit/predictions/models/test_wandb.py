@@ -92,10 +92,10 @@ def test_a_version_is_pinned_with_its_digest(server: WandbServer, version: str) 
     artifact = store(server, PREDICTIONS, version=3, aliases=("latest", "production"))
     model = parse_model_id(f"wandb:team/project/small:{version.format(digest=artifact.digest)}")
 
-    pinned = pin_model(model, policy=policy_of(server))
+    pinned = pin_model(model, policy_of(server))
 
     assert str(pinned) == f"wandb://wandb/team/project/small:v3@{artifact.digest}"
-    assert pin_model(parse_model_id(str(pinned)), policy=ModelPolicy()) == pinned, "without a request"
+    assert pin_model(parse_model_id(str(pinned)), ModelPolicy()) == pinned, "without a request"
     assert load(server, pinned.rest).predictions
 
 
