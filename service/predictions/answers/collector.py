@@ -16,9 +16,7 @@ MAX_CANDIDATES = 5  # maximum number of classes that are stored for an ambiguous
 class AnswerCollector:
     """Collects the distinct answers of an upload, and the number of each image's answer."""
 
-    def __init__(
-        self, matcher: AnswerMatcher, num_images: int, is_cancelled: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, matcher: AnswerMatcher, num_images: int, is_cancelled: Callable[[], bool]) -> None:
         self._matcher = matcher
         self._is_cancelled = is_cancelled
         self._numbers: dict[str, int] = {}

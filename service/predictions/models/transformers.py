@@ -136,10 +136,8 @@ def _load_classifier(
     with temporary_folder() as clean, _refusing(model, "The weights cannot be read, and may be truncated"):
         write_object(clean / CONFIG, raw)
         if name == WEIGHTS and not (folder / WEIGHTS).exists():
-            shards = read_shards(model, folder / INDEX)
-            (clean / INDEX).symlink_to((folder / INDEX).resolve())
-            for shard in shards:
-                (clean / shard).symlink_to((folder / shard).resolve())
+            for file in (INDEX, *read_shards(model, folder / INDEX)):
+                (clean / file).symlink_to((folder / file).resolve())
         else:
             (clean / WEIGHTS).symlink_to((folder / name).resolve())
         classifier, report = AutoModelForImageClassification.from_pretrained(

@@ -194,11 +194,9 @@ class _Document:
         return values
 
     def _add_columns(self) -> Iterator[NamedRows]:
-        columns, self._columns = self._columns, {}
+        columns = self._columns
         if any(is_known_column(name, CLEAR_CLASS) for name in columns):
             columns = {name: values for name, values in columns.items() if not is_known_column(name, ANSWER)}
-        if not columns:
-            return
         lengths = {len(values) for values in columns.values()}
         if len(lengths) > 1:
             sizes = ", ".join(f"{name!r:.40} has {len(values):,}" for name, values in columns.items())

@@ -123,9 +123,7 @@ class _Assembly:
         self._order = order
         images = len(layout.names)
         self._top1 = np.full(images, NO_PREDICTION, dtype=np.int16)
-        self._placed: list[
-            tuple[NDArray[np.int64] | slice, NDArray[np.int64]]
-        ] = []  # images of blocks, and their lines
+        self._placed: list[tuple[NDArray[np.int64] | slice, NDArray[np.int64]]] = []  # images and lines of blocks
         self._probability: NDArray[np.float16] | None = None
         self._count = 0
         self._num_unknown = 0  # rows whose file name is not in the data set
