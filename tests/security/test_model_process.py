@@ -16,8 +16,8 @@ from errata.errors import ImagesMissing, ModelNotFound, ModelRefused, WorkerLost
 from service.evidence.labels import demo, demo_folder
 from service.predictions.model_policy import ModelPolicy
 from service.predictions.model_process.config import PredictorConfig
-from service.predictions.model_process.predictor import Interrupted, ModelLimits, ProcessPredictor
-from service.predictions.model_process.process import ModelProcess
+from service.predictions.model_process.predictor import ModelLimits, ProcessPredictor
+from service.predictions.model_process.process import Interrupted, ModelProcess
 
 from . import graphs
 

@@ -24,7 +24,7 @@ from service.predictions.model_process.messages import (
     read_images_digest,
     read_model_info,
 )
-from service.predictions.model_process.process import KillReason, ModelProcess, ProcessEnded
+from service.predictions.model_process.process import Interrupted, KillReason, ModelProcess, ProcessEnded
 from service.predictions.model_process.protocol import MAX_RESPONSE, Message, ProtocolError
 from service.taxonomy.imagenet_1k import imagenet_1k
 
@@ -45,10 +45,6 @@ class ModelLimits:
 
 class PredictorFailed(Exception):
     """Raised when the predictor raised an unexpected error. The log of the worker has its traceback."""
-
-
-class Interrupted(Exception):
-    """Raised in the caller of `load`, `images_digest`, or `predict` after `interrupt` or `close`."""
 
 
 class ProcessPredictor:
@@ -85,7 +81,7 @@ class ProcessPredictor:
             return self._load(model, label_space)
         except ProcessEnded as ended:
             is_new = self._process is not previous
-            if is_new or ended.kill_reason in (KillReason.DEADLINE, KillReason.INTERRUPTED):
+            if is_new or ended.kill_reason is KillReason.DEADLINE:
                 raise self._load_error(model, ended) from ended
         # Retry in a new process: other models may have filled or damaged the memory of the old process.
         try:
@@ -104,8 +100,6 @@ class ProcessPredictor:
         try:
             return self._request(self._ensure_process(), request, read_images_digest, self._limits.batch_seconds)
         except ProcessEnded as ended:
-            if ended.kill_reason is KillReason.INTERRUPTED:
-                raise Interrupted from ended
             raise WorkerLost(f"The process that lists the images of {dataset} ended: {ended!s}.") from ended
 
     def predict(
@@ -137,7 +131,7 @@ class ProcessPredictor:
                 remaining -= len(batch.top1)
                 yield batch
         except GeneratorExit:
-            with suppress(ProcessEnded, PredictorFailed):
+            with suppress(ProcessEnded, Interrupted, PredictorFailed):
                 self._request(process, {"command": "stop"}, partial(read_batch, 0, num_classes), STOP_SECONDS)
             raise
         except ProcessEnded as ended:
@@ -204,8 +198,6 @@ class ProcessPredictor:
         try:
             self._request(process, config.to_json(), check_ready, START_SECONDS)
         except ProcessEnded as ended:
-            if ended.kill_reason is KillReason.INTERRUPTED:
-                raise Interrupted from ended
             raise WorkerLost(f"The process that runs models did not start: {ended!s}.") from ended
         _log.info("model process started", pid=process.pid)
         return process
@@ -231,6 +223,7 @@ class ProcessPredictor:
             ErrataError: The error that the response reports.
             PredictorFailed: The predictor raised an unexpected error.
             ProcessEnded: The process ended or was killed.
+            Interrupted: `interrupt` or `close` was called.
         """
         with self._interruptible(), process.time_limit(seconds):
             process.send(Message(header))
@@ -260,8 +253,6 @@ class ProcessPredictor:
     def _load_error(self, model: str, ended: ProcessEnded) -> Exception:
         """Return the error to raise for a process that ended while it loaded a model."""
         match ended.kill_reason:
-            case KillReason.INTERRUPTED:
-                return Interrupted()
             case KillReason.DEADLINE:
                 return ModelRefused(
                     f"Loading {model} and running it once took longer than {self._limits.load_seconds:g} seconds. Its "
@@ -279,8 +270,6 @@ class ProcessPredictor:
     def _batch_error(self, model: str, ended: ProcessEnded) -> Exception:
         """Return the error to raise for a process that ended while it predicted."""
         match ended.kill_reason:
-            case KillReason.INTERRUPTED:
-                return Interrupted()
             case KillReason.MEMORY if self._models <= {model}:  # if others used memory, retry in a new process
                 return self._memory_error(model)
             case KillReason.DEADLINE:

@@ -45,6 +45,10 @@ class ProcessEnded(Exception):
         return signal.Signals(-self.code).name if self.code < 0 else ""
 
 
+class Interrupted(Exception):
+    """Raised instead of ProcessEnded if the process was killed because the caller no longer needs the response."""
+
+
 class ModelProcess:
     """Runs `python -m service.predictions.model_process` until `kill`, or until this process ends.
 
@@ -106,14 +110,14 @@ class ModelProcess:
             self._deadline = None
 
     def send(self, message: Message) -> None:
-        """Send a request; raise ProcessEnded if the process has ended."""
+        """Send a request; raise ProcessEnded or Interrupted if the process has ended."""
         try:
             write_message(cast("BinaryIO", self._running.stdin), message)
         except OSError as error:
             raise self._wait_for_end() from error
 
     def receive(self, max_header: int, max_body: int = 0) -> Message:
-        """Return the next response; raise ProcessEnded if there is no response, or if it is invalid."""
+        """Return the next response; raise ProcessEnded or Interrupted if there is none, or if it is invalid."""
         try:
             return read_message(cast("BinaryIO", self._running.stdout), max_header, max_body)
         except (EOFError, OSError) as error:
@@ -121,7 +125,7 @@ class ModelProcess:
         except ProtocolError as error:
             raise self.kill_for_protocol_error() from error
 
-    def kill_for_protocol_error(self) -> ProcessEnded:
+    def kill_for_protocol_error(self) -> ProcessEnded | Interrupted:
         """Kill the process after an invalid response, and return the error to raise."""
         self.kill(KillReason.PROTOCOL)
         return self._wait_for_end()
@@ -140,10 +144,12 @@ class ModelProcess:
         assert self._child is not None, "This is a bug: the process was not started."
         return self._child
 
-    def _wait_for_end(self) -> ProcessEnded:
+    def _wait_for_end(self) -> ProcessEnded | Interrupted:
         """Wait until a process whose pipes are closed is reaped, and return the error to raise."""
         self._wake.set()
         self._thread.join()
+        if self._kill_reason is KillReason.INTERRUPTED:
+            return Interrupted()
         return ProcessEnded(self._kill_reason, self._running.returncode)
 
     def _run(self) -> None:
