@@ -11,6 +11,8 @@ MAX_LENGTH = 512
 HUB_SOURCES = ("hf-hub", "transformers", "hf-onnx")  # what `hf` can mean: timm, transformers, or an ONNX graph
 HUB_GRAPHS = ("model.onnx", "onnx/model.onnx")  # usual paths of an ONNX graph in a repository
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+_REVISION = re.compile(rf"{_NAME.pattern}(/{_NAME.pattern})*")
+_GRAPH_PATH = re.compile(rf"{_REVISION.pattern}\.onnx")
 _MLFLOW = re.compile(
     r"models:/(?:/(?P<registry>[A-Za-z0-9][A-Za-z0-9_.\-]{0,63})/)?(?P<name>(?!\.{1,2}[/@])[^/:@?#%\\]{1,256})"
     r"(?:/(?P<version>[0-9]{1,18})|@(?P<alias>[A-Za-z0-9_\-]{1,255}))"
@@ -20,8 +22,6 @@ _WANDB = re.compile(
     r"/(?P<project>(?!\.{1,2}/)[^/:@?#%\\]{1,128})/(?P<name>[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,127})"
     r":(?P<version>[^/:@?#%\\]{1,128})(?:@(?P<digest>[0-9a-f]{32}))?"
 )
-_GRAPH_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*\.onnx")
-_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
 
 
 @dataclass(frozen=True)
