@@ -18,8 +18,13 @@ from service.bounded_executor import BoundedExecutor
 from service.concurrency import ConcurrencyLimit
 from service.domain import GateDecision, State
 from service.redact import log_fields, public_message
-from service.report.gate_view import gate_view
-from service.report.messages.gate import ANALYSIS_PENDING, ANALYSIS_WITHOUT_RESULT, MISSING_BASELINE, MISSING_POLICY
+from service.report.messages.gate import (
+    ANALYSIS_PENDING,
+    ANALYSIS_WITHOUT_RESULT,
+    MISSING_BASELINE,
+    MISSING_POLICY,
+    gate_reason,
+)
 from service.web.application import challenge, retry_header
 from service.web.status import status_of
 
@@ -65,8 +70,7 @@ class Gates:
             failure = [analysis.failure.message] if analysis.failure else []
             gate, is_baseline_missing = evaluate_registry_gate(self._ports.stores, analysis)
             if gate is not None:
-                reasons = [reason.message for reason in gate_view(gate).reasons]
-                return _gate_response(gate.decision, [*reasons, *failure], url)
+                return _gate_response(gate.decision, [*map(gate_reason, gate.reasons), *failure], url)
             if analysis.state is State.SUCCEEDED:
                 reason = MISSING_BASELINE if is_baseline_missing else MISSING_POLICY
                 return _gate_response(GateDecision.UNDECIDED, [reason], url)

@@ -16,7 +16,7 @@ from errata.messages import (
     list_names,
 )
 
-from service.domain import ALL, Bound, Exactness, GateReason, Measure, UndecidedReason
+from service.domain import ALL, Bound, Exactness, GateReason, GateResult, Measure, UndecidedReason
 from service.report.messages.formatting import capitalize, describe_p_value
 
 MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types; {error}: see `error_noun`
@@ -89,6 +89,21 @@ def gate_reason(reason: GateReason) -> str:
     if causes:
         sentences.append(f"Undecided: {causes}.")
     return " ".join(sentences)
+
+
+def reason_lines(result: GateResult | None, is_baseline_missing: bool) -> list[str]:
+    """Return one line for each bound: its decision and the reason.
+
+    Args:
+        result: The result of the gate; None if the gate was not evaluated.
+        is_baseline_missing: Whether the gate was not evaluated because no baseline exists.
+
+    Returns:
+        For example ["pass: Severe error rate is 4.12 %; at most 5.00 % is allowed."].
+    """
+    if result is None:
+        return [f"undecided: {MISSING_BASELINE}"] if is_baseline_missing else []
+    return [f"{reason.decision.name.lower()}: {gate_reason(reason)}" for reason in result.reasons]
 
 
 def _describe_cause(cause: UndecidedReason, bound: Bound | None, value: float | None) -> str:

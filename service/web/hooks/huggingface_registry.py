@@ -12,7 +12,7 @@ from service.analyses.write_back import LEASE_SECONDS, WriteBack
 from service.domain import RegistryEvent, RegistryRule
 from service.predictions.huggingface_client import MAIN, MODEL_CARD, HuggingFaceClient, PullRequest
 from service.predictions.registry_http import RegistryAddress
-from service.report.gate_view import reason_lines
+from service.report.messages.gate import reason_lines
 from service.report.model_card import Evaluation, add_evaluation
 from service.web.hooks import huggingface
 from service.web.hooks.result_fields import link_of, metrics_of

@@ -27,7 +27,7 @@ from errata.proto_json import to_dict
 from service import tracing
 from service.analyses.write_back import WriteBack
 from service.network_addresses import Network, is_allowed, parse_networks
-from service.report.gate_view import reason_lines
+from service.report.messages.gate import reason_lines
 from service.wire import to_analysis
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 10.0, 20.0

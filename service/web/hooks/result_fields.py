@@ -2,7 +2,7 @@
 
 from service.analyses.write_back import WriteBack
 from service.domain import ALL, State
-from service.report.gate_view import reason_lines
+from service.report.messages.gate import reason_lines
 from service.web.hooks.payload import MAX_TEXT
 
 PASSED_ALIAS = "errata-passed"
