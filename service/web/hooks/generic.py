@@ -6,7 +6,7 @@ from typing import Any
 
 from service.domain import Action, RegistryEvent
 from service.web.hooks.payload import text
-from service.web.hooks.signature import Unverified, check_delivery, check_signatures, check_time, header, to_bytes
+from service.web.hooks.signature import Unverified, check_standard_webhook, header
 
 MAX_BODY = 256 << 10  # bytes
 _ACTIONS = {
@@ -18,11 +18,8 @@ _ACTIONS = {
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> None:
     """Raise Unverified unless the request is signed with one of the secrets (`whsec_BASE64`)."""
-    delivery, timestamp = header(headers, "webhook-id"), header(headers, "webhook-timestamp")
-    check_delivery(delivery)
-    check_time(timestamp, now)
-    message = b".".join([to_bytes(delivery), timestamp.encode(), body])
-    check_signatures(header(headers, "webhook-signature"), message, [key_of(secret) for secret in secrets])
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    check_standard_webhook(headers, names, body, [key_of(secret) for secret in secrets], now)
 
 
 def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[RegistryEvent]:

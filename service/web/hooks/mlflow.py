@@ -1,7 +1,4 @@
-"""MLflow: webhooks, the registry API, and the results that are written to model versions.
-
-The signature of a request covers the delivery ID, the timestamp, and the body. Retries have the original timestamp.
-"""
+"""MLflow: webhooks, the registry API, and the results that are written to model versions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +15,7 @@ from service.predictions.mlflow_client import MlflowClient, ModelVersion
 from service.predictions.registry_http import RegistryAddress
 from service.web.hooks.payload import MAX_TEXT, InvalidEvent, text
 from service.web.hooks.result_fields import PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
-from service.web.hooks.signature import check_delivery, check_signatures, check_time, header, to_bytes
+from service.web.hooks.signature import check_standard_webhook, header
 from service.wire import to_analysis
 
 MAX_BODY = 1 << 20  # bytes
@@ -29,11 +26,8 @@ _log = structlog.get_logger()
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> None:
     """Raise Unverified unless the request is signed with one of the secrets."""
-    delivery, timestamp = header(headers, "x-mlflow-delivery-id"), header(headers, "x-mlflow-timestamp")
-    check_delivery(delivery)
-    check_time(timestamp, now)
-    message = b".".join([to_bytes(delivery), timestamp.encode(), body])
-    check_signatures(header(headers, "x-mlflow-signature"), message, [secret.encode() for secret in secrets])
+    names = ("x-mlflow-delivery-id", "x-mlflow-timestamp", "x-mlflow-signature")
+    check_standard_webhook(headers, names, body, [secret.encode() for secret in secrets], now)
 
 
 def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[RegistryEvent]:

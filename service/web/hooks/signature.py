@@ -12,12 +12,6 @@ class Unverified(Exception):
     """Raised if a request is not proven to come from the registry. Its message is for the log only."""
 
 
-def check_delivery(delivery: str) -> None:
-    """Raise Unverified if the delivery ID is empty."""
-    if not delivery:
-        raise Unverified("no delivery ID")
-
-
 def check_time(timestamp: str, now: float) -> None:
     """Raise Unverified unless a Unix timestamp is within the tolerance."""
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
@@ -26,17 +20,26 @@ def check_time(timestamp: str, now: float) -> None:
         raise Unverified("timestamp out of tolerance")
 
 
-def check_signatures(signatures: str, message: bytes, keys: Sequence[bytes]) -> None:
-    """Check signatures as in Standard Webhooks.
+def check_standard_webhook(
+    headers: Mapping[str, str], names: tuple[str, str, str], body: bytes, keys: Sequence[bytes], now: float
+) -> None:
+    """Check a request as in Standard Webhooks: the signature covers the delivery ID, the timestamp, and the body.
 
     Args:
-        signatures: `v1,BASE64` signatures, separated by spaces.
-        message: The signed bytes.
+        headers: The headers of the request.
+        names: Headers of the delivery ID, of the Unix timestamp, and of `v1,BASE64` signatures, separated by spaces.
+        body: The body of the request.
         keys: The accepted keys.
+        now: The current Unix time.
 
     Raises:
-        Unverified: No signature matches any of the keys.
+        Unverified: The delivery ID or a current timestamp is missing, or no signature matches any of the keys.
     """
+    delivery, timestamp, signatures = (header(headers, name) for name in names)
+    if not delivery:
+        raise Unverified("no delivery ID")
+    check_time(timestamp, now)
+    message = b".".join([to_bytes(delivery), timestamp.encode(), body])
     expected = [b"v1," + base64.b64encode(hmac.new(key, message, hashlib.sha256).digest()) for key in keys]
     candidates = [part for part in to_bytes(signatures).split(b" ") if part.startswith(b"v1,")]
     if not any(hmac.compare_digest(candidate, signature) for candidate in candidates for signature in expected):
