@@ -137,7 +137,6 @@ class ComparisonView:
     title: str
     summary: str
     sides: tuple[Side, Side]
-    samples: str
     matrix_samples: str  # images in the matrix
     num_excluded: str  # images with a prediction of one analysis only; empty: none
     abstained: tuple[str, ...]
@@ -192,7 +191,6 @@ def comparison_view(
             _side("A", comparison.id_a, comparison.title_a, summary_a, comparison.owners[0]),
             _side("B", comparison.id_b, comparison.title_b, summary_b, comparison.owners[1]),
         ),
-        samples=format_count(overall.num_samples),
         coverage=compared_coverage_note(*comparison.coverages, overall.num_samples),
         num_excluded=format_count(comparison.num_left_out) if comparison.num_left_out else "",
         abstained=tuple(abstention_notes([error_type.key for error_type in comparison.abstained])),

@@ -29,7 +29,6 @@ class Version:
 class VersionRow:
     """One version."""
 
-    digest: str
     short: str  # the start of the digest
     url: str  # URL of the changes against the base; empty: no base
     default_url: str  # makes it the default; empty: it already is the default
@@ -100,7 +99,6 @@ def versions_view(dataset: str, versions: Sequence[Version]) -> VersionsView:
 def _version_row(version: Version) -> VersionRow:
     counts, event = version.counts, version.event
     return VersionRow(
-        digest=version.digest,
         short=version.digest[:SHORT_DIGEST],
         url=changes_url(version.dataset, version.digest) if version.base else "",
         default_url="" if version.is_default else evidence_form_url(version.dataset, version.digest, "default"),

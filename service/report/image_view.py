@@ -61,7 +61,6 @@ class ImageView:
     """One image of an analysis."""
 
     analysis: str
-    dataset: str
     title: str
     row: ErrorRow
     picture: str  # URL; empty: the image is not available
@@ -102,7 +101,6 @@ def image_view(data: ImageData) -> ImageView:
     vocabulary = verdict.evidence.vocabulary if verdict.evidence else None
     return ImageView(
         analysis=data.analysis.id,
-        dataset=urls.dataset,
         title=data.analysis.title,
         row=error_row(verdict, data.names),
         picture=data.picture,

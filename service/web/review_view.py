@@ -130,7 +130,6 @@ class QueueView:
 
     datasets: tuple[str, ...]
     dataset: str
-    analysis: str
     severe_analysis: str  # id of the analysis with the severe errors; empty: there is none
     analysis_title: str
     identity: str  # the name of this analysis, and its owner
@@ -368,7 +367,6 @@ def queue_view(
     return QueueView(
         datasets=tuple(datasets),
         dataset=form.dataset,
-        analysis=form.analysis,
         severe_analysis=queue.analysis_id,
         analysis_title=analysis.title if analysis else "",
         identity=identity_text(analysis.id, analysis.owner) if analysis else "",

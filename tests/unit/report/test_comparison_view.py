@@ -264,7 +264,7 @@ def test_matrix_has_a_row_per_type_in_a_and_a_column_per_type_in_b() -> None:
     assert counts == MATRIX.tolist()
     assert [row.total for row in result.matrix] == ["505", "7", "0", "10", "0", "0", "0", "42"]
     assert result.matrix_totals == ("540", "8", "0", "2", "0", "1", "0", "13")
-    assert result.samples == "564"
+    assert result.matrix_samples == "564"
 
 
 @given(st.lists(st.integers(0, 3000) | st.just(0), min_size=64, max_size=64))
@@ -276,7 +276,7 @@ def test_rows_and_columns_of_a_matrix_add_up(cells: list[int]) -> None:
     assert [sum(row) for row in counted] == [int(row.total.replace(",", "")) for row in result.matrix]
     columns = [sum(column) for column in zip(*counted, strict=True)]
     assert columns == [int(matrix_total.replace(",", "")) for matrix_total in result.matrix_totals]
-    assert sum(columns) == int(result.samples.replace(",", ""))
+    assert sum(columns) == int(result.matrix_samples.replace(",", ""))
 
 
 def test_every_cell_has_the_class_of_its_change() -> None:
@@ -365,7 +365,7 @@ def test_comparison_without_samples_has_no_intervals() -> None:
     result = view(comparison(np.zeros((8, 8), np.int64)))
 
     assert result.intervals == ()
-    assert result.samples == "0"
+    assert result.matrix_samples == "0"
 
 
 def test_classes_with_one_image_leave_out_the_interval_of_multi_label_accuracy() -> None:

@@ -249,7 +249,6 @@ def comparison() -> ComparisonView:
             Side("A", "a1", "old", "old is wrong.", "analyses/a1"),
             Side("B", "b2", "new", "new is wrong.", "analyses/b2"),
         ),
-        samples="1,234",
         matrix_samples="1,233",
         num_excluded="3",
         abstained=("CLIP was away.",),
@@ -401,7 +400,6 @@ def image() -> ImageView:
     example = Example("y.jpg", "/datasets/demo/thumbnails/y.jpg", "/datasets/demo/images/y.jpg?analysis=a1")
     return ImageView(
         "a1",
-        "demo",
         "net",
         ERROR,
         picture="/datasets/demo/pictures/x.jpg",
