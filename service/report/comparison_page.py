@@ -62,13 +62,7 @@ class PageSource:
     changes: ImageChanges
 
 
-@dataclass(frozen=True)
-class Option:
-    """A value of a filter."""
-
-    value: str
-    text: str
-    is_selected: bool
+Options = tuple[tuple[str, str], ...]  # values of a filter, with their texts
 
 
 @dataclass(frozen=True)
@@ -86,9 +80,10 @@ class ChangeGrid:
 class ComparisonPage:
     """Filters and images of the page of a comparison."""
 
-    changes: tuple[Option, ...]
-    classes: tuple[Option, ...]
-    superclasses: tuple[Option, ...]
+    query: ChangeQuery
+    changes: Options
+    classes: Options
+    superclasses: Options
     is_filtered: bool
     reset_url: str
     swap_url: str
@@ -103,11 +98,11 @@ def comparison_page(comparison: Comparison, source: PageSource, names: Sequence[
     classes = dict.fromkeys([*changes.classes, *filter(None, [query.class_id])])
     names_of_superclasses = {row.name for rows in comparison.superclasses.values() for row in rows}
     return ComparisonPage(
+        query=query,
         changes=_change_options(comparison, query.change),
-        classes=_options(((class_id, names[index_of[class_id]]) for class_id in classes), query.class_id),
+        classes=_options((class_id, names[index_of[class_id]]) for class_id in classes),
         superclasses=_options(
-            ((name, shorten(name)) for name in names_of_superclasses | {*filter(None, [query.superclass])}),
-            query.superclass,
+            (name, shorten(name)) for name in names_of_superclasses | {*filter(None, [query.superclass])}
         ),
         is_filtered=query != ChangeQuery(),
         reset_url=links.page(ChangeQuery()),
@@ -125,7 +120,7 @@ def transition(in_a: ErrorType, in_b: ErrorType) -> str:
     return f"{in_a.key}:{in_b.key}"
 
 
-def _change_options(comparison: Comparison, selected: str) -> tuple[Option, ...]:
+def _change_options(comparison: Comparison, selected: str) -> Options:
     """Return fixed, broken, the transitions of at least one image, and the selected change."""
     counts = comparison.groups[ALL].transitions
     changes = [
@@ -134,13 +129,12 @@ def _change_options(comparison: Comparison, selected: str) -> tuple[Option, ...]
         for in_b in ERROR_TYPES
         if (in_a is not in_b and counts[in_a.position, in_b.position]) or transition(in_a, in_b) == selected
     ]
-    return tuple(Option(change, _title(change), change == selected) for change in (FIXED, BROKEN, *changes))
+    return tuple((change, _title(change)) for change in (FIXED, BROKEN, *changes))
 
 
-def _options(values: Iterable[tuple[str, str]], selected: str) -> tuple[Option, ...]:
-    """Return (value, text) pairs as options, sorted by text."""
-    pairs = sorted(values, key=lambda pair: (pair[1].casefold(), pair[0]))
-    return tuple(Option(value, text, value == selected) for value, text in pairs)
+def _options(values: Iterable[tuple[str, str]]) -> Options:
+    """Return (value, text) pairs sorted by text."""
+    return tuple(sorted(values, key=lambda pair: (pair[1].casefold(), pair[0])))
 
 
 def _grid(selection: SelectedImages, names: Sequence[str], links: ComparisonLinks, query: ChangeQuery) -> ChangeGrid:

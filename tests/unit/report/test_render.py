@@ -17,6 +17,7 @@ from markupsafe import Markup
 from service.domain import (
     ERROR_TYPES,
     TOP1_ERROR_TYPES,
+    ChangeQuery,
     ErrorType,
     ExpertJudgment,
     ExpertSeverity,
@@ -32,7 +33,7 @@ from service.report.breakdown_view import CountCell, GainRow, GroupRow, Severity
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
 from service.report.change_view import ChangeTableRow, GroupChangeTables
 from service.report.class_view import ClassRow, LinkedCount
-from service.report.comparison_page import ChangeGrid, ComparisonPage, Option
+from service.report.comparison_page import ChangeGrid, ComparisonPage
 from service.report.comparison_view import (
     ChangedImageRow,
     ComparisonView,
@@ -291,9 +292,10 @@ def comparison_on_site() -> ComparisonView:
     linked = tuple(replace(cell, url=images) for cell in whole.matrix[0].cells)
     (classes,) = whole.changes[0].classes
     page = ComparisonPage(
-        changes=(Option("fixed", "Fixed", True),),
-        classes=(Option("n01440764", "tench", False),),
-        superclasses=(Option("fish", "fish", False),),
+        query=ChangeQuery("fixed"),
+        changes=(("fixed", "Fixed"),),
+        classes=(("n01440764", "tench"),),
+        superclasses=(("fish", "fish"),),
         is_filtered=True,
         reset_url="/compare?a=a1&b=b2",
         swap_url="/compare?a=b2&b=a1",
