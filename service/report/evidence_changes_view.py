@@ -42,7 +42,6 @@ class FormsView:
 
     can_change: bool  # whether the caller has the scope `admin`
     versions_url: str
-    form_token: str
     bases: tuple[str, ...]  # digests
     base: str = ""
     min_reviews: str = "1"

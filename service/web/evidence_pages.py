@@ -29,12 +29,11 @@ from service.report import evidence_view as views
 from service.report.class_names import display_names
 from service.report.evidence_changes_view import MAX_EVENTS, FormsView, RunView, event_row, run_view
 from service.report.messages.evidence import describe_changes
-from service.report.render import render
 from service.report.urls import changes_url, evidence_form_url, image_url, review_url, versions_url
 from service.web.application import retry_header
-from service.web.forms import add_form_cookie, form_token
+from service.web.forms import form_page
 from service.web.judging_runs import JudgingRun, JudgingRuns
-from service.web.responses import HEADERS, html_page
+from service.web.responses import HEADERS
 from service.web.status import status_of
 
 Form: TypeAlias = "ImmutableMultiDict[str, str]"
@@ -81,16 +80,15 @@ class EvidencePages:
         return self._respond(request, _Sent())
 
     def _changes(self, request: Request) -> Response:
-        dataset, token = request.path_params["dataset"], form_token(request)
+        dataset = request.path_params["dataset"]
         changes = compute_changes(self._stores, dataset, request.path_params["digest"])
         digest = changes.bundle.digest
         runs = {key: run for key, run in self._run_views(dataset).items() if key == digest}
         is_admin = may(Scope.ADMIN)
-        forms = FormsView(is_admin, versions_url(dataset), token, (), runs=runs)
+        forms = FormsView(is_admin, versions_url(dataset), (), runs=runs)
         is_default = self._stores.evidence.find(dataset, "").digest == digest
         view = _to_view(changes, is_default, is_admin)
-        html = render("evidence_changes.html", site=True, view=view, forms=forms)
-        return add_form_cookie(request, html_page(html), token)
+        return form_page(request, "evidence_changes.html", view=view, forms=forms)
 
     def _build(self, request: Request, form: Form) -> Response:
         dataset = request.path_params["dataset"]
@@ -131,14 +129,13 @@ class EvidencePages:
 
     def _respond(self, request: Request, sent: _Sent) -> Response:
         """Return the page of the versions, with a form that was refused."""
-        dataset, token, error = request.path_params["dataset"], form_token(request), sent.error
+        dataset, error = request.path_params["dataset"], sent.error
         versions = list_versions(self._stores, dataset)
         is_admin = may(Scope.ADMIN)
         events = list_audit_events(self._stores, dataset) if is_admin else ()  # only for `admin`, as in the API
         forms = FormsView(
             can_change=is_admin,
             versions_url=versions_url(dataset),
-            form_token=token,
             bases=tuple(version.manifest.digest for version in versions),
             base=sent.base,
             min_reviews=sent.min_reviews,
@@ -149,11 +146,12 @@ class EvidencePages:
             num_events=len(events),
         )
         view = views.versions_view(dataset, [_to_version(version) for version in versions])
-        html = render("evidence_versions.html", site=True, view=view, forms=forms)
-        response = html_page(html, status_of(error) if error else 200)
+        response = form_page(
+            request, "evidence_versions.html", status_of(error) if error else 200, view=view, forms=forms
+        )
         if error is not None:
             response.headers.update(retry_header(error))
-        return add_form_cookie(request, response, token)
+        return response
 
     def _run_views(self, dataset: str) -> Mapping[str, RunView]:
         """Return the judging runs, only for `admin`: they name and count the analyses of all owners."""

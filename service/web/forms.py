@@ -7,10 +7,9 @@ hold (docs/adr/0072-forms.md):
 1. The browser says that a page of this service sent it: `Sec-Fetch-Site`, or `Origin` if that header is missing.
 2. Its hidden field FIELD equals the cookie COOKIE. Other sites can neither read nor set the cookie.
 
-    token = form_token(request)                                    # the page with the form
-    return add_form_cookie(request, page(…, form_token=token), token)
+    return form_page(request, "delete.html", view=view)  # the page with the form
 
-    form = await read_form(request)                                # its target: raises PermissionDenied
+    form = await read_form(request)                      # its target: raises PermissionDenied
 
 A template contains the field with `{{ form_token_field(form_token) }}` of macros.html.
 """
@@ -19,12 +18,16 @@ import asyncio
 import hmac
 import re
 import secrets
+from typing import Any
 from urllib.parse import parse_qsl
 
 from errata.errors import InvalidRequest, PermissionDenied, TooLarge
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+
+from service.report.render import render
+from service.web.responses import html_page
 
 COOKIE = "errata_form"
 FIELD = "form_token"
@@ -41,8 +44,10 @@ def form_token(request: Request) -> str:
     return token if _TOKEN.fullmatch(token) else secrets.token_urlsafe(32)
 
 
-def add_form_cookie(request: Request, response: Response, token: str) -> Response:
-    """Add the cookie with the form token to the response, unless the browser already has it."""
+def form_page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    """Return a page with forms: its template gets `form_token`, and the browser gets the cookie unless it has it."""
+    token = form_token(request)
+    response = html_page(render(template, site=True, form_token=token, **values), status)
     if request.cookies.get(COOKIE) != token:
         is_secure = request.scope["scheme"] == "https"
         response.set_cookie(COOKIE, token, httponly=True, samesite="lax", secure=is_secure)

@@ -46,7 +46,7 @@ from service.report.urls import comparison_url, thumbnail_url
 from service.telemetry import Metrics
 from service.web.analysis_list import AnalysisList, parameter, read_selection
 from service.web.evidence_pages import EvidencePages
-from service.web.forms import add_form_cookie, form_token, read_form
+from service.web.forms import form_page, read_form
 from service.web.image_pages import ImagePages
 from service.web.responses import HEADERS, download, error_page, handle, html_page, path_id, refused_form
 from service.web.review_pages import ReviewPages
@@ -193,9 +193,8 @@ class Pages:
         return render("error_map.html", site=True, view=error_map_view(data))
 
     def _confirm_deletion(self, request: Request) -> Response:
-        analysis, token = queries.get(self._ports.stores, path_id(request, "id")), form_token(request)
-        html = render("delete.html", site=True, view=pending_view(analysis), form_token=token)
-        return add_form_cookie(request, html_page(html), token)
+        view = pending_view(queries.get(self._ports.stores, path_id(request, "id")))
+        return form_page(request, "delete.html", view=view)
 
     def _delete(self, request: Request, _: "ImmutableMultiDict[str, str]") -> Response:
         lifecycle.delete(self._ports.stores, path_id(request, "id"))

@@ -25,7 +25,7 @@ from service.authorization import may
 from service.caller import CALLER
 from service.report.render import render
 from service.web.analysis_list import parameter
-from service.web.forms import add_form_cookie, form_token, read_form
+from service.web.forms import form_page, read_form
 from service.web.responses import HEADERS, html_page
 from service.web.review_form import MAX_NEXT, ReviewForm, check_choices, parse_form, parse_link
 from service.web.review_view import PAGE_SIZE, ReviewPageBuilder, form_url, next_url, queue_view
@@ -129,16 +129,10 @@ class ReviewPages:
         voter = (caller, True) if caller else (form.reviewer, False)
         last = find_last_review(self._ports.stores, form.dataset, voter) if voter[0] else None
         builder = ReviewPageBuilder(details, form, caller, self._ports.thumbnails.has(form.dataset))
-        token = form_token(request)
-        html = render(
-            "review.html",
-            site=True,
-            view=builder.build(last, problem),
-            form_token=token,
-            can_review=may(Scope.REVIEW),
-            is_admin=may(Scope.ADMIN),
+        view = builder.build(last, problem)
+        return form_page(
+            request, "review.html", status, view=view, can_review=may(Scope.REVIEW), is_admin=may(Scope.ADMIN)
         )
-        return add_form_cookie(request, html_page(html, status), token)
 
 
 def _with_form(endpoint: Endpoint) -> Endpoint:

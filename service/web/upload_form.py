@@ -14,10 +14,9 @@ from service.analyses.request import MAX_TEXT
 from service.domain import AnalysisRequest, RowOrder
 from service.predictions.uploads.terms import format_size
 from service.redact import public_message
-from service.report.render import render
 from service.web.application import retry_header
-from service.web.forms import add_form_cookie, form_token
-from service.web.responses import html_page, unstated_problems
+from service.web.forms import form_page
+from service.web.responses import unstated_problems
 from service.web.status import status_of
 
 ROW_ORDERS: Mapping[str, RowOrder] = {"": RowOrder.UNSPECIFIED, "file-name": RowOrder.FILE_NAME}
@@ -79,7 +78,6 @@ class UploadView:
 
 def upload_form(ports: Ports, request: Request, fields: UploadFields, error: ErrataError | None = None) -> Response:
     """Return the page with the form, and with the error of the last upload."""
-    token = form_token(request)
     view = UploadView(
         fields if fields.dataset else replace(fields, dataset=DEFAULT_DATASET),
         tuple(ports.stores.evidence.datasets()),
@@ -88,11 +86,10 @@ def upload_form(ports: Ports, request: Request, fields: UploadFields, error: Err
         public_message(error) if error else "",
         unstated_problems(error) if error else (),
     )
-    html = render("upload.html", site=True, view=view, form_token=token)
-    response = html_page(html, status_of(error) if error else 200)
+    response = form_page(request, "upload.html", status_of(error) if error else 200, view=view)
     if error is not None:
         response.headers.update(retry_header(error))
-    return add_form_cookie(request, response, token)
+    return response
 
 
 def _base_name(file_name: str) -> str:

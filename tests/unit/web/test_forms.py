@@ -1,6 +1,7 @@
 """Forms are accepted only from a page of this service, with the browser's token, and bounded."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +10,9 @@ from errata.errors import ErrataError, InvalidRequest, PermissionDenied, TooLarg
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.report.listing_view import PendingView
 from service.web import forms
-from service.web.forms import add_form_cookie, form_token, read_form, require_same_origin
+from service.web.forms import form_page, form_token, read_form, require_same_origin
 
 TOKEN = "t" * 43
 SAME = {"sec-fetch-site": "same-origin", "host": "errata:8080", "cookie": f"errata_form={TOKEN}"}
@@ -32,6 +34,11 @@ def request(headers: dict[str, str], *chunks: bytes, scheme: str = "http", ends:
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     scope = {"type": "http", "method": "POST", "path": "/", "scheme": scheme, "query_string": b"", "headers": raw}
     return Request(scope, receive)
+
+
+def page(request: Request) -> Response:
+    view = PendingView("a1", "net", "demo", "analyses/a1", "succeeded", "", 0, 0, "", is_live=False)
+    return form_page(request, "delete.html", view=view)
 
 
 @pytest.mark.parametrize(
@@ -135,10 +142,11 @@ def test_browser_keeps_its_token_and_gets_a_new_one_otherwise() -> None:
 
 @pytest.mark.parametrize(("scheme", "is_secure"), [("http", False), ("https", True)])
 def test_cookie_is_hidden_from_scripts_and_other_sites(scheme: str, is_secure: bool) -> None:
-    response = add_form_cookie(request({}, scheme=scheme), Response(), TOKEN)
+    response = page(request({}, scheme=scheme))
 
     cookie = response.headers["set-cookie"]
-    assert cookie.startswith(f"errata_form={TOKEN};")
+    (token,) = re.findall(r'name="form_token" value="([^"]+)"', bytes(response.body).decode())
+    assert cookie.startswith(f"errata_form={token};")
     assert "HttpOnly" in cookie and "SameSite=lax" in cookie and ("Secure" in cookie) == is_secure
     assert response.headers["cache-control"] == "no-store"
-    assert "set-cookie" not in add_form_cookie(request(SAME), Response(), TOKEN).headers
+    assert "set-cookie" not in page(request(SAME)).headers
