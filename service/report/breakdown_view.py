@@ -106,11 +106,7 @@ def breakdown_chart(summary: Summary, links: ImageLinks) -> Chart:
         (
             titles[group],
             [
-                (
-                    error_type,
-                    error_type.title,
-                    None if error_type in summary.abstained else result.counts[error_type],
-                )
+                (error_type, None if error_type in summary.abstained else result.counts[error_type])
                 for error_type in TOP1_ERROR_TYPES
             ],
         )
@@ -191,7 +187,10 @@ def severity_rows(summary: Summary, links: ImageLinks) -> tuple[SeverityRow, ...
 def gains_chart(summary: Summary, links: ImageLinks) -> Chart:
     """Return the chart of the accuracy gains without errors of each type."""
     gains, urls = _gains(summary), _type_urls(summary, links)
-    return make_chart(charts.gains(gains, GAIN_TITLES, urls), gains_description([row[1:] for row in gains]))
+    return make_chart(
+        charts.gains(gains, GAIN_TITLES, urls),
+        gains_description([(error_type.title, top1, multi_label) for error_type, top1, multi_label in gains]),
+    )
 
 
 def _type_urls(summary: Summary, links: ImageLinks) -> dict[ErrorType, str]:
@@ -209,30 +208,25 @@ def gain_rows(summary: Summary, links: ImageLinks) -> tuple[GainRow, ...]:
     urls = _type_urls(summary, links)
     return tuple(
         GainRow(
-            title,
+            error_type.title,
             css_class(error_type),
             SEVERITY_NAMES[error_type.severity],
             format_gain(top1),
             format_gain(multi_label),
             urls.get(error_type, ""),
         )
-        for error_type, title, top1, multi_label in _gains(summary)
+        for error_type, top1, multi_label in _gains(summary)
     )
 
 
-def _gains(summary: Summary) -> list[tuple[ErrorType, str, float | None, float | None]]:
-    """Return (type, title, top-1 gain, multi-label gain). None: the gain is undefined or the rule was not evaluated."""
+def _gains(summary: Summary) -> list[tuple[ErrorType, float | None, float | None]]:
+    """Return (type, top-1 gain, multi-label gain). None: the gain is undefined or the rule was not evaluated."""
     overall = summary.groups[ALL]
     top1, multi_label = overall.gain_if_fixed_top1, overall.gain_if_fixed_multi_label
     missing = None if summary.num_rejected_targets else 0.0  # with rejected targets, there is no gain in top-1 accuracy
     return [
-        (error_type, error_type.title, None, None)
+        (error_type, None, None)
         if error_type in summary.abstained
-        else (
-            error_type,
-            error_type.title,
-            top1.get(error_type, missing),
-            multi_label.get(error_type, 0.0),
-        )
+        else (error_type, top1.get(error_type, missing), multi_label.get(error_type, 0.0))
         for error_type in TOP1_ERROR_TYPES
     ]

@@ -87,7 +87,7 @@ def _svg_tag(has_links: bool, match: re.Match[str]) -> str:
 
 
 def breakdown(
-    groups: Sequence[tuple[str, Sequence[tuple[ErrorType, str, int | None]]]],
+    groups: Sequence[tuple[str, Sequence[tuple[ErrorType, int | None]]]],
     links: Mapping[tuple[str, ErrorType], str] = NO_LINKS,
 ) -> str:
     """Draw the error breakdown: a waterfall of the error types in each group.
@@ -96,8 +96,8 @@ def breakdown(
     row of a bar is its link, because a bar can be narrower than a pixel.
 
     Args:
-        groups: Name of each group with its (type, title, count) in the order of the rules. A count of None means that
-            the rule was not evaluated.
+        groups: Name of each group with its (type, count) in the order of the rules. A count of None means that the
+            rule was not evaluated.
         links: URLs by name of the group and type.
 
     Returns:
@@ -105,26 +105,25 @@ def breakdown(
     """
     rows: list[Spec] = []
     for group, types in groups:
-        total = sum(count or 0 for _, _, count in types)
+        total = sum(count or 0 for _, count in types)
         start = 0.0
-        for error_type, title, count in types:
+        for error_type, count in types:
             width = (count or 0) / total if total else 0.0
             text = "–" if count is None else f"{format_count(count)} ({format_percentage(width)})" if total else "0"
             rows.append(
                 {
                     "group": group,
-                    "type": title,
+                    "type": error_type.title,
                     "start": start,
                     "end": start + width,
                     "fill": type_color(error_type),
                     "text": text,
                     "left": start > _MAX_LABEL_START,
-                    "mark": name_mark(f"{group}, {title}: {text}", links.get((group, error_type), "")),
+                    "mark": name_mark(f"{group}, {error_type.title}: {text}", links.get((group, error_type), "")),
                 }
             )
             start += width
-    order = [title for _, title, _ in groups[0][1]]
-    y = {"field": "type", "type": "nominal", "sort": order, "title": None, "axis": {"domain": False, "ticks": False}}
+    y = _category_axis("type", [error_type.title for error_type, _ in groups[0][1]])
     x = {
         "field": "start",
         "type": "quantitative",
@@ -180,38 +179,37 @@ def literal_color(field: str) -> Spec:
 
 
 def gains(
-    rows: Sequence[tuple[ErrorType, str, float | None, float | None]],
+    rows: Sequence[tuple[ErrorType, float | None, float | None]],
     titles: tuple[str, str],
     links: Mapping[ErrorType, str] = NO_LINKS,
 ) -> str:
     """Draw the accuracy gain without errors of each type.
 
     Args:
-        rows: (type, title, top-1 gain, multi-label gain), gains as fractions of 1. None means that the rule was not
-            evaluated, or that the gain in this accuracy is undefined.
+        rows: (type, top-1 gain, multi-label gain), gains as fractions of 1. None means that the rule was not evaluated,
+            or that the gain in this accuracy is undefined.
         titles: Titles of the two columns. A column without any gain is not drawn if the other one has gains.
         links: URLs by type.
 
     Returns:
         The SVG.
     """
-    drawn = {name for _, _, *values in rows for name, gain in zip(titles, values, strict=True) if gain is not None}
+    drawn = {name for _, *values in rows for name, gain in zip(titles, values, strict=True) if gain is not None}
     shown = [name for name in titles if name in drawn or not drawn]
     values = [
         {
-            "type": title,
+            "type": error_type.title,
             "accuracy": name,
             "gain": 100 * (gain or 0.0),
             "fill": type_color(error_type),
             "text": (text := "–" if gain is None else f"{100 * gain:.2f}"),
-            "mark": name_mark(f"{name}, {title}: {text}", links.get(error_type, "")),
+            "mark": name_mark(f"{name}, {error_type.title}: {text}", links.get(error_type, "")),
         }
-        for error_type, title, *type_gains in rows
+        for error_type, *type_gains in rows
         for name, gain in zip(titles, type_gains, strict=True)
         if name in shown
     ]
-    order = [title for _, title, *_ in rows]
-    y = {"field": "type", "type": "nominal", "sort": order, "title": None, "axis": {"domain": False, "ticks": False}}
+    y = _category_axis("type", [error_type.title for error_type, *_ in rows])
     x = {"field": "gain", "type": "quantitative", "axis": {"title": "percentage points", "tickCount": 4}}
     return draw(
         {
@@ -314,6 +312,10 @@ def _short_count(count: int) -> str:
     return f"{count / 1000:.1f}k" if count < 9950 else f"{count / 1000:.0f}k"
 
 
+def _category_axis(field: str, order: list[str]) -> Spec:
+    return {"field": field, "type": "nominal", "sort": order, "title": None, "axis": {"domain": False, "ticks": False}}
+
+
 def _percent(title: str) -> Spec:
     return {"title": title, "format": ".0%", "tickCount": 5}
 
@@ -332,13 +334,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> st
         {"name": name, "difference": 100 * difference, "low": 100 * low, "high": 100 * high}
         for name, difference, low, high in rows
     ]
-    y = {
-        "field": "name",
-        "type": "nominal",
-        "sort": [name for name, *_ in rows],
-        "title": None,
-        "axis": {"domain": False, "ticks": False},
-    }
+    y = _category_axis("name", [name for name, *_ in rows])
     axis = {"title": title, "tickCount": 7, "labelFlush": False, "labelSeparation": 8}
     x = {"field": "low", "type": "quantitative", "axis": axis}
     return draw(

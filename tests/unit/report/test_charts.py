@@ -34,12 +34,12 @@ SVG = "{http://www.w3.org/2000/svg}"
 COUNTS = (4, 6, 10, 0, 5, 0, 15)
 
 
-def kinds(counts: tuple[int, ...] = COUNTS) -> list[tuple[ErrorType, str, int]]:
-    return [(error_type, error_type.title, count) for error_type, count in zip(TOP1_ERROR_TYPES, counts, strict=True)]
+def kinds(counts: tuple[int, ...] = COUNTS) -> list[tuple[ErrorType, int]]:
+    return [*zip(TOP1_ERROR_TYPES, counts, strict=True)]
 
 
-def gain_rows() -> list[tuple[ErrorType, str, float, float]]:
-    return [(error_type, title, count / 100, count / 120) for error_type, title, count in kinds()]
+def gain_rows() -> list[tuple[ErrorType, float, float]]:
+    return [(error_type, count / 100, count / 120) for error_type, count in kinds()]
 
 
 def calibration() -> Calibration:
@@ -82,7 +82,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     "funnel without errors": lambda: charts.breakdown([("all images", kinds((0,) * 7))]),
     "gains": lambda: charts.gains(gain_rows(), ("top-1", "multi-label")),
     "gains of nothing": lambda: charts.gains(
-        [(error_type, title, 0.0, 0.0) for error_type, title, _ in kinds()], ("top-1", "multi-label")
+        [(error_type, 0.0, 0.0) for error_type in TOP1_ERROR_TYPES], ("top-1", "multi-label")
     ),
     "reliability": lambda: charts.reliability(calibration(), ("top-1", "multi-label")),
     "reliability of nothing": lambda: charts.reliability(Calibration((), None, None), ("top-1", "multi-label")),
@@ -177,18 +177,8 @@ def test_same_data_gives_the_same_chart_except_for_ids(name: str) -> None:
 @pytest.mark.parametrize(
     "drawn",
     [
-        lambda: charts.breakdown(
-            [
-                (
-                    HOSTILE,
-                    [(error_type, f"{HOSTILE}{error_type}", 1) for error_type in TOP1_ERROR_TYPES],
-                )
-            ]
-        ),
-        lambda: charts.gains(
-            [(error_type, f"{HOSTILE}{error_type}", 0.1, 0.2) for error_type in TOP1_ERROR_TYPES],
-            (HOSTILE, "b"),
-        ),
+        lambda: charts.breakdown([(HOSTILE, kinds())]),
+        lambda: charts.gains(gain_rows(), (HOSTILE, "b")),
         lambda: charts.reliability(calibration(), (HOSTILE, "b")),
         lambda: charts.intervals([(HOSTILE, 0.1, 0.05, 0.2)], HOSTILE),
         lambda: multiples([point(0.6, HOSTILE)], curves(), HOSTILE),
@@ -261,10 +251,7 @@ def test_bars_of_gains_are_proportional_and_labeled_in_points() -> None:
 
 
 def test_gain_of_a_rule_without_evidence_is_a_dash() -> None:
-    rows = [
-        (kind, title, None, None) if top1 == 0 else (kind, title, top1, multi)
-        for kind, title, top1, multi in gain_rows()
-    ]
+    rows = [(kind, None, None) if top1 == 0 else (kind, top1, multi) for kind, top1, multi in gain_rows()]
     texts = [item.text for item in ElementTree.fromstring(charts.gains(rows, ("a", "b"))).iter(f"{SVG}text")]
 
     assert texts.count("–") == 2 * COUNTS.count(0)
@@ -272,7 +259,7 @@ def test_gain_of_a_rule_without_evidence_is_a_dash() -> None:
 
 
 def test_accuracy_without_gains_has_no_column() -> None:
-    rows = [(kind, title, None, multi) for kind, title, _, multi in gain_rows()]
+    rows = [(kind, None, multi) for kind, _, multi in gain_rows()]
     texts = [item.text for item in ElementTree.fromstring(charts.gains(rows, ("a", "b"))).iter(f"{SVG}text")]
 
     assert "b" in texts
@@ -428,6 +415,6 @@ def test_rows_of_the_breakdown_are_links_of_their_group_and_type() -> None:
 
     root = ElementTree.fromstring(svg)
     assert [link.get("href") for link in root.iter(f"{SVG}a")] == [*links.values()]
-    assert root.findtext(f".//{SVG}title") == f"a & b, {kinds()[0][1]}: 1,000 (99.9 %)"
+    assert root.findtext(f".//{SVG}title") == f"a & b, {TOP1_ERROR_TYPES[0].title}: 1,000 (99.9 %)"
     starts = {bar(link[0].get("d", "")) for link in root.iter(f"{SVG}a")}
     assert starts == {(0, 185)}, "the whole row is a link"
