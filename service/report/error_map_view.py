@@ -1,5 +1,6 @@
 """The map of the errors of an analysis, as records for the template."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 from errata.messages import format_percentage
 from numpy.typing import NDArray
 
-from service.domain import ErrorType, class_name_of
+from service.domain import class_name_of
 from service.domain.images import ImageQuery, ImageRow
 from service.report.direction import isolate
 from service.report.elements import css_class
@@ -69,16 +70,13 @@ class MapData:
 def error_map_view(data: MapData) -> ErrorMapView:
     """Convert a map for display."""
     urls = ImageUrls(data.dataset, data.class_ids, ImageQuery(data.analysis))
-    counts: dict[ErrorType, int] = {}
-    for row in data.rows:
-        counts[row.error_type] = counts.get(row.error_type, 0) + 1
     dots = (
         MapDot(x, y, urls.image(row.file_name), css_class(row.error_type), _text(row, data.names))
         for row, (x, y) in zip(data.rows, _scale(data.positions).tolist(), strict=True)
     )
     types = (
-        MapType(error_type.title, css_class(error_type), counts[error_type], urls.grid(error_type=error_type))
-        for error_type in sorted(counts, key=lambda error_type: -counts[error_type])
+        MapType(error_type.title, css_class(error_type), count, urls.grid(error_type=error_type))
+        for error_type, count in Counter(row.error_type for row in data.rows).most_common()
     )
     return ErrorMapView(data.title, data.analysis, tuple(dots), tuple(types), data.total, format_percentage(data.share))
 

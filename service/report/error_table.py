@@ -152,7 +152,7 @@ def _group_bits(table: ErrorTable) -> list[int]:
     bits = np.zeros(len(table.names), dtype=np.int64)
     for bit, members in enumerate(table.groups.values()):
         bits += members.astype(np.int64) << bit
-    return [int(value) for value in bits]
+    return bits.tolist()
 
 
 def _thousandths(probability: NDArray[np.floating]) -> list[int | None]:

@@ -63,6 +63,7 @@ from service.report.messages.error_types import (
     percentile_note,
     summary_sentence,
 )
+from service.report.messages.formatting import capitalize
 from service.report.messages.pages import identity_text
 from service.report.messages.trend import percentile_message
 from service.report.percentile_view import PercentileRow, percentile_rows
@@ -232,7 +233,7 @@ def _key_figures(dataset: str, summary: Summary, percentiles: Mapping[Metric, st
             CLASS_ACCURACY,
             format_percentage(overall.multi_label_accuracy),
             multi_label_accuracy_note(overall.image_multi_label_accuracy),
-            f"{multi_label_percentile[0].upper()}{multi_label_percentile[1:]}." if multi_label_percentile else "",
+            f"{capitalize(multi_label_percentile)}." if multi_label_percentile else "",
         ),
         KeyFigure(
             "severe error rate",
