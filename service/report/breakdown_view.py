@@ -21,7 +21,7 @@ from service.domain import (
     Summary,
 )
 from service.report import charts
-from service.report.elements import Chart, css_class, make_chart
+from service.report.elements import Chart, LinkedText, css_class, make_chart
 from service.report.image_links import ImageLinks
 from service.report.messages.error_types import (
     GAIN_TITLES,
@@ -66,21 +66,13 @@ class GroupRow:
 
 
 @dataclass(frozen=True)
-class TypeLink:
-    """An error type and the link to its images."""
-
-    title: str
-    url: str = ""  # empty: there are none
-
-
-@dataclass(frozen=True)
 class SeverityRow:
     """The errors of one severity."""
 
     css_class: str
     title: str
     description: str
-    types: tuple[TypeLink, ...]
+    types: tuple[LinkedText, ...]
     count: str
     of_errors: str
     of_images: str
@@ -174,7 +166,7 @@ def severity_rows(summary: Summary, links: ImageLinks) -> tuple[SeverityRow, ...
                 css_class=css_class(_SEVERITY_COLORS[severity]),
                 title=SEVERITY_NAMES[severity],
                 description=SEVERITY_DESCRIPTIONS[severity],
-                types=tuple(TypeLink(error_type.title, urls.get(error_type, "")) for error_type in types),
+                types=tuple(LinkedText(error_type.title, urls.get(error_type, "")) for error_type in types),
                 count=format_count(count) if is_evaluated else MISSING,
                 of_errors=format_percentage(count / errors if errors and is_evaluated else None),
                 of_images=format_percentage(count / samples if samples and is_evaluated else None),

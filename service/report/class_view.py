@@ -17,7 +17,7 @@ from service.domain import (
     BreakdownRow,
     ErrorType,
 )
-from service.report.elements import BarSegment, bar_segments
+from service.report.elements import BarSegment, LinkedText, bar_segments
 from service.report.image_links import ImageLinks
 from service.report.messages.error_types import (
     counts_description,
@@ -25,14 +25,6 @@ from service.report.messages.error_types import (
 
 # Each row with the numbers of the groups of its classes, and with the conditions that its images meet.
 ClassBreakdown = Sequence[tuple[BreakdownRow, Sequence[int], Mapping[str, Any]]]
-
-
-@dataclass(frozen=True)
-class LinkedCount:
-    """A number of images and the link to them."""
-
-    count: str
-    url: str = ""  # empty: there are none
 
 
 @dataclass(frozen=True)
@@ -44,10 +36,10 @@ class ClassRow:
     samples: str
     errors: str
     multi_label: str
-    failures: LinkedCount
+    failures: LinkedText
     segments: tuple[BarSegment, ...]
     description: str  # description of the segments
-    counts: tuple[LinkedCount, ...]  # of top-1 errors
+    counts: tuple[LinkedText, ...]  # of top-1 errors
     gain_failures: str
     gain_all: str
     url: str = ""  # of the images
@@ -78,9 +70,12 @@ def _class_row(
     links: ImageLinks,
 ) -> ClassRow:
     counts = {
-        error_type: LinkedCount(MISSING)
+        error_type: LinkedText(MISSING)
         if error_type in abstained
-        else link_count(row.counts[error_type], links.images(**conditions, error_type=error_type))
+        else LinkedText(
+            format_count(row.counts[error_type]),
+            links.images(**conditions, error_type=error_type) if row.counts[error_type] else "",
+        )
         for error_type in TOP1_ERROR_TYPES
     }
     return ClassRow(
@@ -89,7 +84,7 @@ def _class_row(
         samples=format_count(row.num_samples),
         errors=format_count(sum(row.counts[error_type] for error_type in TOP1_ERROR_TYPES)),
         multi_label=format_percentage(row.multi_label_accuracy),
-        failures=counts[SEVERE_TYPES[0]] if len(SEVERE_TYPES) == 1 else LinkedCount(format_count(row.severe_errors)),
+        failures=counts[SEVERE_TYPES[0]] if len(SEVERE_TYPES) == 1 else LinkedText(format_count(row.severe_errors)),
         segments=bar_segments(row.counts, {error_type: linked.url for error_type, linked in counts.items()}),
         description=counts_description([(error_type.title, row.counts[error_type]) for error_type in TOP1_ERROR_TYPES]),
         counts=tuple(counts.values()),
@@ -97,8 +92,3 @@ def _class_row(
         gain_all=format_points(sum(row.gain_if_fixed_multi_label.values())),
         url=links.images(**conditions),
     )
-
-
-def link_count(count: int, url: str) -> LinkedCount:
-    """Return a number of images with the link to them."""
-    return LinkedCount(format_count(count), url if count else "")

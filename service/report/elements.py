@@ -1,4 +1,4 @@
-"""Elements that several pages share: charts with their description, small bars, and name-value pairs."""
+"""Elements that several pages share: charts with their description, texts with links, small bars, and properties."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +17,14 @@ class Chart:
 
     svg: Markup
     description: tuple[str, ...]  # sentences
+
+
+@dataclass(frozen=True)
+class LinkedText:
+    """A text and the link to its images."""
+
+    text: str
+    url: str = ""  # empty: there are none
 
 
 @dataclass(frozen=True)

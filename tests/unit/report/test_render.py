@@ -29,10 +29,10 @@ from service.domain import (
     VocabularyEvidence,
 )
 from service.report.agreement_view import AgreementRow, AgreementView
-from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow, TypeLink
+from service.report.breakdown_view import CountCell, GainRow, GroupRow, SeverityRow
 from service.report.calibration_view import BinRow, CalibrationView, ConfidenceRow
 from service.report.change_view import ChangeTableRow, GroupChangeTables
-from service.report.class_view import ClassRow, LinkedCount
+from service.report.class_view import ClassRow
 from service.report.comparison_page import ChangeGrid, ComparisonPage
 from service.report.comparison_view import (
     ChangedImageRow,
@@ -46,7 +46,7 @@ from service.report.comparison_view import (
 )
 from service.report.confusion_chart import ConfusionCell
 from service.report.confusion_view import ConfusionMap, ConfusionRow
-from service.report.elements import BarSegment, Chart, Property
+from service.report.elements import BarSegment, Chart, LinkedText, Property
 from service.report.error_table import ClassPair, ErrorTable
 from service.report.error_view import ErrorRow
 from service.report.grid_view import ActiveFilter, FacetItem, FacetView, GridImage, GridView, SelectView
@@ -132,7 +132,7 @@ class Page(HTMLParser):
 SVG = Markup('<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true"><rect width="1"/></svg>')
 PERCENTILE = PercentileRow("model failure", "12.5 %", "multi-label errors", "13", "3 to 41", "fewer than most")
 CHART = Chart(SVG, ("what it shows",))
-TYPE = TypeLink("model failure", "#errors?type=model_failure")
+TYPE = LinkedText("model failure", "#errors?type=model_failure")
 BAR = (
     BarSegment("type-4", 0.0, 25.0, "fine-grained: 1", "#errors?type=fine_grained"),
     BarSegment("type-8", 25.0, 75.0, "model failure: 3", "#errors?type=model_failure"),
@@ -183,8 +183,8 @@ def table(**changes: Any) -> ErrorTable:
 
 
 def part(name: str) -> ClassRow:
-    counts = tuple(LinkedCount("1", "#errors?type=a") for _ in TOP1_ERROR_TYPES)
-    failures = LinkedCount("7", "#errors?type=b")
+    counts = tuple(LinkedText("1", "#errors?type=a") for _ in TOP1_ERROR_TYPES)
+    failures = LinkedText("7", "#errors?type=b")
     return ClassRow(name, "organism", "9", "8", "50.0 %", failures, BAR, "1 fine-grained", counts, "+0.10", "+0.20")
 
 

@@ -277,7 +277,7 @@ def test_severities_are_ordered_from_label_noise_to_severe() -> None:
         ("explainable", "5", "12.5 %", "5.0 %"),
         ("severe", "15", "37.5 %", "15.0 %"),
     ]
-    assert ["; ".join(link.title for link in row.types) for row in rows] == [
+    assert ["; ".join(link.text for link in row.types) for row in rows] == [
         "class overlap; missing multi-label",
         "fine-grained; fine-grained, out of vocabulary",
         "spurious correlation; non-prototypical",
@@ -393,7 +393,7 @@ def test_classes_are_sorted_by_model_failures_and_those_without_errors_are_exclu
         "b, one failure",
         "five errors, no failure",
     ]
-    assert [row.failures.count for row in rows] == ["9", "2", "2", "1", "1", "0"]
+    assert [row.failures.text for row in rows] == ["9", "2", "2", "1", "1", "0"]
 
 
 def test_class_row_has_counts_gains_and_groups() -> None:
@@ -401,9 +401,9 @@ def test_class_row_has_counts_gains_and_groups() -> None:
 
     (result,) = view(superclasses=parts(row, groups=[0, 12])).superclasses
 
-    assert (result.name, result.samples, result.errors, result.failures.count) == ("dog", "1,208", "8", "6")
+    assert (result.name, result.samples, result.errors, result.failures.text) == ("dog", "1,208", "8", "6")
     assert (result.multi_label, result.gain_failures, result.gain_all) == ("50.0 %", "+0.60", "+0.80")
-    assert tuple(cell.count for cell in result.counts) == ("0", "0", "2", "0", "0", "0", "6")
+    assert tuple(cell.text for cell in result.counts) == ("0", "0", "2", "0", "0", "0", "6")
     assert result.description == "2 fine-grained, 6 model failure"
     assert [(segment.css_class, segment.x, segment.width) for segment in result.segments] == [
         ("type-4", 0, 25),
