@@ -9,7 +9,6 @@ POST /datasets/{dataset}/evidence/{digest}/judge     starts to judge all archive
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from errata.errors import ErrataError, InvalidRequest
@@ -41,15 +40,6 @@ FormHandler = Callable[[Request, Form], Response]
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
-@dataclass(frozen=True)
-class _Sent:
-    """A form that was refused."""
-
-    base: str = ""
-    min_reviews: str = "1"
-    error: ErrataError | None = None
-
-
 class EvidencePages:
     """The handlers of the pages and of their forms."""
 
@@ -76,8 +66,33 @@ class EvidencePages:
         """Stop judging."""
         self._runs.stop()
 
-    def _versions(self, request: Request) -> Response:
-        return self._respond(request, _Sent())
+    def _versions(
+        self, request: Request, error: ErrataError | None = None, base: str = "", min_reviews: str = "1"
+    ) -> Response:
+        """Return the page of the versions, with the error and the fields of a form that was refused."""
+        dataset = request.path_params["dataset"]
+        versions = list_versions(self._stores, dataset)
+        is_admin = may(Scope.ADMIN)
+        events = list_audit_events(self._stores, dataset) if is_admin else ()  # only for `admin`, as in the API
+        forms = FormsView(
+            can_change=is_admin,
+            versions_url=versions_url(dataset),
+            bases=tuple(version.manifest.digest for version in versions),
+            base=base,
+            min_reviews=min_reviews,
+            problem=public_message(error) if error else "",
+            details=_describe_violations(error) if error else (),
+            runs=self._run_views(dataset),
+            events=tuple(map(event_row, events[:MAX_EVENTS])),
+            num_events=len(events),
+        )
+        view = views.versions_view(dataset, [_to_version(version) for version in versions])
+        response = form_page(
+            request, "evidence_versions.html", status_of(error) if error else 200, view=view, forms=forms
+        )
+        if error is not None:
+            response.headers.update(retry_header(error))
+        return response
 
     def _changes(self, request: Request) -> Response:
         dataset = request.path_params["dataset"]
@@ -92,20 +107,17 @@ class EvidencePages:
 
     def _build(self, request: Request, form: Form) -> Response:
         dataset = request.path_params["dataset"]
-        sent = _Sent(form.get("base", ""), form.get("min_reviews", "").strip())
+        base, min_reviews = form.get("base", ""), form.get("min_reviews", "").strip()
         try:
-            if not _NUMBER.fullmatch(sent.min_reviews):
+            if not _NUMBER.fullmatch(min_reviews):
                 raise InvalidRequest(
-                    f"Invalid number of reviewers {sent.min_reviews!r:.40}. Expected a number from 1.",
-                    field="min_reviews",
+                    f"Invalid number of reviewers {min_reviews!r:.40}. Expected a number from 1.", field="min_reviews"
                 )
-            number = int(sent.min_reviews)
+            number = int(min_reviews)
             with self._runs.slot():
-                bundle = evidence_versions.build_from_reviews(
-                    self._stores, dataset, sent.base, number, CALLER.get().name
-                )
+                bundle = evidence_versions.build_from_reviews(self._stores, dataset, base, number, CALLER.get().name)
         except ErrataError as error:
-            return self._respond(request, _Sent(sent.base, sent.min_reviews, error))
+            return self._versions(request, error, base, min_reviews)
         return _redirect(changes_url(dataset, bundle.digest))
 
     def _set_default(self, request: Request, _: Form) -> Response:
@@ -114,7 +126,7 @@ class EvidencePages:
             with self._runs.slot():
                 evidence_versions.set_default(self._stores, dataset, digest, CALLER.get().name)
         except ErrataError as error:
-            return self._respond(request, _Sent(error=error))
+            return self._versions(request, error)
         return _redirect(versions_url(dataset))
 
     def _judge(self, request: Request, _: Form) -> Response:
@@ -123,35 +135,9 @@ class EvidencePages:
             bundle = self._stores.evidence.find(dataset, digest)
             self._runs.start(dataset, bundle.digest, CALLER.get().name)
         except ErrataError as error:
-            return self._respond(request, _Sent(error=error))
+            return self._versions(request, error)
         has_changes = bool(bundle.manifest.base)
         return _redirect(changes_url(dataset, bundle.digest) if has_changes else versions_url(dataset))
-
-    def _respond(self, request: Request, sent: _Sent) -> Response:
-        """Return the page of the versions, with a form that was refused."""
-        dataset, error = request.path_params["dataset"], sent.error
-        versions = list_versions(self._stores, dataset)
-        is_admin = may(Scope.ADMIN)
-        events = list_audit_events(self._stores, dataset) if is_admin else ()  # only for `admin`, as in the API
-        forms = FormsView(
-            can_change=is_admin,
-            versions_url=versions_url(dataset),
-            bases=tuple(version.manifest.digest for version in versions),
-            base=sent.base,
-            min_reviews=sent.min_reviews,
-            problem=public_message(error) if error else "",
-            details=_describe_violations(error) if error else (),
-            runs=self._run_views(dataset),
-            events=tuple(map(event_row, events[:MAX_EVENTS])),
-            num_events=len(events),
-        )
-        view = views.versions_view(dataset, [_to_version(version) for version in versions])
-        response = form_page(
-            request, "evidence_versions.html", status_of(error) if error else 200, view=view, forms=forms
-        )
-        if error is not None:
-            response.headers.update(retry_header(error))
-        return response
 
     def _run_views(self, dataset: str) -> Mapping[str, RunView]:
         """Return the judging runs, only for `admin`: they name and count the analyses of all owners."""

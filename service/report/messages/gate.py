@@ -8,7 +8,6 @@ from errata.messages import (
     CLASS_ACCURACY,
     MISSING,
     common_images_note,
-    coverage_text,
     error_noun,
     format_count,
     format_percentage,
@@ -17,6 +16,7 @@ from errata.messages import (
 )
 
 from service.domain import ALL, Bound, Exactness, GateReason, GateResult, Measure, UndecidedReason
+from service.report.messages.coverage import describe_coverage
 from service.report.messages.formatting import capitalize, describe_p_value
 
 MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded error types; {error}: see `error_noun`
@@ -127,8 +127,7 @@ def _coverage(reason: GateReason) -> str:
     limit = f"at least {round(100 * (reason.limit or 0), 4):g} % is required"
     if reason.coverage is None:
         return f"The {COVERAGE} is {format_percentage(reason.value)}; {limit}."
-    coverage = reason.coverage
-    return f"Coverage: {coverage_text(coverage.num_covered, coverage.num_expected, coverage.num_judged)}; {limit}."
+    return f"Coverage: {describe_coverage(reason.coverage)}; {limit}."
 
 
 def _limits(reason: GateReason, bound: Bound) -> list[str]:
