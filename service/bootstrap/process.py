@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from service.bootstrap.watchdog import Watchdog
-from service.report import chart_process
+from service.report.chart_process import CHART_PROCESS
 
 MAX_FILES = 65_536
 ENOUGH_FILES = 2_048  # with fewer, HTTP connections alone can exhaust the file descriptors
@@ -27,7 +27,7 @@ def reduced_latency() -> Iterator[None]:
     A separate process draws charts, and threads switch every millisecond. Until the process ends, the garbage collector
     ignores all objects that exist at the start of the block: a full collection would pause all calls for 50 ms.
     """
-    chart_process.start()
+    CHART_PROCESS.start()
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
@@ -36,7 +36,7 @@ def reduced_latency() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
-        chart_process.stop()
+        CHART_PROCESS.stop()
 
 
 def raise_file_limit() -> None:

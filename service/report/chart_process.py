@@ -101,22 +101,7 @@ class ChartProcess:
                     stream.close()
 
 
-_chart_process = ChartProcess()  # only the service starts it
-
-
-def start() -> None:
-    """Draw charts in a child process from now on."""
-    _chart_process.start()
-
-
-def stop() -> None:
-    """Draw charts in this process again."""
-    _chart_process.stop()
-
-
-def draw(spec: Mapping[str, Any]) -> str:
-    """Convert a specification to SVG."""
-    return _chart_process.draw(spec)
+CHART_PROCESS = ChartProcess()  # only the service starts it
 
 
 def main() -> None:

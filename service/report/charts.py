@@ -13,7 +13,7 @@ from typing import Any
 from errata.messages import format_count, format_percentage
 
 from service.domain import Calibration, ErrorType
-from service.report import chart_process
+from service.report.chart_process import CHART_PROCESS
 from service.report.named_marks import NAMED, link_marks, name_mark
 
 _chart_numbers = itertools.count(1)  # make the IDs in one page unique
@@ -67,7 +67,7 @@ def draw(spec: Mapping[str, Any]) -> str:
     Returns:
         The SVG, hidden from screen readers if it contains no link.
     """
-    svg, has_links = link_marks(chart_process.draw({**spec, "config": _config(), "padding": _PADDING}))
+    svg, has_links = link_marks(CHART_PROCESS.draw({**spec, "config": _config(), "padding": _PADDING}))
     prefix = f"p{next(_chart_numbers)}-"
     svg = re.sub(r"<[^>]*>", lambda tag: _prefix_ids(tag[0], prefix), svg)
     return re.sub(
