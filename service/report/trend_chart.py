@@ -133,18 +133,15 @@ def _models(points: Sequence[TrendPoint], metric: Metric, style: TrendStyle, axe
     return [_dots(others, axes, {}), _dots(named, axes, NAMED)] if others else [_dots(named, axes, NAMED)]
 
 
+def _layer(values: Sequence[Spec], axes: _Axes, mark: Spec, **encoding: Any) -> Spec:
+    """Return marks at the coordinates of the values, with further encodings."""
+    return {"data": {"values": values}, "mark": mark, "encoding": {"x": axes.x, "y": axes.y, **encoding}}
+
+
 def _dots(values: Sequence[Spec], axes: _Axes, encoding: Mapping[str, Any]) -> Spec:
-    return {
-        "data": {"values": values},
-        "mark": {"type": "point", "filled": True, "opacity": 0.8},
-        "encoding": {
-            "x": axes.x,
-            "y": axes.y,
-            "color": literal_color("fill"),
-            "size": {"field": "size", "type": "quantitative", "scale": None, "legend": None},
-            **encoding,
-        },
-    }
+    size = {"field": "size", "type": "quantitative", "scale": None, "legend": None}
+    mark = {"type": "point", "filled": True, "opacity": 0.8}
+    return _layer(values, axes, mark, color=literal_color("fill"), size=size, **encoding)
 
 
 def _mark(point: TrendPoint, metric: Metric, style: TrendStyle) -> str:
@@ -162,11 +159,8 @@ def _intervals(points: Sequence[TrendPoint], metric: Metric, axes: _Axes) -> Spe
         for point in points
         if metric in point.intervals
     ]
-    return {
-        "data": {"values": values},
-        "mark": {"type": "rule", "color": "var(--soft)", "strokeWidth": 1.5},
-        "encoding": {"x": axes.x, "y": axes.y, "y2": {"field": "high"}},
-    }
+    mark = {"type": "rule", "color": "var(--soft)", "strokeWidth": 1.5}
+    return _layer(values, axes, mark, y2={"field": "high"})
 
 
 def _fit(line: tuple[float, float], accuracies: Sequence[float], axes: _Axes) -> Spec:
@@ -176,20 +170,14 @@ def _fit(line: tuple[float, float], accuracies: Sequence[float], axes: _Axes) ->
     if slope and low < -intercept / slope < high:
         low, high = (max(low, -intercept / slope), high) if slope > 0 else (low, min(high, -intercept / slope))
     ends = [{"x": 100 * accuracy, "y": 100 * (intercept + slope * accuracy)} for accuracy in (low, high)]
-    return {
-        "data": {"values": ends},
-        "mark": {"type": "line", "color": "var(--ink)", "strokeDash": [6, 3], "strokeWidth": 1.5, "clip": True},
-        "encoding": {"x": axes.x, "y": axes.y},
-    }
+    mark = {"type": "line", "color": "var(--ink)", "strokeDash": [6, 3], "strokeWidth": 1.5, "clip": True}
+    return _layer(ends, axes, mark)
 
 
 def _diamonds(points: Sequence[TrendPoint], metric: Metric, axes: _Axes) -> Spec:
     values = [{"x": 100 * point.accuracies[axes.accuracy], "y": 100 * point.values[metric]} for point in points]
-    return {
-        "data": {"values": values},
-        "mark": {"type": "point", "shape": "diamond", "size": 220, "stroke": "var(--ink)", "strokeWidth": 2.5},
-        "encoding": {"x": axes.x, "y": axes.y},
-    }
+    mark = {"type": "point", "shape": "diamond", "size": 220, "stroke": "var(--ink)", "strokeWidth": 2.5}
+    return _layer(values, axes, mark)
 
 
 def _bands(curves: Curves, group: str, metric: Metric, axes: _Axes) -> list[Spec]:
@@ -209,22 +197,10 @@ def _bands(curves: Curves, group: str, metric: Metric, axes: _Axes) -> list[Spec
                 knots.tolist(), quantiles[inside, low].tolist(), quantiles[inside, high].tolist(), strict=True
             )
         ]
-        layers.append(
-            {
-                "data": {"values": values},
-                "mark": {"type": "area", "color": "var(--band)", "opacity": 0.5},
-                "encoding": {"x": axes.x, "y": axes.y, "y2": {"field": "top"}},
-            }
-        )
+        mark = {"type": "area", "color": "var(--band)", "opacity": 0.5}
+        layers.append(_layer(values, axes, mark, y2={"field": "top"}))
     median = [
         {"x": round(knot, 2), "y": round(value, 2)}
         for knot, value in zip(knots.tolist(), quantiles[inside, 49].tolist(), strict=True)
     ]
-    layers.append(
-        {
-            "data": {"values": median},
-            "mark": {"type": "line", "color": "var(--soft)", "strokeWidth": 1},
-            "encoding": {"x": axes.x, "y": axes.y},
-        }
-    )
-    return layers
+    return [*layers, _layer(median, axes, {"type": "line", "color": "var(--soft)", "strokeWidth": 1})]
