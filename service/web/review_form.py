@@ -49,6 +49,10 @@ class ReviewForm:
         following = (self.image, *self.next) if self.is_selection and image != self.image else self.next
         return replace(self.at(image), next=following[:MAX_NEXT])
 
+    def voter(self, caller: str) -> tuple[str, bool]:
+        """Return the reviewer, and whether the name is authenticated, as in `Review.voter`."""
+        return (caller, True) if caller else (self.reviewer, False)
+
     def to_request(self, bundle: Bundle, caller: str) -> ReviewRequest:
         """Return the review that the form describes.
 

@@ -126,7 +126,7 @@ class ReviewPages:
         """Return the page of an image with the statements of a form."""
         caller = CALLER.get().name
         details = find_details(self._ports.stores, form.dataset, form.analysis, form.image)
-        voter = (caller, True) if caller else (form.reviewer, False)
+        voter = form.voter(caller)
         last = find_last_review(self._ports.stores, form.dataset, voter) if voter[0] else None
         builder = ReviewPageBuilder(details, form, caller, self._ports.thumbnails.has(form.dataset))
         view = builder.build(last, problem)

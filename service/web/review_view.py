@@ -308,9 +308,6 @@ class ReviewPageBuilder:
         present, absent = (self._name_all(sorted(classes)) for classes in (decision.present, decision.absent))
         return messages.decision_texts(present, absent, decision.problematic, decision.reason)
 
-    def _voter(self) -> tuple[str, bool]:
-        return (self._caller, True) if self._caller else (self._form.reviewer, False)
-
     def _reviews(self) -> Iterable[ReviewRow]:
         undone = undone_ids(self._details.reviews)
         shown = [review for review in self._details.reviews if not review.undoes][-MAX_REVIEWS:]
@@ -324,7 +321,7 @@ class ReviewPageBuilder:
                 statements=tuple(messages.statement_texts(classes, review.problematic, review.reason)),
                 comment=review.comment,
                 is_undone=review.id in undone,
-                is_own=review.voter == self._voter() and review.id not in undone,
+                is_own=review.voter == self._form.voter(self._caller) and review.id not in undone,
             )
 
     def _last(self, last: Review) -> LastReview:

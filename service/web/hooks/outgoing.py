@@ -149,30 +149,24 @@ def make_target(name: str, url: str, key: bytes, ports: Sequence[int] = (), netw
     Raises:
         InvalidSetting: The URL or a network is invalid or not allowed.
     """
-    field = "ERRATA_REGISTRIES"
-    url_field = f"{field}: {name}.url"
     try:
         parts = urlsplit(url)
         port = parts.port or DEFAULT_PORT
     except ValueError as error:
-        raise InvalidSetting(f"{url_field}: Invalid URL. Use the form https://HOST/PATH.", field=field) from error
+        raise _invalid_url(name, "Invalid URL. Use the form https://HOST/PATH.") from error
     allowed = parse_networks(name, networks)
     host = (parts.hostname or "").lower()
     if parts.scheme != "https" or parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise InvalidSetting(
-            f"{url_field}: The URL has another scheme or a user name. Use https://HOST/PATH.", field=field
-        )
+        raise _invalid_url(name, "The URL has another scheme or a user name. Use https://HOST/PATH.")
     if not _NAME.fullmatch(host):
-        raise InvalidSetting(
-            f"{url_field}: Invalid host name {host!r:.120}. Use the form https://HOST/PATH.", field=field
-        )
+        raise _invalid_url(name, f"Invalid host name {host!r:.120}. Use the form https://HOST/PATH.")
     if port != DEFAULT_PORT and port not in ports:
-        raise InvalidSetting(
-            f"{url_field}: Port {port} is not allowed. Use 443 or add it to {name}.ports.", field=field
-        )
+        raise _invalid_url(name, f"Port {port} is not allowed. Use 443 or add it to {name}.ports.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or re.search(r"[\x00-\x20\x7f]", path):
-        raise InvalidSetting(
-            f"{url_field}: Invalid path {path!r:.120}. Encode spaces and characters beyond ASCII as %XX.", field=field
-        )
+        raise _invalid_url(name, f"Invalid path {path!r:.120}. Encode spaces and characters beyond ASCII as %XX.")
     return Target(host, port, path, key, allowed)
+
+
+def _invalid_url(name: str, problem: str) -> InvalidSetting:
+    return InvalidSetting(f"ERRATA_REGISTRIES: {name}.url: {problem}", field="ERRATA_REGISTRIES")
