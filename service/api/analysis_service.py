@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import grpc
 from errata import v1 as pb
 from errata.errors import InvalidRequest, Unavailable
 from errata.v1 import analysis_service_pb2_grpc
@@ -35,6 +34,7 @@ from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Ports
 from service.analyses.verdicts import find_attributes
 from service.api.downloads import RETRY_SECONDS, FileSender
+from service.api.messages import Context
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.bounded_executor import BoundedExecutor
@@ -50,8 +50,6 @@ MAX_WATCHES, FAST_WATCHES = 256, 16  # above FAST_WATCHES, the interval grows wi
 CANCEL_SECONDS = 4.0  # maximum wait of a cancellation for a result that is archived now
 CANCEL_POLL_SECONDS = 0.2  # interval between two attempts to cancel
 HEARTBEAT_SECONDS = 2.0  # interval between two messages about a watched analysis that does not change
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):

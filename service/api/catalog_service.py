@@ -1,8 +1,5 @@
 """CatalogService: data sets, evidence bundles, classes, models, and error types."""
 
-from typing import Any
-
-import grpc
 from errata import v1 as pb
 from errata.errors import EvidenceDamaged, ModelNotFound, Unavailable
 from errata.names import evidence_name, model_id
@@ -10,10 +7,9 @@ from errata.v1 import catalog_service_pb2_grpc
 
 from service import wire
 from service.analyses.ports import Ports
+from service.api.messages import Context
 from service.bounded_executor import BoundedExecutor
 from service.domain import ERROR_TYPES
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CatalogService(catalog_service_pb2_grpc.CatalogServiceServicer):

@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
-import grpc
 from errata import v1 as pb
 from errata.errors import ErrataError, TooBusy, Unavailable
 
-from service.api.messages import write_message
+from service.api.messages import Context, write_message
 from service.bounded_executor import BoundedExecutor
 from service.caller import CALLER
 from service.concurrency import ConcurrencyLimit
@@ -64,9 +62,7 @@ class FileSender:
         while self._waiting:
             self._waiting.popitem()[0].end(_shutting_down())
 
-    async def send(
-        self, context: "grpc.aio.ServicerContext[Any, Any]", prepare: Callable[[], Callable[[], Iterator[bytes]]]
-    ) -> None:
+    async def send(self, context: Context, prepare: Callable[[], Callable[[], Iterator[bytes]]]) -> None:
         """Send a file. The functions are called, and the pieces are produced, in threads.
 
         Args:
@@ -110,7 +106,7 @@ class FileSender:
                 download.slot.close()
                 self._assign_slots()
 
-    async def _write(self, download: _Download, context: "grpc.aio.ServicerContext[Any, Any]", chunk: bytes) -> None:
+    async def _write(self, download: _Download, context: Context, chunk: bytes) -> None:
         loop = asyncio.get_running_loop()
         started_at = loop.time()
         timer = loop.call_later(min(MAX_PAUSE_SECONDS, download.wait_budget), self._add_slow, download)

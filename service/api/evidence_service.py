@@ -2,9 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, TypeVar, TypeVarTuple, Unpack
+from typing import TypeVar, TypeVarTuple, Unpack
 
-import grpc
 from errata import v1 as pb
 from errata.v1 import evidence_service_pb2_grpc
 
@@ -13,6 +12,7 @@ from service.analyses import evidence_versions
 from service.analyses.audit import list_events
 from service.analyses.ports import Ports
 from service.analyses.reanalyze_all import reanalyze_all
+from service.api.messages import Context
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.bounded_executor import BoundedExecutor
@@ -23,7 +23,6 @@ from service.evidence.bundle import Bundle
 MAX_BUILDS = 2  # concurrent; a build takes seconds to minutes, and the threads also serve other calls
 RETRY_SECONDS = 10.0
 
-Context = grpc.aio.ServicerContext[Any, Any]
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 

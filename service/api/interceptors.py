@@ -15,7 +15,7 @@ from errata.tokens import Scope
 from grpc_status import rpc_status
 
 from service import tracing
-from service.api.messages import parse_message, write_message
+from service.api.messages import Context, parse_message, write_message
 from service.api.status import code_of, internal_status, status_of
 from service.authorization import PERMISSIONS, Authorizer
 from service.caller import CALLER, Caller
@@ -97,7 +97,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _refusing_handler(self, method: str, error: ErrataError) -> Any:
         """Return a handler that refuses a call: a stream handler, so that gRPC does not first receive a message."""
 
-        async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        async def refuse(_: Any, context: Context) -> None:
             async with _Call(self._metrics, method, context):
                 self._metrics.refused_calls.labels("grpc", error.reason).inc()
                 structlog.contextvars.bind_contextvars(peer=context.peer(), why=error.message)
@@ -108,7 +108,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _health_handler(self, handler: Any) -> Any:
         """Wrap a handler of the health service, which needs no token, with limits on concurrency and time."""
 
-        async def call(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        async def call(requests: AsyncIterator[Any], context: Context) -> None:
             try:
                 async with self._health_requests.slot():
                     request = await anext(aiter(requests))
@@ -139,14 +139,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             ) from error
 
     def _wrap_unary(self, method: str, caller: Caller, behavior: Any) -> Any:
-        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        async def call(request: Any, context: Context) -> Any:
             async with _Call(self._metrics, method, context, caller):
                 return await behavior(request, context)
 
         return call
 
     def _wrap_file_transfer(self, method: str, caller: Caller, check: Callable[[], Caller], behavior: Any) -> Any:
-        async def transfer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        async def transfer(request: Any, context: Context) -> Any:
             async with _while_authorized(check, caller):
                 return await behavior(request, context)
 
@@ -160,7 +160,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         behavior: Any,
         slot: AbstractAsyncContextManager[None] | None = None,
     ) -> Any:
-        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        async def call(request: Any, context: Context) -> None:
             async with (
                 _Call(self._metrics, method, context, caller),
                 _while_authorized(check, caller),  # also ends a blocked write
@@ -173,7 +173,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return call
 
 
-async def _write(context: "grpc.aio.ServicerContext[Any, Any]", message: object) -> None:
+async def _write(context: Context, message: object) -> None:
     """Write a message of a stream; raise TooBusy if the client does not read it within READ_SECONDS."""
     try:
         async with asyncio.timeout(READ_SECONDS) as timeout:
@@ -238,9 +238,7 @@ async def _while_authorized(check: Callable[[], Caller], caller: Caller) -> Asyn
 class _Call:
     """Measures and logs one call, and aborts it with the status of its error."""
 
-    def __init__(
-        self, metrics: Metrics, method: str, context: "grpc.aio.ServicerContext[Any, Any]", caller: Caller | None = None
-    ) -> None:
+    def __init__(self, metrics: Metrics, method: str, context: Context, caller: Caller | None = None) -> None:
         self._metrics = metrics
         self._method = method.removeprefix("/")
         self._name = method.rsplit("/", 1)[-1]
@@ -296,7 +294,7 @@ class _Call:
         return ((REQUEST_ID, self._request_id),)
 
 
-def _request_id(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
+def _request_id(context: Context) -> str:
     """Return the request ID that the caller sent if it is valid, or a new one."""
     request_id = _value(context.invocation_metadata(), REQUEST_ID)
     return request_id if REQUEST_IDS.fullmatch(request_id) else new_request_id()

@@ -8,6 +8,7 @@ import grpc
 from errata.errors import InvalidRequest
 from google.protobuf.message import DecodeError
 
+Context = grpc.aio.ServicerContext[Any, Any]
 Request = TypeVar("Request")
 
 
@@ -21,7 +22,7 @@ def parse_message(parse: Callable[[bytes], Request], content: bytes) -> Request:
         ) from error
 
 
-async def write_message(context: "grpc.aio.ServicerContext[Any, Any]", message: object) -> None:
+async def write_message(context: Context, message: object) -> None:
     """Write a message of a stream; raise CancelledError if the client canceled the call or closed its connection."""
     try:
         await context.write(message)

@@ -2,9 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import Any
 
-import grpc
 from errata import v1 as pb
 from errata.names import IMAGES
 from errata.v1 import review_service_pb2_grpc
@@ -16,14 +14,13 @@ from service.analyses.review_import import ImportResult, import_reviews
 from service.analyses.review_queue import review_queue
 from service.analyses.reviews import create_review, find_review, find_undone, list_reviews
 from service.api.downloads import FileSender
+from service.api.messages import Context
 from service.api.upload_receiver import UploadReceiver
 from service.api.upload_stream import UploadStream
 from service.bounded_executor import BoundedExecutor
 from service.caller import CALLER
 
 QUEUE_SIZE = 100  # images on a page of the queue
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ReviewService(review_service_pb2_grpc.ReviewServiceServicer):
