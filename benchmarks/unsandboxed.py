@@ -11,4 +11,4 @@ if __name__ == "__main__":
     settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
     pool.IS_SUPPORTED = False
-    asyncio.run(run_local_until_signal(settings, lambda _: None))
+    asyncio.run(run_local_until_signal(settings))

@@ -35,7 +35,7 @@ WORKER = "local"
 async def run_local(
     settings: Settings,
     stopped: asyncio.Event,
-    on_ready: Callable[[Addresses], None],
+    on_ready: Callable[[Addresses], None] = lambda _: None,
     predictor: Predictor | None = None,
     start_parsers: bool = False,
 ) -> None:
@@ -59,8 +59,7 @@ async def run_local(
     registries = [source.registry for source in hook_sources.values()]
     check_datasets(ports.stores.evidence, registries)
     background = ExitStack()  # stops all but the servers and the engine, in reverse order
-    background.callback(indexing.stop)
-    indexing.start()
+    start_each(background, indexing)
     background.callback(ports.parsers.stop)
     background.callback(ports.thumbnails.stop)
     if start_parsers:
@@ -123,12 +122,12 @@ def _serve_engine(
     return models
 
 
-async def run_local_until_signal(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
+async def run_local_until_signal(settings: Settings) -> None:
     """Run the local service until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     raise_file_limit()
     with stop_on_signals(stopped, settings.grace_seconds), reduced_latency():
-        await run_local(settings, stopped, on_ready, start_parsers=True)
+        await run_local(settings, stopped, start_parsers=True)
 
 
 @contextmanager

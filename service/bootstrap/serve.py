@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from urllib.parse import urlsplit
@@ -21,7 +20,7 @@ from service.bootstrap.metrics_collectors import STORE_SECONDS, StoreCollector, 
 from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on_signals
 from service.bootstrap.registries import RegistryThreads, check_datasets, make_hook_sources
 from service.bootstrap.security import make_api_security
-from service.bootstrap.servers import Addresses, Servers
+from service.bootstrap.servers import Servers
 from service.bootstrap.wiring import make_ports
 from service.jobs.engine import Engine, NotifyingBroker
 from service.jobs.store import JobStore
@@ -37,21 +36,17 @@ REDIS_TIMEOUT = 2.0  # seconds
 COLLECT_EVERY = 3  # checks of the store per read of its metrics
 
 
-async def run_service(settings: Settings, on_ready: Callable[[Addresses], None]) -> None:
+async def run_service(settings: Settings) -> None:
     """Run the API until SIGTERM or SIGINT.
 
     If Redis is unavailable, the API starts without being ready, and becomes ready once Redis responds.
-
-    Args:
-        settings: The settings.
-        on_ready: Called with the addresses once the API listens.
     """
     stopped = asyncio.Event()
     with stop_on_signals(stopped, settings.grace_seconds):
-        await _run_service(settings, stopped, on_ready)
+        await _run_service(settings, stopped)
 
 
-async def _run_service(settings: Settings, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
+async def _run_service(settings: Settings, stopped: asyncio.Event) -> None:
     url = redis_url(settings)
     security = make_api_security(settings)
     hook_sources = make_hook_sources(settings)
@@ -68,8 +63,7 @@ async def _run_service(settings: Settings, stopped: asyncio.Event, on_ready: Cal
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
     identity = ArchiveIdentity(indexing.archive.stored, store, settings.archive_location)
     background = ExitStack()  # stops all but the servers and the engine, in reverse order
-    background.callback(indexing.stop)
-    indexing.start()
+    start_each(background, indexing)
     background.callback(ports.parsers.stop)
     background.callback(ports.thumbnails.stop)
     engine.serve_judging(partial(_judge, ports, identity))
@@ -103,7 +97,7 @@ async def _run_service(settings: Settings, stopped: asyncio.Event, on_ready: Cal
     )
     raise_file_limit()
     with reduced_latency():
-        await servers.serve(stopped, on_ready)
+        await servers.serve(stopped)
 
 
 async def _check_at_start(store_task: PeriodicTask, identity: ArchiveIdentity) -> None:

@@ -54,7 +54,7 @@ class Servers:
     security: Security  # the bind addresses are already checked
     hook_sources: Mapping[str, HookSource] = field(default_factory=dict)  # registries that may send webhooks, by ID
 
-    async def serve(self, stopped: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
+    async def serve(self, stopped: asyncio.Event, on_ready: Callable[[Addresses], None] = lambda _: None) -> None:
         """Serve until `stopped` is set, and then shut down gracefully.
 
         The shutdown marks the process as not ready, calls `before_stop`, refuses new calls and uploads of browsers,

@@ -4,7 +4,6 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -35,22 +34,19 @@ COLLECT_EVERY = 10  # checks of the store per read of its metrics: workers are m
 _log = structlog.get_logger()
 
 
-async def run_worker(settings: Settings, on_ready: Callable[[str], None], predictor: Predictor | None = None) -> None:
+async def run_worker(settings: Settings, predictor: Predictor | None = None) -> None:
     """Run the worker until SIGTERM or SIGINT, and then release shards that do not end within the grace period.
 
     Args:
         settings: The settings.
-        on_ready: Called with the HTTP address once the worker listens.
         predictor: Runs models; None: a child process with torch.
     """
     stopped = asyncio.Event()
     with stop_on_signals(stopped, settings.grace_seconds):
-        await _run_worker(settings, stopped, on_ready, predictor)
+        await _run_worker(settings, stopped, predictor)
 
 
-async def _run_worker(
-    settings: Settings, stopped: asyncio.Event, on_ready: Callable[[str], None], predictor: Predictor | None
-) -> None:
+async def _run_worker(settings: Settings, stopped: asyncio.Event, predictor: Predictor | None) -> None:
     start_tracing("errata-worker")
     metrics = Metrics(CollectorRegistry())
     url, name = redis_url(settings), f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
@@ -93,7 +89,6 @@ async def _run_worker(
     engine.start()
     address = f"{host}:{listener.port}"
     _log.info("worker listening", worker=name, http=address)
-    on_ready(address)
     log_ready = asyncio.create_task(log_when_ready(is_ready, "worker ready", worker=name, http=address))
     await stopped.wait()
     await cancel(log_ready)

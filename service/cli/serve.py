@@ -31,12 +31,9 @@ def serve(local: bool) -> None:
     if local:  # also the bundles of analyses that commands with --local made
         settings = read_settings(evidence=BundlePaths(settings.data_dir).add_used_bundles(settings.evidence))
 
-    def on_ready(addresses: object) -> None:
-        """Do nothing, because the log has the addresses."""
-
     run = run_local_until_signal if local else run_service
     start_tracing("errata-api")
     try:
-        asyncio.run(run(settings, on_ready))
+        asyncio.run(run(settings))
     finally:
         stop_tracing()

@@ -25,7 +25,4 @@ def work() -> None:
     with without_garbage_collection():
         from service.bootstrap.work import run_worker
 
-    def on_ready(address: str) -> None:
-        """Do nothing, because the log has the address."""
-
-    asyncio.run(run_worker(settings, on_ready))
+    asyncio.run(run_worker(settings))

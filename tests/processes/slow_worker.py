@@ -45,4 +45,4 @@ if __name__ == "__main__":
     seconds = float(os.environ.pop("SECONDS"))
     settings = read_settings()
     configure_logging(settings.log_level, "json")
-    asyncio.run(run_worker(settings, lambda address: None, Slow(seconds)))
+    asyncio.run(run_worker(settings, Slow(seconds)))

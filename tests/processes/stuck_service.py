@@ -77,8 +77,8 @@ if __name__ == "__main__":
     configure_logging(settings.log_level, "json")
     match sys.argv[1]:
         case "serve":
-            asyncio.run(run_service(settings, lambda _: None))
+            asyncio.run(run_service(settings))
         case "local":
-            asyncio.run(run_local_until_signal(settings, lambda _: None))
+            asyncio.run(run_local_until_signal(settings))
         case "work":
-            asyncio.run(run_worker(settings, lambda _: None, StuckPredictor()))
+            asyncio.run(run_worker(settings, StuckPredictor()))

@@ -84,7 +84,7 @@ def test_only_a_local_service_serves_used_bundles(
 ) -> None:
     served: list[Settings] = []
 
-    async def run(settings: Settings, on_ready: object) -> None:
+    async def run(settings: Settings) -> None:
         served.append(settings)
 
     for function in ("service.bootstrap.local.run_local_until_signal", "service.bootstrap.serve.run_service"):
