@@ -60,7 +60,6 @@ def propose(output: str, force: bool, as_json: bool, **inputs: Any) -> None:
     file, then pass it to 'errata evidence build' with --superclasses.
     """
     path = output_path(output, "superclasses.csv")
-    assert path is not None, "this is a bug: --output is required"
     check_single_stdout(as_json, path)
     proposal = propose_superclasses(ProposalInputs(**inputs, max_bytes=read_settings().max_upload_bytes))
     if path == STDOUT or force:

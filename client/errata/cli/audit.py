@@ -6,15 +6,14 @@ from datetime import datetime
 from itertools import islice
 
 import click
-from click.core import ParameterSource
 
 from errata import Client, pb
 from errata.choices import enum_name, enum_names
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
-from errata.cli.limit_hint import print_limit_hint
-from errata.cli.output import limit_option, print_json
+from errata.cli.limit import is_limit_set, limit_option, print_limit_hint
+from errata.cli.output import print_json
 from errata.cli.resolve import MAX_CANDIDATES, PREFIX, resolve
 from errata.cli.times import Time
 from errata.cli.value_names import creation_time
@@ -46,9 +45,7 @@ errata audit --json > audit.jsonl
 @limit_option(50, "Maximum number of events. With --json, there is no maximum by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines to stdout, one per event, and nothing else.")
 @server_options
-@click.pass_context
 def audit(
-    ctx: click.Context,
     action: str | None,
     actor: str,
     analysis: str,
@@ -63,7 +60,7 @@ def audit(
 
     It requires a token with the scope admin.
     """
-    is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
+    is_unlimited = as_json and not is_limit_set()
     with connect(target) as connection:
         events = connection.client.audit_events(
             dataset,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 from rich.console import Console
 
 from errata import Client, pb
@@ -15,8 +14,8 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders, read_analysis
-from errata.cli.limit_hint import USE_LIMIT, print_limit_hint
-from errata.cli.output import STDOUT, limit_option, print_json, print_path, report_option, report_path, write_output
+from errata.cli.limit import USE_LIMIT, is_limit_set, limit_option, print_limit_hint
+from errata.cli.output import STDOUT, print_json, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slice_changes
 from errata.cli.views import NARROW, labeled, new_table
@@ -66,7 +65,6 @@ def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_
     To compare folders that 'errata analyze --output' wrote, install errata-service. No running service is needed.
     """
     path = report_path(output, "comparison.html", as_json)
-    limit_is_set = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
     num_images = max(limit, DEFAULT_IMAGES)  # the report of folders needs more images than the table
     if all_folders([a, b]) and not reanalyze and not target.is_explicit:
         compare_folders = load_extension(EXTENSIONS_GROUP, "compare-folders", "'errata compare' on folders")
@@ -84,7 +82,7 @@ def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_
     if path is not None:
         write_output(path, html)
     if as_json:
-        if limit_is_set:
+        if is_limit_set():
             del comparison.fixed[limit:], comparison.broken[limit:]
         print_json(to_json(comparison))
     elif path != STDOUT:

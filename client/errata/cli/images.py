@@ -9,8 +9,8 @@ from errata import pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stdout_console
-from errata.cli.limit_hint import print_limit_hint
-from errata.cli.output import limit_option, print_json
+from errata.cli.limit import limit_option, print_limit_hint
+from errata.cli.output import print_json
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table, show_owner_and_coverage
 from errata.error_types import ERROR_TYPES, title_of

@@ -8,7 +8,6 @@ from datetime import datetime
 from itertools import islice
 
 import click
-from click.core import ParameterSource
 from rich.cells import cell_len, set_cell_size
 
 from errata import pb
@@ -16,7 +15,7 @@ from errata.choices import choices, enum_name, enum_names
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.labels import label_option, parse_labels
-from errata.cli.limit_hint import print_limit_hint
+from errata.cli.limit import is_limit_set, print_limit_hint
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
 from errata.cli.resolve import PREFIX, short_id_length
 from errata.cli.times import Time
@@ -73,9 +72,7 @@ errata list --created-after 2026-01-01 --created-before 2026-02-01
 )
 @json_option
 @server_options
-@click.pass_context
 def list_analyses(
-    ctx: click.Context,
     states: tuple[str, ...],
     dataset: str,
     model: str,
@@ -101,7 +98,7 @@ def list_analyses(
         start_create_time=created_after,
         end_create_time=created_before,
     )
-    is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
+    is_unlimited = as_json and not is_limit_set()
     incomplete_pages: list[bool] = []
     with connect(target) as connection:
         listing = connection.client.list(condition, on_incomplete=lambda: incomplete_pages.append(True))

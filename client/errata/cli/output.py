@@ -7,9 +7,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -72,7 +70,7 @@ def report_path(output: str | None, default_name: str, as_json: bool) -> Path | 
     """
     if output == str(STDOUT) and as_json:
         raise InvalidRequest("--output - and --json both write to stdout. Use one of them.", field="output")
-    return output_path(output, default_name)
+    return None if output is None else output_path(output, default_name)
 
 
 def check_single_stdout(as_json: bool, *paths: Path | None) -> None:
@@ -84,19 +82,6 @@ def check_single_stdout(as_json: bool, *paths: Path | None) -> None:
         )
 
 
-def limit_option(default: int, description: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds --limit to a command. `--most` is its former name."""
-    return click.option(
-        "--most",
-        "--limit",
-        "limit",
-        type=click.IntRange(min=0),
-        default=default,
-        show_default=True,
-        help=description,
-    )
-
-
 report_option = click.option(
     "--output",
     type=FilePath(str),
@@ -105,15 +90,13 @@ report_option = click.option(
 )
 
 
-def output_path(output: str | None, default_name: str) -> Path | None:
+def output_path(output: str, default_name: str) -> Path:
     """Return the path of the output file.
 
     Args:
         output: The value of --output: a file, `-`, or a folder, which exists or ends with a slash.
         default_name: The name of the file in a folder.
     """
-    if output is None:
-        return None
     path = Path(output)
     is_folder = output.endswith("/") or path.is_dir()
     return path / default_name if is_folder else path

@@ -48,7 +48,6 @@ def report(analysis: str, output: str, thumbnails: bool, target: Target) -> None
         with connect(target) as connection:
             content = connection.client.report(resolve(connection.client, analysis), thumbnails)
     path = output_path(output, REPORT)
-    assert path is not None, "this is a bug: --output has a default"
     write_output(path, content)
     if path != STDOUT:
         print_path("Written", path)

@@ -5,15 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from errata import Client, pb
 from errata.choices import enum_name, enum_names
 from errata.cli.commands import FilePath, GroupWithExamples
 from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
-from errata.cli.limit_hint import print_limit_hint
-from errata.cli.output import STDOUT, limit_option, output_path, print_json, print_path, write_output
+from errata.cli.limit import is_limit_set, limit_option, print_limit_hint
+from errata.cli.output import STDOUT, output_path, print_json, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
@@ -108,12 +107,9 @@ errata review list products --reviewer alice --json
 @limit_option(50, "Maximum number of reviews. With --json, there is no maximum by default.")
 @json_option
 @server_options
-@click.pass_context
-def list_reviews(
-    ctx: click.Context, dataset: str, image: str, reviewer: str, limit: int, as_json: bool, target: Target
-) -> None:
+def list_reviews(dataset: str, image: str, reviewer: str, limit: int, as_json: bool, target: Target) -> None:
     """List the reviews of DATASET, or of its IMAGE, newest first."""
-    is_unlimited = as_json and ctx.get_parameter_source("limit") is ParameterSource.DEFAULT
+    is_unlimited = as_json and not is_limit_set()
     with connect(target) as connection:
         response = connection.client.some_reviews(dataset, image, reviewer, None if is_unlimited else limit)
     if as_json:
@@ -246,7 +242,6 @@ def export(
         chunks = connection.client.export_reviews(dataset, form, connection.evidence, min_reviews, only_reviewed)
         content = b"".join(chunks)
     path = output_path(output, FILE_NAMES[form])
-    assert path is not None, "this is a bug: --output has a default"
     write_output(path, content)
     if path != STDOUT:
         print_path("Written", path)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from errata import Client, pb
 from errata.cli.commands import FilePath, command
@@ -23,8 +22,8 @@ from errata.cli.folder import (
     read_part,
     select_verdicts,
 )
-from errata.cli.limit_hint import print_limit_hint
-from errata.cli.output import STDOUT, limit_option, output_path, print_json, print_path, write_output
+from errata.cli.limit import is_limit_set, limit_option, print_limit_hint
+from errata.cli.output import STDOUT, output_path, print_json, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slices
 from errata.cli.views import show_analysis, show_breakdown, show_owner_and_coverage, show_verdicts
@@ -151,14 +150,14 @@ def show(
     requires no service, except for --superclass, --slice, --by, and --export csv or parquet.
     """
     selected = Conditions(**conditions)
-    limit_is_set = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
-    _check_options(selected, by, form, output, limit_is_set, as_json)
+    _check_options(selected, by, form, output, as_json)
     if by is not None:
         _show_by(analysis, by, as_json, target)
     elif form is not None:
-        _export(analysis, form, output_path(output, f"verdicts.{form}") or STDOUT, target)
+        path = STDOUT if output is None else output_path(output, f"verdicts.{form}")
+        _export(analysis, form, path, target)
     elif selected:
-        page = _select(analysis, selected, None if as_json and not limit_is_set else limit, target)
+        page = _select(analysis, selected, None if as_json and not is_limit_set() else limit, target)
         if as_json:
             print_json(to_json(page))
             return
@@ -173,14 +172,12 @@ def show(
             show_analysis(result, stdout_console())
 
 
-def _check_options(
-    selected: Conditions, by: str | None, form: str | None, output: str | None, limit_is_set: bool, as_json: bool
-) -> None:
+def _check_options(selected: Conditions, by: str | None, form: str | None, output: str | None, as_json: bool) -> None:
     if sum([bool(selected), by is not None, form is not None]) > 1:
         raise InvalidRequest(
             "--by, --export, and conditions on verdicts cannot be used together. Use one of them.", field="show"
         )
-    if limit_is_set and not selected:
+    if is_limit_set() and not selected:
         raise InvalidRequest(
             "--limit needs a condition on verdicts. Add one, for example --errors, or remove --limit.", field="limit"
         )

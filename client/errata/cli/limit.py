@@ -1,11 +1,33 @@
-"""The hint that a list has more items than --limit permits."""
+"""The option --limit of lists, and the hint that a list has more items."""
+
+from collections.abc import Callable
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from errata.cli.output import one_line
 from errata.messages import format_count, pluralize
 
 USE_LIMIT = "Use --limit to show more."
+
+
+def limit_option(default: int, description: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds --limit to a command. `--most` is its former name."""
+    return click.option(
+        "--most",
+        "--limit",
+        "limit",
+        type=click.IntRange(min=0),
+        default=default,
+        show_default=True,
+        help=description,
+    )
+
+
+def is_limit_set() -> bool:
+    """Return whether the caller of the current command has set --limit."""
+    return click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
 
 
 def print_limit_hint(
