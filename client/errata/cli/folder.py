@@ -130,7 +130,7 @@ def read_part(folder: Path, name: str, limit: int) -> bytes:
 
 
 def parse_verdicts(folder: Path, parse: Callable[[Any], Parsed]) -> Iterator[Parsed]:
-    """Yield the verdicts of a folder, in the order of the data set.
+    """Return an iterator over the verdicts of a folder, in the order of the data set.
 
     Args:
         folder: The folder.
@@ -139,9 +139,7 @@ def parse_verdicts(folder: Path, parse: Callable[[Any], Parsed]) -> Iterator[Par
     Raises:
         InvalidInput: A line is damaged; the error has the line number.
     """
-    content = read_part(folder, VERDICTS, MAX_VERDICTS)
-    for number, line in enumerate(content.splitlines(), 1):
-        yield _parse_line(folder / VERDICTS, number, line, parse)
+    return _parse_lines(folder, VERDICTS, MAX_VERDICTS, parse)
 
 
 def read_classes(folder: Path) -> list[pb.Class]:
@@ -152,7 +150,6 @@ def read_classes(folder: Path) -> list[pb.Class]:
     """
     if not (folder / CLASSES).exists():
         return []
-    content = read_part(folder, CLASSES, MAX_CLASSES)
 
     def parse(line: Any) -> pb.Class:
         item = ParseDict(line, pb.Class(), ignore_unknown_fields=True)
@@ -160,9 +157,7 @@ def read_classes(folder: Path) -> list[pb.Class]:
             raise ValueError("its name is missing")
         return item
 
-    classes = [
-        _parse_line(folder / CLASSES, number, line, parse) for number, line in enumerate(content.splitlines(), 1)
-    ]
+    classes = [*_parse_lines(folder, CLASSES, MAX_CLASSES, parse)]
     for number, item in enumerate(classes, 1):
         if item.class_index != number - 1:
             raise InvalidInput(
@@ -174,16 +169,18 @@ def read_classes(folder: Path) -> list[pb.Class]:
     return classes
 
 
-def _parse_line(path: Path, number: int, line: bytes, parse: Callable[[Any], Parsed]) -> Parsed:
-    """Return the value of a line of JSON; raise InvalidInput if it is damaged."""
-    try:
-        return parse(parse_json(line))
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, SystemError, ParseError) as error:
-        raise InvalidInput(
-            f"{path}, line {number}, is not a line that 'errata analyze --output' wrote: {error!r:.200}",
-            field=path.stem,
-            line=number,
-        ) from error
+def _parse_lines(folder: Path, name: str, limit: int, parse: Callable[[Any], Parsed]) -> Iterator[Parsed]:
+    """Yield the values of a file of JSON lines; raise InvalidInput if a line is damaged."""
+    for number, line in enumerate(read_part(folder, name, limit).splitlines(), 1):
+        try:
+            value = parse(parse_json(line))
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, SystemError, ParseError) as error:
+            raise InvalidInput(
+                f"{folder / name}, line {number}, is not a line that 'errata analyze --output' wrote: {error!r:.200}",
+                field=Path(name).stem,
+                line=number,
+            ) from error
+        yield value
 
 
 def read_verdicts(folder: Path) -> list[pb.Verdict]:
