@@ -13,7 +13,7 @@ from errata.cli.exit_codes import CHECK_FAILED
 from errata.cli.output import print_json
 from errata.cli.views import labeled
 from errata.errors import InvalidInput
-from errata.messages import format_count
+from errata.messages import pluralize
 from rich.console import Console
 
 from service.bootstrap.dataset_check import Inputs, check_files
@@ -81,18 +81,12 @@ def _show(console: Console, files: DatasetFiles, advice: list[Advice]) -> None:
         console.print(labeled("[yellow]advice[/]", safe(item.message)))
     if files.dataset is not None:
         images = files.dataset.images
-        counts = [_count(files.dataset.label_space.num_classes, "class", "classes")]
-        counts += [] if images is None else [_count(len(images.names), "image", "images")]
+        counts = [pluralize(files.dataset.label_space.num_classes, "class", "classes")]
+        counts += [] if images is None else [pluralize(len(images.names), "image")]
         console.print(", ".join(counts), style="dim")
-    console.print(
-        f"{_count(len(files.errors), 'error', 'errors')}, {_count(len(advice), 'recommendation', 'recommendations')}"
-    )
+    console.print(f"{pluralize(len(files.errors), 'error')}, {pluralize(len(advice), 'recommendation')}")
 
 
 def _place(error: FileError) -> str:
     place = "" if error.line is None else f", {error.unit} {error.line}"
     return f"{error.file}{place}{f', {error.field}' if error.field else ''}"
-
-
-def _count(count: int, one: str, several: str) -> str:
-    return f"{format_count(count)} {one if count == 1 else several}"

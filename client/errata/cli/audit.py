@@ -14,12 +14,12 @@ from errata.cli.connect import Target, connect, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.limit import is_limit_set, limit_option, print_limit_hint
 from errata.cli.output import print_json
-from errata.cli.resolve import MAX_CANDIDATES, PREFIX, resolve
+from errata.cli.resolve import MAX_CANDIDATES, resolve
 from errata.cli.times import Time
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
 from errata.errors import AnalysisNotFound, InvalidRequest
-from errata.names import dataset_id, evidence_id
+from errata.names import ANALYSES, dataset_id, evidence_id
 from errata.proto_json import to_dict
 
 ACTIONS = [name.replace("_", "-") for name in enum_names(pb.AuditEvent.Action)]
@@ -88,7 +88,7 @@ def _resolve(client: Client, analysis: str) -> str:
     try:
         return resolve(client, analysis)
     except AnalysisNotFound as error:
-        start = PREFIX + analysis.removeprefix(PREFIX)
+        start = ANALYSES + analysis.removeprefix(ANALYSES)
         events = (event for event in client.audit_events(action="delete") if event.analysis.startswith(start))
         deleted = {event.analysis: event for event in events}
         if not deleted:
@@ -99,7 +99,7 @@ def _resolve(client: Client, analysis: str) -> str:
             ) from error
     if len(deleted) > 1:
         listed = [
-            f"  {name.removeprefix(PREFIX)}  deleted {creation_time(event, seconds=True)}"
+            f"  {name.removeprefix(ANALYSES)}  deleted {creation_time(event, seconds=True)}"
             for name, event in islice(deleted.items(), MAX_CANDIDATES)
         ]
         more = ["  …"] if len(deleted) > MAX_CANDIDATES else []
@@ -118,7 +118,7 @@ def _print_table(events: Iterable[pb.AuditEvent]) -> None:
             values.insert(0, ("evidence", evidence_id(event.evidence)[:12]))
         details = ", ".join(f"{name}: {value}" for name, value in values)
         action = enum_name(pb.AuditEvent.Action, event.action).replace("_", "-")
-        texts = event.actor, action, dataset_id(event.dataset), event.analysis.removeprefix("analyses/"), details
+        texts = event.actor, action, dataset_id(event.dataset), event.analysis.removeprefix(ANALYSES), details
         table.add_row(creation_time(event, seconds=True), *map(safe, texts))
     stdout_console().print(table)
 

@@ -17,13 +17,13 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.limit import is_limit_set, print_limit_hint
 from errata.cli.output import PIPE_WIDTH, print_json, without_controls
-from errata.cli.resolve import PREFIX, short_id_length
+from errata.cli.resolve import short_id_length
 from errata.cli.times import Time
 from errata.cli.value_names import creation_time
 from errata.coverage import partial_coverage
 from errata.error_types import severe_total
 from errata.messages import MISSING, format_count, format_optional
-from errata.names import dataset_id
+from errata.names import ANALYSES, dataset_id
 from errata.proto_json import to_dict
 
 STATES = enum_names(pb.Analysis.State)
@@ -167,7 +167,7 @@ def _row(analysis: pb.Analysis, length: int, is_wide: bool) -> list[str]:
             format_count(severe_total(group.counts)),
         ]
     return [
-        analysis.name.removeprefix(PREFIX)[:length],
+        analysis.name.removeprefix(ANALYSES)[:length],
         creation_time(analysis),
         _text(analysis.display_name),
         _text(dataset_id(analysis.dataset)),

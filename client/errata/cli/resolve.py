@@ -12,9 +12,8 @@ from errata.cli.folder import is_folder, read_analysis
 from errata.cli.output import one_line
 from errata.cli.value_names import creation_time
 from errata.errors import AnalysisNotFound, InvalidRequest
-from errata.names import dataset_id
+from errata.names import ANALYSES, dataset_id
 
-PREFIX = "analyses/"
 MIN_SHORT_ID = 8  # characters; they encode the time of creation to 32 ms
 MAX_CANDIDATES = 10
 _ID = re.compile(r"[01][0-9a-hjkmnp-tv-z]{20}")  # milliseconds and 60 random bits in Crockford's base 32
@@ -36,9 +35,9 @@ def resolve(client: Client, analysis: str, unique: bool = False) -> str:
     """
     if is_folder(analysis):
         return read_analysis(Path(analysis)).name
-    identifier = analysis.removeprefix(PREFIX)
+    identifier = analysis.removeprefix(ANALYSES)
     if _ID.fullmatch(identifier):
-        return PREFIX + identifier
+        return ANALYSES + identifier
     matches = {match.name: match for match in islice(_matches(client, analysis, identifier), MAX_CANDIDATES + 1)}
     if not matches:
         raise AnalysisNotFound(
@@ -53,7 +52,7 @@ def resolve(client: Client, analysis: str, unique: bool = False) -> str:
     newest = next(iter(matches))  # services list the newest analyses first
     if len(matches) > 1:
         count = str(len(matches)) if len(matches) <= MAX_CANDIDATES else f"more than {MAX_CANDIDATES}"
-        identifier = newest.removeprefix(PREFIX)
+        identifier = newest.removeprefix(ANALYSES)
         click.echo(
             one_line(f"{analysis!r:.200} is the newest of {count} analyses with this name: {identifier}"), err=True
         )
@@ -62,7 +61,7 @@ def resolve(client: Client, analysis: str, unique: bool = False) -> str:
 
 def short_id_length(names: list[str]) -> int:
     """Return the length of the shortest prefixes, at least 8 characters, that distinguish the IDs of analyses."""
-    identifiers = sorted(name.removeprefix(PREFIX) for name in names)
+    identifiers = sorted(name.removeprefix(ANALYSES) for name in names)
     length = MIN_SHORT_ID
     for first, second in pairwise(identifiers):
         while first != second and first[:length] == second[:length]:
@@ -74,7 +73,7 @@ def _matches(client: Client, analysis: str, identifier: str) -> Iterator[pb.Anal
     """Yield the analyses whose ID starts with a text, then the analyses whose display name is the text."""
     if _ID_PREFIX.fullmatch(identifier):
         for match in client.list(id_prefix=identifier):
-            if match.name.startswith(PREFIX + identifier):  # older services ignore `id_prefix`
+            if match.name.startswith(ANALYSES + identifier):  # older services ignore `id_prefix`
                 yield match
     if analysis:
         for match in client.list(display_name=analysis):
@@ -83,5 +82,5 @@ def _matches(client: Client, analysis: str, identifier: str) -> Iterator[pb.Anal
 
 
 def _describe(analysis: pb.Analysis) -> str:
-    created, name = creation_time(analysis, seconds=True), analysis.name.removeprefix(PREFIX)
+    created, name = creation_time(analysis, seconds=True), analysis.name.removeprefix(ANALYSES)
     return f"  {name}  {created}  {analysis.display_name!r:.60} on {dataset_id(analysis.dataset):.60}"
