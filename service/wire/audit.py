@@ -1,8 +1,5 @@
 """Messages of audit events and of analyses that are judged again."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from errata import v1 as pb
 from errata.names import dataset_id, dataset_name, evidence_name
 
@@ -12,15 +9,11 @@ from service.domain import AuditAction, AuditEvent
 from service.wire.analyses import optional_time, to_timestamp
 from service.wire.names import analysis_id, analysis_name, check_enum
 
-_ACTIONS: Mapping[AuditAction, Any] = {
-    action: pb.AuditEvent.Action.Value(f"ACTION_{action.name}") for action in AuditAction
-}
-
 
 def audit_action(value: int) -> AuditAction | None:
     """Convert the action of a request; None if it is not set."""
     check_enum(pb.AuditEvent.Action, value, "action")
-    return next((action for action, number in _ACTIONS.items() if number == value), None)
+    return AuditAction[pb.AuditEvent.Action.Name(value).removeprefix("ACTION_")] if value else None
 
 
 def audit_filter(request: pb.ListAuditEventsRequest) -> AuditFilter:
@@ -41,7 +34,7 @@ def to_audit_event(event: AuditEvent) -> pb.AuditEvent:
         id=event.id,
         create_time=to_timestamp(event.time),
         actor=event.actor,
-        action=_ACTIONS[event.action],
+        action=f"ACTION_{event.action.name}",
         dataset=dataset_name(event.dataset) if event.dataset else "",
         evidence=evidence_name(event.dataset, event.digest) if event.digest else "",
         details=event.details,
