@@ -67,6 +67,7 @@ from service.domain.comparison import (
     PairedTest,
     SelectedImages,
     TypeChange,
+    cross_table,
 )
 from service.domain.coverage import Coverage, coverage_of
 from service.domain.error_types import NO_TYPE, NUM_IDS, POSITIONS, is_among

@@ -38,6 +38,14 @@ METRIC_TYPES: Mapping[PairedMetric, tuple[ErrorType, ...]] = {  # error types wi
 }
 
 
+def cross_table(transitions: NDArray[np.int64], types: Sequence[ErrorType]) -> NDArray[np.int64]:
+    """Return the cross table of whether samples have any of the types, (2, 2), from the transitions (T, T)."""
+    inside = np.array([error_type in types for error_type in ERROR_TYPES])
+    sides = np.stack([~inside, inside]).astype(np.int64)  # (2, T)
+    table: NDArray[np.int64] = sides @ transitions @ sides.T
+    return table
+
+
 @dataclass(frozen=True)
 class PairedTest:
     """McNemar's exact test of one metric."""
@@ -102,12 +110,7 @@ class GroupComparison:
     @property
     def top1(self) -> NDArray[np.int64]:
         """Return the cross table of whether the prediction is the original label, (2, 2): rows are A, columns are B."""
-        if self.top1_table is not None:
-            return self.top1_table
-        is_correct = np.array([error_type in TOP1_CORRECT_TYPES for error_type in ERROR_TYPES])
-        sides = np.stack([~is_correct, is_correct]).astype(np.int64)  # (2, T)
-        table: NDArray[np.int64] = sides @ self.transitions @ sides.T
-        return table
+        return cross_table(self.transitions, TOP1_CORRECT_TYPES) if self.top1_table is None else self.top1_table
 
     @property
     def top1_fixed(self) -> int:

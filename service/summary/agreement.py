@@ -16,8 +16,6 @@ from service.domain import (
     is_among,
 )
 
-_ONE_CAUSE = {ErrorType.FINE_GRAINED_OOV.id: ErrorType.FINE_GRAINED.id}
-
 
 def measure_agreement(
     types: NDArray[np.uint8], judgments: Sequence[ExpertJudgment], abstained: Sequence[ErrorType]
@@ -76,7 +74,5 @@ def _type_agreement(
 
 
 def _one_cause(types: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    result = types.copy()
-    for before, after in _ONE_CAUSE.items():
-        result[types == before] = after
-    return result
+    """Return IDs in which the two fine-grained types are one; see `Agreement`."""
+    return np.where(types == ErrorType.FINE_GRAINED_OOV.id, np.uint8(ErrorType.FINE_GRAINED.id), types)

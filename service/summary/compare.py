@@ -28,6 +28,7 @@ from service.domain import (
     PairedTest,
     Superclasses,
     TypeChange,
+    cross_table,
     is_among,
 )
 from service.summary.mcnemar import ALPHA, mcnemar
@@ -120,8 +121,8 @@ def paired_test(
 
 def discordant_counts(types: Sequence[ErrorType], transitions: NDArray[np.int64]) -> tuple[int, int]:
     """Count the samples that have any of the types only in A, and only in B, from the transitions (T, T)."""
-    inside = _type_mask(types)
-    return int(transitions[inside][:, ~inside].sum()), int(transitions[~inside][:, inside].sum())
+    table = cross_table(transitions, types)
+    return int(table[1, 0]), int(table[0, 1])
 
 
 def changed_classes(pair: Pair, names: Sequence[str]) -> tuple[ChangeRow, ...]:
@@ -183,15 +184,11 @@ def _has_rejected_targets(pair: Pair, member: Mask) -> bool:
     )
 
 
-def _type_mask(types: Sequence[ErrorType]) -> Mask:
-    return np.array([error_type in types for error_type in ERROR_TYPES])
-
-
 def _rate_intervals(transitions: NDArray[np.int64]) -> dict[PairedMetric, Interval]:
     """Return the intervals of the metrics' rates, from the same bootstrap draws."""
     num_samples = transitions.sum()
-    inside = np.stack([_type_mask(types) for types in METRIC_TYPES.values()]).astype(np.float64)  # (K, T)
-    changes = inside[:, None, :] - inside[:, :, None]  # (K, T, T) contribution of a cell to B - A
+    inside = np.array([[float(error_type in types) for error_type in ERROR_TYPES] for types in METRIC_TYPES.values()])
+    changes = inside[:, None, :] - inside[:, :, None]  # (K, T, T) contribution of a cell to B - A; inside: (K, T)
     draws = resampled_cells(transitions) @ changes.reshape(len(inside), -1).T / num_samples
     low, high = percentiles(draws)
     in_a, in_b = inside @ transitions.sum(axis=1) / num_samples, inside @ transitions.sum(axis=0) / num_samples
@@ -209,12 +206,7 @@ def _metric_table(
     metric: PairedMetric, transitions: NDArray[np.int64], top1: NDArray[np.int64] | None
 ) -> NDArray[np.int64]:
     """Return the cross table of a metric's property, (2, 2). Top-1 accuracy has the table `top1` if it is set."""
-    if metric is PairedMetric.TOP1 and top1 is not None:
-        return top1
-    inside = _type_mask(METRIC_TYPES[metric])
-    sides = np.stack([~inside, inside]).astype(np.int64)
-    table: NDArray[np.int64] = sides @ transitions @ sides.T
-    return table
+    return top1 if metric is PairedMetric.TOP1 and top1 is not None else cross_table(transitions, METRIC_TYPES[metric])
 
 
 def _find_equal_rate(
