@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -72,3 +73,17 @@ def send(handler: BaseHTTPRequestHandler, status: int, content: bytes, **headers
         handler.send_header(name, value)
     handler.end_headers()
     handler.wfile.write(content)
+
+
+def drip_until(stopped: threading.Event) -> Respond:
+    """Return a response of a megabyte that arrives byte by byte until the event is set."""
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        with suppress(OSError):
+            while not stopped.wait(0.02):
+                handler.wfile.write(b" ")
+
+    return drip

@@ -3,13 +3,17 @@
 import csv
 import json
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from oracle import aggregates
+from package_files import package_file
 
-from service.bootstrap.build import Inputs
+from service.bootstrap.build import Inputs, build_evidence
+from service.domain import ALL, GroupSummary
+from service.evidence.bundle import Bundle
+from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,29 @@ class Annotation:
     problematic: set[str]
 
 
-def package_file(package: str, name: str) -> Path:
-    spec = find_spec(package)
-    assert spec is not None and spec.origin is not None, f"{package} is not installed: run `make setup`"
-    return Path(spec.origin).parent / name
+def members_of(group: str) -> set[int] | None:
+    """Return the classes of a group of ImageNet-1k; None for all of them."""
+    return None if group == ALL else set(imagenet_1k().group_members[GROUPS.index(group)].nonzero()[0].tolist())
+
+
+def check_group(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
+    """Assert that a summary agrees with the aggregates of the oracle."""
+    assert (actual.num_samples, actual.top1_errors) == (expected.num_samples, expected.top1_errors)
+    assert {kind.id: count for kind, count in actual.counts.items()} == expected.counts
+    for value, right in (
+        (actual.top1_accuracy, expected.top1_accuracy),
+        (actual.accuracy_against_labels, expected.accuracy_against_labels),
+        (actual.image_multi_label_accuracy, expected.image_level_mla),
+        (actual.multi_label_accuracy, expected.mla),
+        (actual.multi_label_accuracy_forgiving_minor, expected.mla_minor),
+        (actual.multi_label_accuracy_forgiving_explainable, expected.mla_explainable),
+    ):
+        assert value == pytest.approx(right, abs=1e-12, rel=0)
+    for portions, right_portions in (
+        (actual.portions_of_top1_errors, expected.portions_top1),
+        (actual.portions_of_multi_label_errors, expected.portions_multi_label),
+    ):
+        assert {kind.id: share for kind, share in portions.items()} == pytest.approx(right_portions, abs=1e-12, rel=0)
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +82,12 @@ def inputs(reference: Path) -> Inputs:
         annotations=reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json",
         mistakes=reference / "imagenet-mistakes" / "metadata",
     )
+
+
+@pytest.fixture(scope="session")
+def bundle(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle from the official annotation and mistakes."""
+    return build_evidence("imagenet", inputs, tmp_path_factory.mktemp("imagenet") / "bundle")
 
 
 @pytest.fixture(scope="session")

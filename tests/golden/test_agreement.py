@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.bootstrap.build import Inputs, build_evidence, expert_agreement
+from service.bootstrap.build import expert_agreement
 from service.domain import Agreement, ErrorType
 from service.evidence.agreement import agreement_for, shipped_agreement
 from service.evidence.bundle import Bundle
@@ -15,13 +15,6 @@ from service.evidence.bundle import Bundle
 @pytest.fixture(scope="module")
 def metadata(reference: Path) -> Path:
     return reference / "imagenet-mistakes" / "metadata"
-
-
-@pytest.fixture(scope="module")
-def bundle(reference: Path, metadata: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    annotations = reference / "imagenet-multilabel" / "human_accuracy_v3.0.0.json"
-    inputs = Inputs(annotations=annotations, mistakes=metadata)
-    return build_evidence("imagenet", inputs, tmp_path_factory.mktemp("agreement") / "bundle")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from service.domain import Analysis, ErrorType, Predictions, Summary
 from service.evidence import layout
 from service.evidence.bundle import Bundle
 
+from .conftest import check_group
+
 GROUPS = ("all", "organism", "artifact", "scene")
 
 
@@ -178,19 +180,7 @@ def test_summary_agrees_with_the_oracle(
 
     actual = summary.groups[group]
 
-    assert (actual.num_samples, actual.top1_errors) == (expected.num_samples, expected.top1_errors)
-    assert {kind.id: count for kind, count in actual.counts.items()} == expected.counts
-    assert actual.top1_accuracy == pytest.approx(expected.top1_accuracy, abs=1e-12)
-    assert actual.accuracy_against_labels == pytest.approx(expected.accuracy_against_labels, abs=1e-12)
-    assert actual.image_multi_label_accuracy == pytest.approx(expected.image_level_mla, abs=1e-12)
-    assert actual.multi_label_accuracy == pytest.approx(expected.mla, abs=1e-12)
-    assert actual.multi_label_accuracy_forgiving_minor == pytest.approx(expected.mla_minor, abs=1e-12)
-    assert actual.multi_label_accuracy_forgiving_explainable == pytest.approx(expected.mla_explainable, abs=1e-12)
-    for portions, expected_portions in (
-        (actual.portions_of_top1_errors, expected.portions_top1),
-        (actual.portions_of_multi_label_errors, expected.portions_multi_label),
-    ):
-        assert {kind.id: share for kind, share in portions.items()} == pytest.approx(expected_portions)
+    check_group(actual, expected)
     assert not actual.gain_if_fixed_top1  # the labels reject targets
 
 

@@ -16,11 +16,6 @@ from .conftest import Annotation
 
 
 @pytest.fixture(scope="module")
-def bundle(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return build_evidence("imagenet", inputs, tmp_path_factory.mktemp("imagenet") / "bundle")
-
-
-@pytest.fixture(scope="module")
 def counted(bundle: Bundle) -> np.ndarray:
     """Mask of the samples that are not problematic."""
     return ~bundle.arrays["problematic"]

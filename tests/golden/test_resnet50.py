@@ -8,11 +8,13 @@ from oracle import aggregates, cooccurrence
 from oracle.verdicts import OVERLAP, Facts, Sample, Verdict, byte, judge
 
 from service.analyses.judge import compute_summary, compute_verdicts
-from service.domain import ALL, ErrorType, GroupSummary, Predictions, Summary
+from service.domain import ALL, ErrorType, Predictions, Summary
 from service.evidence.bundle import Bundle
 from service.rules.table import error_types
 from service.summary.confusions import confusions
-from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
+from service.taxonomy.imagenet_1k import GROUPS
+
+from .conftest import check_group, members_of
 
 
 @pytest.fixture(scope="module")
@@ -64,36 +66,14 @@ def test_verdicts_agree_with_the_oracle(
     assert {verdict.error_type for verdict in slow_verdicts} == {1, 2, 3, 4, 6, 8}
 
 
-def members_of(group: str) -> set[int] | None:
-    """Return the classes of a group; None for all of them."""
-    return None if group == ALL else set(imagenet_1k().group_members[GROUPS.index(group)].nonzero()[0].tolist())
-
-
-def agree(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
-    assert actual.num_samples == expected.num_samples
-    assert {kind.id: count for kind, count in actual.counts.items()} == expected.counts
-    assert actual.top1_errors == expected.top1_errors
-    assert actual.top1_accuracy == pytest.approx(expected.top1_accuracy, abs=1e-12)
-    assert actual.accuracy_against_labels == pytest.approx(expected.accuracy_against_labels, abs=1e-12)
-    assert actual.image_multi_label_accuracy == pytest.approx(expected.image_level_mla, abs=1e-12)
-    assert actual.multi_label_accuracy == pytest.approx(expected.mla, abs=1e-12)
-    assert actual.multi_label_accuracy_forgiving_minor == pytest.approx(expected.mla_minor, abs=1e-12)
-    assert actual.multi_label_accuracy_forgiving_explainable == pytest.approx(expected.mla_explainable, abs=1e-12)
-    assert {kind.id: share for kind, share in actual.portions_of_top1_errors.items()} == pytest.approx(
-        expected.portions_top1
-    )
-    assert {kind.id: share for kind, share in actual.portions_of_multi_label_errors.items()} == pytest.approx(
-        expected.portions_multi_label
-    )
-
-
 @pytest.mark.parametrize("group", [ALL, *GROUPS])
 def test_summary_agrees_with_the_oracle(
     group: str, summary: Summary, samples: dict[str, Sample], slow_verdicts: list[Verdict], resnet50: dict[str, int]
 ) -> None:
     top1 = [resnet50[name] for name in samples]
 
-    agree(summary.groups[group], aggregates.aggregate(list(samples.values()), top1, slow_verdicts, members_of(group)))
+    expected = aggregates.aggregate(list(samples.values()), top1, slow_verdicts, members_of(group))
+    check_group(summary.groups[group], expected)
 
 
 def test_images_without_a_prediction_are_not_counted(
@@ -115,7 +95,7 @@ def test_images_without_a_prediction_are_not_counted(
         expected = aggregates.aggregate(
             remaining_samples, [resnet50[name] for name in names], verdicts, members_of(group)
         )
-        agree(summary.groups[group], expected)
+        check_group(summary.groups[group], expected)
     assert summary.top1_accuracy_all_images is None
 
 

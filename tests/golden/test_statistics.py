@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bootstrap.build import Inputs, build_evidence
 from service.domain import ALL, ErrorType, Predictions
 from service.evidence.bundle import Bundle
 from service.summary.summarize import SampleResults, summarize
@@ -27,11 +26,6 @@ FILES = {
     "other": "non_problematic_stats_other.csv",
 }
 SAMPLES = {ALL: 18_692, "organism": 7_624, "artifact": 10_184, "other": 1_596}
-
-
-@pytest.fixture(scope="module")
-def bundle(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return build_evidence("imagenet", inputs, tmp_path_factory.mktemp("imagenet") / "bundle")
 
 
 def published(reference: Path, dataset: str, group: str) -> list[dict[str, str]]:

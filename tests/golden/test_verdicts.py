@@ -20,13 +20,13 @@ from unit.taxonomy.test_proposals import known
 
 from service.analyses.judge import compute_summary, compute_verdicts
 from service.bootstrap.build import Inputs, build_evidence
-from service.domain import ALL, GroupSummary, Predictions
+from service.domain import ALL, Predictions
 from service.evidence.bundle import Bundle
 from service.evidence.encoder import HashEncoder
-from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
+from service.taxonomy.imagenet_1k import GROUPS
 from service.taxonomy.wordnet import load_taxonomy
 
-from .conftest import Annotation
+from .conftest import Annotation, check_group, members_of
 
 # synthetic artefacts
 
@@ -236,10 +236,6 @@ def confusions_of(case: Material, pairs: set[tuple[int, int]], seed: int) -> lis
     return [confusion(sample, case, pair_verdicts, draw) for sample in case.samples]
 
 
-def members_of(group: str) -> set[int] | None:
-    return None if group == ALL else set(imagenet_1k().group_members[GROUPS.index(group)].nonzero()[0].tolist())
-
-
 def agree(case: Material, top1: list[int], everything: np.ndarray, types: set[int]) -> list[Verdict]:
     """Compare the verdicts and the aggregates. `everything` has predictions for all images; `types` must occur."""
     predictions = Predictions(everything)
@@ -257,27 +253,9 @@ def agree(case: Material, top1: list[int], everything: np.ndarray, types: set[in
 
     summary = compute_summary(case.bundle, predictions)
     for group in (ALL, *GROUPS):
-        same(summary.groups[group], aggregates.aggregate(case.samples, top1, expected, members_of(group)))
+        check_group(summary.groups[group], aggregates.aggregate(case.samples, top1, expected, members_of(group)))
     assert summary.num_problematic == sum(sample.problematic for sample in case.samples)
     return expected
-
-
-def same(actual: GroupSummary, expected: aggregates.Aggregates) -> None:
-    assert actual.num_samples == expected.num_samples
-    assert {kind.id: count for kind, count in actual.counts.items()} == expected.counts
-    assert actual.top1_errors == expected.top1_errors
-    for value, right in (
-        (actual.top1_accuracy, expected.top1_accuracy),
-        (actual.multi_label_accuracy, expected.mla),
-        (actual.multi_label_accuracy_forgiving_minor, expected.mla_minor),
-        (actual.multi_label_accuracy_forgiving_explainable, expected.mla_explainable),
-    ):
-        assert value == pytest.approx(right, abs=1e-12, rel=0)
-    for shares, right_shares in (
-        (actual.portions_of_top1_errors, expected.portions_top1),
-        (actual.portions_of_multi_label_errors, expected.portions_multi_label),
-    ):
-        assert {kind.id: share for kind, share in shares.items()} == pytest.approx(right_shares, abs=1e-12, rel=0)
 
 
 def everywhere(case: Material, top1: list[int]) -> np.ndarray:

@@ -13,6 +13,7 @@ from threading import Thread
 
 import pytest
 from command import Done, run_command
+from running_service import Running, start_service
 
 Errata = Callable[..., Done]
 
@@ -81,3 +82,10 @@ def server(data_dir: Path, tmp_path: Path) -> Iterator[Serving]:
     """A service in a separate process with a separate archive."""
     with serving(data_dir, tmp_path / "archive") as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service with a hash predictor in this process."""
+    with start_service(data_dir, tmp_path_factory.mktemp("archive")) as running:
+        yield running

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,12 +30,6 @@ min_samples: 1
 bounds:
   - {measure: count, types: MODEL_FAILURE, max: 20}
 """
-
-
-@pytest.fixture(scope="module")
-def service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with start_service(data_dir, tmp_path_factory.mktemp("archive")) as running:
-        yield running
 
 
 def errata(*arguments: str, server: str = NOWHERE, **settings: str) -> Done:

@@ -4,12 +4,12 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from errata.cli.folder import write_folder
-from running_service import Running, start_service
+from running_service import Running
 
 from .conftest import environment
 
@@ -44,12 +44,6 @@ def errata(venv: Path, tmp_path: Path) -> Run:
         return subprocess.run(command, env=inherited, capture_output=True, text=True, timeout=60, check=False)
 
     return run
-
-
-@pytest.fixture(scope="module")
-def service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with start_service(data_dir, tmp_path_factory.mktemp("archive")) as running:
-        yield running
 
 
 def test_the_environment_is_small_and_has_no_service(venv: Path) -> None:

@@ -1,13 +1,12 @@
 """errata analyze with several models: an analysis for each, one table, and one exit code."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command import Done, run_command
 from errata import pb
-from running_service import MODEL, Running, start_service
+from running_service import MODEL, Running
 
 from .conftest import environment
 
@@ -15,12 +14,6 @@ pytestmark = pytest.mark.processes
 OTHER = "demo:efficientnet_lite1"
 MISSING = "timm:resnet50"  # the predictor of the tests has no such model
 POLICY = "version: 1\nname: p\nmin_samples: 1\nbounds:\n  - {measure: top1_accuracy, min: %s}\n"
-
-
-@pytest.fixture(scope="module")
-def service(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with start_service(data_dir, tmp_path_factory.mktemp("archive")) as running:
-        yield running
 
 
 def analyze(service: Running, *arguments: str) -> Done:

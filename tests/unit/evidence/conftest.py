@@ -3,17 +3,11 @@
 import importlib
 import json
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
 from missing_tools import skip_or_fail
-
-
-def package_file(package: str, name: str) -> Path:
-    spec = find_spec(package)
-    assert spec is not None and spec.origin is not None, f"{package} is not installed: run `make setup`"
-    return Path(spec.origin).parent / name
+from package_files import package_file
 
 
 @pytest.fixture(scope="session")

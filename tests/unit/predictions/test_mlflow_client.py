@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from errata.errors import ModelNotFound, Unavailable, UnsupportedFormat
-from registry_server import RegistryServer, send
+from registry_server import RegistryServer, drip_until, send
 
 from service.predictions import registry_http
 from service.predictions.mlflow_client import MlflowClient
@@ -175,16 +175,7 @@ def test_a_missing_alias_is_not_found(server: RegistryServer, client: MlflowClie
 
 def test_a_response_that_never_ends_is_ended(server: RegistryServer) -> None:
     stopped = Event()
-
-    def drip(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", "1000000")
-        handler.end_headers()
-        with suppress(OSError):
-            while not stopped.wait(0.02):
-                handler.wfile.write(b" ")
-
-    server.responses["/slow"] = drip
+    server.responses["/slow"] = drip_until(stopped)
     http = RegistryHttp(RegistryAddress("prod", server.url), total_seconds=0.3)
 
     with pytest.raises(Unavailable):
@@ -236,16 +227,7 @@ def test_a_file_that_is_too_slow_is_not_read_to_its_end(
     """Each byte arrives within the timeout of a read, so that only the rate ends the download."""
     monkeypatch.setattr(registry_http, "SLOW_SECONDS", 0.2)
     stopped = Event()
-
-    def drip(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", "1000000")
-        handler.end_headers()
-        with suppress(OSError):
-            while not stopped.wait(0.02):
-                handler.wfile.write(b" ")
-
-    server.responses[f"{FILES}/1/r/model.onnx"] = drip
+    server.responses[f"{FILES}/1/r/model.onnx"] = drip_until(stopped)
 
     with pytest.raises(Unavailable, match="bytes per second"):
         client.download("1/r/model.onnx", tmp_path / "model.onnx", limit=1_000_000)

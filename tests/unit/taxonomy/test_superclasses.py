@@ -9,9 +9,9 @@ from example_counts import max_examples
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle.superclasses import matching_classes, share_superclass
+from unit.evidence.official import oracle_lemmas
 
 from service.taxonomy.superclasses import Grouping, default_grouping, parse_grouping
-from service.taxonomy.wordnet import load_taxonomy
 
 LEMMAS = (
     *(
@@ -35,12 +35,8 @@ PREDICATES = st.lists(st.lists(st.sampled_from(LEMMAS), min_size=1, max_size=3),
 
 @pytest.fixture(scope="module")
 def lemmas_of_class() -> list[set[str]]:
-    """The lemma names of each class, from its hypernym paths (test_wordnet.py compares those with NLTK)."""
-    taxonomy = load_taxonomy()
-    return [
-        {lemma for path in taxonomy.hypernym_paths(synset) for above in path for lemma in taxonomy.lemmas[above]}
-        for synset in taxonomy.classes
-    ]
+    """The lemma names of each class; test_wordnet.py compares the hypernym paths with NLTK."""
+    return oracle_lemmas()
 
 
 def parse(text: str) -> Grouping:

@@ -4,15 +4,13 @@ import json
 import math
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
 
 import pytest
 import torch
 from errata.errors import ErrataError, ModelNotFound, ModelRefused, Unavailable, UnsupportedFormat
-from registry_server import RegistryServer, send
+from registry_server import RegistryServer, drip_until, send
 from unit.predictions.label_spaces import label_space
 from unit.predictions.models.transformers_models import files_of, save_vit
 from wandb_server import API_KEY, StoredArtifact, WandbServer, wandb_server
@@ -320,16 +318,7 @@ def test_a_file_that_is_too_slow_is_not_read_to_its_end(server: WandbServer, mon
     monkeypatch.setattr(registry_http, "SLOW_SECONDS", 0.2)
     store(server, {"predictions.csv": b" " * 1_000_000})
     stopped = Event()
-
-    def drip(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", "1000000")
-        handler.end_headers()
-        with suppress(OSError):
-            while not stopped.wait(0.02):
-                handler.wfile.write(b" ")
-
-    server.server.responses["/files/0/predictions.csv"] = drip
+    server.server.responses["/files/0/predictions.csv"] = drip_until(stopped)
     with pytest.raises(Unavailable, match="bytes per second"):
         load(server)
     stopped.set()
