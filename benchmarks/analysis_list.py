@@ -7,7 +7,7 @@ benchmarks.analysis_list` prints the table of docs/operations/queries.md.
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from benchmarks.harness import Case, Result, alternate, at_most, timed
+from benchmarks.harness import Case, Result, at_most, minima, timed
 from benchmarks.queries import GeneratedFiles, middle_of, open_index
 from service import wire
 from service.analyses.ports import Stores
@@ -63,7 +63,7 @@ def measure_pages() -> dict[str, list[float]]:
             index, archive = open_index(Path(folder) / f"{count}.sqlite", GeneratedFiles(count))
             print(f"{count:,} analyses indexed", file=sys.stderr)
             opened.append((index, _pages(_stores(archive, index), count)))
-        seconds = {name: _least_seconds([pages[name] for _, pages in opened]) for name in PAGES}
+        seconds = {name: minima(*(timed(pages[name]) for _, pages in opened), times=TIMES, warm=1) for name in PAGES}
         for index, _ in opened:
             index.close()
         return seconds
@@ -90,11 +90,6 @@ def _stores(archive: IndexedArchive, index: SqliteIndex) -> Stores:
         Stores,
         SimpleNamespace(archive=archive, index=index, evidence=evidence, jobs=InMemoryJobStore(time.time)),
     )
-
-
-def _least_seconds(runs: Sequence[Callable[[], object]]) -> list[float]:
-    """Return the least duration of each run; the runs take turns, and other programs only add to a duration."""
-    return [min(durations) for durations in alternate(*map(timed, runs), times=TIMES, warm=1)]
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ def measure() -> Iterator[Result]:
             warm=1,
         )
         yield BUILD.measured(*seconds)
-        yield MEMORY.measured(_peak(*build), _peak(LIBRARIES))
+        yield MEMORY.measured(peak(*build), peak(LIBRARIES))
         path = build_imagenet(Path(folder)).path
         arrays = list(path.glob("*.npy"))
         yield OPEN.measured(
@@ -67,6 +67,6 @@ def measure() -> Iterator[Result]:
         yield RESIDENT.measured(resident, sum(file.stat().st_size for file in path.iterdir()))
 
 
-def _peak(*arguments: str) -> float:
+def peak(*arguments: str) -> float:
     """Return the peak memory of Python code or of a module with arguments, in bytes."""
     return 1024 * float(run(sys.executable, "-c", PEAK, *arguments).split()[-1])

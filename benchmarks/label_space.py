@@ -1,7 +1,6 @@
 """A label space of 21,841 classes with 100,000 images, compared with imagenet-real: builds, bundles, and judging."""
 
 import csv
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -12,9 +11,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bundle import PEAK
+from benchmarks.bundle import peak
 from benchmarks.harness import Case, Result, at_most, computed, minima, timed
-from benchmarks.processes import run
 from service.analyses.judge import JudgedAnalysis, compute_summary, compute_verdicts
 from service.domain import Analysis, Predictions
 from service.evidence.build import write_bundle
@@ -46,10 +44,7 @@ def measure() -> Iterator[Result]:
         yield BUILD.measured(
             *minima(timed(lambda: build_large(source, large)), timed(lambda: build_real(real)), times=3, warm=1)
         )
-        peak = 1024 * float(
-            run(sys.executable, "-c", PEAK, BUILD_LARGE.format(str(source), f"{name}/peak")).split()[-1]
-        )
-        yield MEMORY.measured(peak, 4 * GIB)
+        yield MEMORY.measured(peak(BUILD_LARGE.format(str(source), f"{name}/peak")), 4 * GIB)
         yield SIZE.measured(sum(file.stat().st_size for file in large.iterdir()), 500 * MB)
         analyses = [_judged(open_bundle(path)) for path in (large, real)]
         yield JUDGE.measured(*minima(*(computed(partial(_summarize, judged)) for judged in analyses), times=51))

@@ -8,14 +8,14 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from benchmarks.harness import Case, Result, alternate, at_most, timed
+from benchmarks.harness import Case, Result, at_most, minima, timed
 from service.analyses import queries
 from service.analyses.model_metrics import find_watched_models
 from service.analyses.ports import Stores
@@ -135,11 +135,11 @@ def measure_sizes() -> dict[str, list[float]]:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"{count:,} analyses indexed: peak memory {peak:.0f} MB", file=sys.stderr)
         runs = [_queries(_stores(archive, index), count) for count, (index, archive) in zip(SIZES, opened, strict=True)]
-        seconds = {name: _least_seconds([run[name] for run in runs], TIMES) for name in runs[0]}
+        seconds = {name: minima(*(timed(run[name]) for run in runs), times=TIMES, warm=0) for name in runs[0]}
         for index, _ in opened:
             index.close()
         starts = [partial(_open_and_close, *arguments) for arguments in zip(paths, files, strict=True)]
-        seconds["start with an existing index"] = _least_seconds(starts, 5)
+        seconds["start with an existing index"] = minima(*map(timed, starts), times=5, warm=0)
     return seconds | {"rebuild, CPU time for each analysis": built}
 
 
@@ -201,11 +201,6 @@ def open_index(path: Path, files: GeneratedFiles) -> tuple[SqliteIndex, IndexedA
 
 def _open_and_close(path: Path, files: GeneratedFiles) -> None:
     open_index(path, files)[0].close()
-
-
-def _least_seconds(runs: Sequence[Callable[[], object]], times: int) -> list[float]:
-    """Return the least duration of each run; the runs take turns."""
-    return [min(durations) for durations in alternate(*map(timed, runs), times=times, warm=0)]
 
 
 def _id(number: int) -> str:

@@ -2,14 +2,14 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from benchmarks.harness import Case, Result, at_most
+from benchmarks.harness import Case, Result, at_most, timed
 from service.analyses import evidence_versions
 from service.analyses import request as requests
 from service.analyses.judge import compute_summary, digest_predictions
@@ -52,23 +52,17 @@ def measure() -> Iterator[Result]:
         ports = _make_ports(folder)
         bundle = ports.stores.evidence.find(DATASET, "")
         uploads = [*_make_uploads(bundle)]
-        reference = _time(lambda: _archive(ports, bundle, uploads))
+        reference = timed(lambda: _archive(ports, bundle, uploads))()
         for number in range(REVIEWS):
             ports.stores.reviews.append(_make_review(bundle, number))
         corrected = evidence_versions.build_from_reviews(ports.stores, DATASET, "", 1, "")
         corrected.judge(corrected.evidence.targets)  # reads the verdict table, as the uploads did for their bundle
-        first = _time(lambda: [*reanalyze_all(ports, DATASET, corrected.digest, "")])
-        again = _time(lambda: [*reanalyze_all(ports, DATASET, corrected.digest, "")])
+        first = timed(lambda: [*reanalyze_all(ports, DATASET, corrected.digest, "")])()
+        again = timed(lambda: [*reanalyze_all(ports, DATASET, corrected.digest, "")])()
         count = ports.stores.index.count(AnalysisFilter())
         problem = "" if count == 2 * ANALYSES else f"{count} analyses instead of {2 * ANALYSES}"
         yield CASE.measured(first, reference, problem=problem)
         yield AGAIN.measured(again, first, problem=problem)
-
-
-def _time(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 def _make_ports(folder: Path) -> Ports:
