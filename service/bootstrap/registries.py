@@ -1,7 +1,8 @@
 """The configured model registries, and the threads that poll them and write results back."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -105,25 +106,14 @@ class RegistryThreads:
             delay = function()
 
     def _dispatch(self) -> float:
-        try:
-            outcomes = self._queues.dispatch()
-        except ErrataError as error:
-            _log.warning("write-backs failed", error=str(error))
-        except Exception:
-            _log.exception("write-backs failed")
-        else:
-            for outcome, count in outcomes.items():
+        with _logged_errors("write-backs failed"):
+            for outcome, count in self._queues.dispatch().items():
                 self._metrics.write_backs.labels(UNKNOWN, outcome).inc(count)
         return WRITE_BACK_SECONDS
 
     def _write_back(self, registry: Registry) -> float:
-        try:
+        with _logged_errors("write-back failed", registry=registry.id):
             outcome = self._queues.process(registry.id, timeout=WRITE_BACK_SECONDS)
-        except ErrataError as error:
-            _log.warning("write-back failed", registry=registry.id, error=str(error))
-        except Exception:
-            _log.exception("write-back failed", registry=registry.id)
-        else:
             if outcome is not None:
                 self._metrics.write_backs.labels(registry.id, outcome).inc()
         return 0.0
@@ -131,19 +121,25 @@ class RegistryThreads:
     def _poll(self, registry: Registry) -> float:
         if not wait_for_index(self._ports.stores.index, self._stopped):  # a poll must find all earlier analyses
             return 0.0
-        try:
+        with _logged_errors("registry poll failed", registry=registry.id):
             num_queued = poll(self._ports, registry)
-        except ErrataError as error:
-            _log.warning("registry poll failed", registry=registry.id, error=str(error))
-        except Exception:
-            _log.exception("registry poll failed", registry=registry.id)
-        else:
             self._metrics.polls.labels(registry.id, "done").inc()
             if num_queued:
                 _log.info("registry poll queued analyses", registry=registry.id, queued=num_queued)
             return self._poll_seconds
         self._metrics.polls.labels(registry.id, "failed").inc()
         return min(POLL_RETRY_SECONDS, self._poll_seconds)
+
+
+@contextmanager
+def _logged_errors(event: str, **fields: str) -> Iterator[None]:
+    """Log an error of a block instead of raising it."""
+    try:
+        yield
+    except ErrataError as error:
+        _log.warning(event, **fields, error=str(error))
+    except Exception:
+        _log.exception(event, **fields)
 
 
 def _make_registry(name: str, settings: RegistrySettings, public_url: str) -> Registry:
