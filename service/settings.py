@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_origin
 
 import structlog
 from errata.errors import InvalidSetting, Violation
@@ -22,15 +22,6 @@ from service.object_store import is_remote
 PREFIX = "ERRATA_"
 MIN_SECRET = 8  # characters
 TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
-JSON_TYPES = {  # types of the settings that are JSON texts
-    "evidence": dict,
-    "images": dict,
-    "attributes": dict,
-    "model_sources": list,
-    "expected_models": list,
-    "watched_models": list,
-    "registries": dict,
-}
 SECRET_SETTINGS = {"registries"}  # messages do not show their values
 REDACTED = "…"
 INJECTED = re.compile(r"ERRATA_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\w+)?)")
@@ -428,9 +419,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     values: dict[str, Any] = {}
     for variable, name in known.items():
         if environment.get(variable) and name not in overrides:
-            values[name] = _decode(
-                variable, environment[variable], json_type=JSON_TYPES.get(name), is_secret=name in SECRET_SETTINGS
-            )
+            values[name] = _decode(variable, name, environment[variable])
     try:
         return Settings(**values, **overrides)
     except ValidationError as error:
@@ -471,8 +460,10 @@ def _description(message: str, value: object) -> str:
     return message if value is REDACTED else f"{message}, got {value!r:.80}"
 
 
-def _decode(variable: str, value: str, json_type: type | None, is_secret: bool) -> Any:
-    if json_type is None:
+def _decode(variable: str, name: str, value: str) -> Any:
+    """Return the value of a setting; the text of a list or a dictionary is JSON."""
+    json_type, is_secret = get_origin(Settings.model_fields[name].annotation), name in SECRET_SETTINGS
+    if json_type not in (list, dict):
         return value
     expected = "a JSON list" if json_type is list else "a JSON object"
     value_text = REDACTED if is_secret else repr(value)[:80]
