@@ -27,7 +27,6 @@ from errata.tokens import DEFAULT_QUOTA, INCLUDED_SCOPES, NAME, QUOTA_WORD, Quot
 from service.caller import Caller
 from service.storage import WatchedFile
 
-MAX_FILE = 1 << 20  # bytes of a file of tokens
 MAX_TOKEN = 512  # characters
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _log = structlog.get_logger()
@@ -174,7 +173,7 @@ class Tokens:
     """The tokens of a file, which is read again when it changes. Call `load` first."""
 
     def __init__(self, path: Path) -> None:
-        self._file = WatchedFile(path, MAX_FILE)
+        self._file = WatchedFile(path)
         self._path = path
         self._tokens: Sequence[Token] = ()
         self._is_missing = False

@@ -11,7 +11,6 @@ from errata.errors import InvalidSetting
 
 from service.storage import WatchedFile
 
-MAX_FILE = 1 << 20  # bytes
 # Server certificates of other types fail in the TLS library of gRPC (BoringSSL), some only when a client connects.
 GRPC_KEY_TYPES = {"rsa": "RSA", "secp256r1": "P-256", "secp384r1": "P-384"}
 _log = structlog.get_logger()
@@ -42,7 +41,7 @@ class Certificates:
         self._paths = {"ERRATA_TLS_CERTIFICATE": certificate, "ERRATA_TLS_KEY": key}
         if client_ca is not None:
             self._paths["ERRATA_TLS_CLIENT_CA"] = client_ca
-        self._files = {name: WatchedFile(path, MAX_FILE) for name, path in self._paths.items()}
+        self._files = {name: WatchedFile(path) for name, path in self._paths.items()}
 
     def load(self) -> Pem:
         """Read the files.

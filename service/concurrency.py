@@ -23,16 +23,11 @@ class ConcurrencyLimit:
             noun: Plural of the thing that occupies a slot, for error messages.
             retry_after: Seconds after which a client may retry a refused call.
         """
-        self._limit = limit
+        self.limit = limit
         self._limit_per_caller = max(1, limit // 2)
         self._noun = noun
         self._retry_after = retry_after
         self._slots_by_caller: Counter[str] = Counter()
-
-    @property
-    def limit(self) -> int:
-        """Return the number of slots."""
-        return self._limit
 
     @property
     def in_use(self) -> int:
@@ -57,8 +52,8 @@ class ConcurrencyLimit:
         """
         if caller is None:
             caller = CALLER.get().name
-        if self.in_use >= self._limit:
-            raise self._too_busy(f"{self._limit} at once")
+        if self.in_use >= self.limit:
+            raise self._too_busy(f"{self.limit} at once")
         if self.is_share_used(caller):
             raise self._too_busy(f"{self._limit_per_caller} at once with one token")
         self._slots_by_caller[caller] += 1

@@ -22,6 +22,7 @@ from errata.files import temporary_file_beside, write_file
 from numpy.typing import NDArray
 
 CHUNK = 1 << 20  # bytes
+MAX_WATCHED = 1 << 20  # bytes of a watched file
 DISK_FULL_RETRY_SECONDS = 30.0
 TEMPORARY_PREFIX = "errata-scratch-"
 ORPHAN_SECONDS = 3600.0  # no process writes to a scratch file after this time
@@ -319,23 +320,22 @@ def read_regular_file(path: Path, limit: int) -> bytes | None:
 class WatchedFile:
     """A small file that another program may replace, such as a mounted secret. Detects changes since `read`."""
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._limit = limit  # bytes
         self._state_at_read: tuple[int, ...] | None = None
 
     def read(self) -> bytes:
         """Return the content.
 
         Raises:
-            OSError: If the file cannot be read, is not a regular file, or is larger than the limit.
+            OSError: If the file cannot be read, is not a regular file, or is larger than MAX_WATCHED.
         """
         self._state_at_read = self._state()
-        content = read_regular_file(self._path, self._limit + 1)
+        content = read_regular_file(self._path, MAX_WATCHED + 1)
         if content is None:
             raise OSError(errno.EINVAL, "not a regular file", str(self._path))
-        if len(content) > self._limit:
-            raise OSError(errno.EFBIG, f"larger than {self._limit} bytes", str(self._path))
+        if len(content) > MAX_WATCHED:
+            raise OSError(errno.EFBIG, f"larger than {MAX_WATCHED} bytes", str(self._path))
         return content
 
     def exists(self) -> bool:
