@@ -12,6 +12,7 @@ import pytest
 from errata import Client
 from errata.errors import InvalidEvidence
 from errata.tokens import Scope, line_of, new_token
+from http_answer import Answer
 from running_service import Running, Start
 
 from service.analyses.reanalyze_all import ReanalysisProgress
@@ -19,7 +20,7 @@ from service.bootstrap.build import Inputs, build_evidence
 from service.web import judging_runs
 from service.web.judging_runs import MAX_SKIPPED, JudgingRun
 
-from .test_forms import CROSS_SITE, Answer, FormClient
+from .test_forms import CROSS_SITE, FormClient
 from .test_security import basic
 
 URL = "/datasets/street/evidence"

@@ -18,6 +18,7 @@ import pytest
 from errata import Client
 from errata.errors import AnalysisNotFound, InvalidUpload, TooBusy
 from errata.tokens import Scope, line_of, new_token
+from http_answer import Answer, send
 from running_service import MODEL, Running, Start
 
 from service.analyses import upload as use_case
@@ -28,18 +29,6 @@ BOUNDARY = "----WebKitFormBoundaryx"
 UPLOAD_TYPE = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 CROSS_SITE = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    text: str
-
-    @property
-    def analysis(self) -> str:
-        """The name of the analysis to which the browser is sent."""
-        return self.headers["Location"].removeprefix("/")
 
 
 @dataclass
@@ -57,15 +46,15 @@ class BegunUpload:
     def answer(self) -> Answer:
         """Wait for the response."""
         with closing(self.connection):
-            response = self.connection.getresponse()
-            return Answer(response.status, response.headers, response.read().decode())
+            return Answer.of(self.connection.getresponse())
 
 
 class FormClient:
     """A browser without scripts: it keeps the cookie and the token of the form."""
 
     def __init__(self, running: Running, authorization: str = "") -> None:
-        self.host, port = running.addresses.http.rsplit(":", 1)
+        self.address = running.addresses.http
+        self.host, port = self.address.rsplit(":", 1)
         self.port = int(port)
         self.headers = {"Authorization": authorization} if authorization else {}
         self.token = ""
@@ -103,7 +92,7 @@ class FormClient:
     def begin_upload(self, content: bytes, **fields: str) -> "BegunUpload":
         """Send an upload except for its last byte."""
         body = self.upload_body(content, **fields)
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        connection = http.client.HTTPConnection(self.address, timeout=60)
         connection.putrequest("POST", "/upload")
         for name, value in (self.headers | SAME_ORIGIN | UPLOAD_TYPE | {"Content-Length": str(len(body))}).items():
             connection.putheader(name, value)
@@ -111,13 +100,7 @@ class FormClient:
         return BegunUpload(connection, body[-1:])
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
-        try:
-            connection.request(method, path, body, self.headers | (headers or {}))
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read().decode())
-        finally:
-            connection.close()
+        return send(self.address, method, path, body, self.headers | (headers or {}))
 
 
 def _shown_text(answer: Answer) -> str:

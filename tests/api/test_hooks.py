@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from errata import pb
 from errata.errors import InvalidRequest
+from http_answer import Answer, send
 from prometheus_client.parser import text_string_to_metric_families
 from registry_server import RegistryServer
 from running_service import MODEL, Running, Start, start_service
@@ -36,23 +37,6 @@ POLICIES = {  # the predictions of the fake predictor are hashes, so some are wr
     "first": "{measure: top1_error_rate, max_increase: 0}",
 }
 _numbers = itertools.count(1)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The response of a call."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def outcome(self) -> tuple[int, str]:
-        return self.status, self.json["outcome"]
 
 
 @dataclass(frozen=True)
@@ -94,14 +78,7 @@ class Site:
     def request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, chunked: bool = False
     ) -> Answer:
-        host, port = self.running.addresses.http.rsplit(":", 1)
-        connection = http.client.HTTPConnection(host, int(port), timeout=30)
-        try:
-            connection.request(method, path, body, headers or {}, encode_chunked=chunked)
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
-        finally:
-            connection.close()
+        return send(self.running.addresses.http, method, path, body, headers, chunked=chunked)
 
     def send(self, call: Call, path: str = "/v1/hooks/generic/any") -> Answer:
         return self.request("POST", path, call.body, call.headers)

@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 import pytest
 from errata import Client, pb
+from http_answer import Answer
 from running_service import Running, Start
 
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.bundle import Bundle
 
-from .test_pages import Answer, request
+from .test_pages import request
 
 HOSTILE = ('"><img src=x onerror=alert(1)>.jpg', "a?b=c&d#e.jpg", "%2e%2e/%41.jpg", "ä/画 像.jpg", "+plus+.jpg")
 

@@ -4,7 +4,6 @@ A new RPC or page needs a row here. Each row also runs with an administrator's t
 that a row cannot pass because it asks for nothing.
 """
 
-import http.client
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from errata.v1 import (
     review_service_pb2_grpc,
 )
 from google.protobuf.message import Message
+from http_answer import send
 from running_service import MODEL, Running, start_service
 
 from service.authorization import PERMISSIONS
@@ -237,14 +237,9 @@ def call(case: Case, rpc: str, request: Any, name: str) -> tuple[str, str]:
 
 
 def page(case: Case, path: str, name: str) -> tuple[int, str]:
-    host, port = case.running.addresses.http.rsplit(":", 1)
-    connection = http.client.HTTPConnection(host, int(port), timeout=60)
-    try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {TOKENS[name]}"})
-        response = connection.getresponse()
-        return response.status, response.read().decode(errors="replace")
-    finally:
-        connection.close()
+    headers = {"Authorization": f"Bearer {TOKENS[name]}"}
+    answer = send(case.running.addresses.http, "GET", path, headers=headers)
+    return answer.status, answer.body.decode(errors="replace")
 
 
 def finds_alice(case: Case, text: str) -> bool:

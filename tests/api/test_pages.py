@@ -4,7 +4,6 @@ import http.client
 import io
 import json
 import re
-from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from click.testing import CliRunner
 from errata import Client, pb
 from errata.cli.list import list_analyses
 from errata.tokens import Scope, line_of, new_token
+from http_answer import Answer, send
 from running_service import MODEL, Running, Start
 
 from service.archive.archive import FileArchive
@@ -25,27 +25,8 @@ from service.domain import Predictions
 from service.evidence.bundle import Bundle
 
 
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        return self.body.decode()
-
-
 def request(running: Running, path: str, method: str = "GET", token: str = "") -> Answer:
-    """Send a path without normalization by a client."""
-    host, port = running.addresses.http.rsplit(":", 1)
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
-    try:
-        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.headers, answer.read())
-    finally:
-        connection.close()
+    return send(running.addresses.http, method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
 
 
 @pytest.fixture(scope="module")
@@ -358,14 +339,9 @@ def _get(address: str, port: str, path: str, host: str, authorization: str = "")
 
 def test_a_cached_page_is_not_sent_again(running: Running, analysis: pb.Analysis) -> None:
     first = request(running, f"/{analysis.name}")
-    host, port = running.addresses.http.rsplit(":", 1)
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
-    try:
-        connection.request("GET", f"/{analysis.name}", headers={"If-None-Match": first.headers["ETag"]})
-        again = connection.getresponse()
-        assert (again.status, again.read()) == (304, b"")
-    finally:
-        connection.close()
+    condition = {"If-None-Match": first.headers["ETag"]}
+    again = send(running.addresses.http, "GET", f"/{analysis.name}", headers=condition)
+    assert (again.status, again.body) == (304, b"")
 
 
 def test_a_deleted_analysis_has_no_page(running: Running, client: Client, demo_csv: bytes) -> None:

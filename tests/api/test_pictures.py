@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 from errata import pb
 from errata.tokens import Scope, line_of, new_token
+from http_answer import send
 from PIL import Image
 from running_service import MODEL, Running, Start, start_service
 
@@ -28,15 +29,9 @@ NAMES = ("a.png", "class one/b & <b>.png", "größe/#1?.png", "100%25.png", "a+b
 def get(
     running: Running, path: str, headers: Mapping[str, str] | None = None
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """Send a path without normalization by a client; return the status, headers, and body."""
-    host, port = running.addresses.http.rsplit(":", 1)
-    connection = http.client.HTTPConnection(host, int(port), timeout=60)
-    try:
-        connection.request("GET", path, headers=headers or {})
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read()
-    finally:
-        connection.close()
+    """Return the status, headers, and body of a response."""
+    answer = send(running.addresses.http, "GET", path, headers=headers)
+    return answer.status, answer.headers, answer.body
 
 
 def size_of(body: bytes) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """Limits of tokens through gRPC and HTTP: the status, the time of the next request, and what is not counted."""
 
-import http.client
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from errata.tokens import Quota, Scope, line_of, new_token
 from errata.v1 import analysis_service_pb2_grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from http_answer import Answer, send
 from running_service import MODEL, Running, Start
 
 TOKENS = {name: new_token() for name in ("ci", "free", "web", "gates", "default")}
@@ -27,14 +27,8 @@ def running(start: Start, tmp_path: Path) -> Iterator[Running]:
         yield service
 
 
-def get(running: Running, path: str, name: str) -> http.client.HTTPResponse:
-    host, port = running.addresses.http.rsplit(":", 1)
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
-    connection.request("GET", path, headers={"Authorization": f"Bearer {TOKENS[name]}"})
-    response = connection.getresponse()
-    response.read()
-    connection.close()
-    return response
+def get(running: Running, path: str, name: str) -> Answer:
+    return send(running.addresses.http, "GET", path, headers={"Authorization": f"Bearer {TOKENS[name]}"})
 
 
 def test_a_call_above_the_limit_is_refused_with_the_time_of_the_next_one(running: Running) -> None:

@@ -10,12 +10,13 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from errata import Client
+from http_answer import Answer
 from running_service import Running, Start
 
 from service.evidence.bundle import Bundle
 
 from .test_evidence_forms import street_service
-from .test_forms import SAME_ORIGIN, Answer, FormClient
+from .test_forms import SAME_ORIGIN, FormClient
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 

@@ -2,7 +2,6 @@
 
 import base64
 import http.client
-import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from errata import Client
 from errata.errors import InvalidSetting, PermissionDenied, TokenMissing, TokenUnknown, Unavailable
 from errata.tokens import INCLUDED_SCOPES, Scope, line_of, new_token
 from grpc_health.v1 import health_pb2
+from http_answer import send
 from pki import Authority, Pair
 from prometheus_client import CollectorRegistry
 from running_service import Running, Start, start_service
@@ -258,10 +258,7 @@ def test_rejected_calls_are_counted_by_reason(token_service: Running) -> None:
     code_of_call(
         token_service.addresses.grpc, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", STRANGER
     )
-    connection = http.client.HTTPConnection(token_service.addresses.http, timeout=10)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
+    text = send(token_service.addresses.http, "GET", "/metrics").text
 
     for edge, reason in (("grpc", "TOKEN_MISSING"), ("http", "TOKEN_MISSING"), ("grpc", "TOKEN_UNKNOWN")):
         assert f'errata_refused_calls_total{{edge="{edge}",reason="{reason}"}}' in text
@@ -565,10 +562,7 @@ def test_a_file_that_only_grpc_refuses_is_not_reported_as_an_address_in_use(
 
 
 def test_a_rejected_gate_request_has_the_format_of_gates(token_service: Running) -> None:
-    connection = http.client.HTTPConnection(token_service.addresses.http, timeout=10)
-    connection.request("GET", "/v1/gates/prod/m/1")
-    body = json.loads(connection.getresponse().read())
-    connection.close()
+    body = send(token_service.addresses.http, "GET", "/v1/gates/prod/m/1").json
 
     assert body["gate"]["decision"] == "error"
     assert "token" in body["gate"]["reasons"][0]
