@@ -14,7 +14,6 @@ from .conftest import Running, start_service
 
 CLASSES = (6, 11, 13, 107, 988)
 FILES = ("0.01_cat.jpg", "0.02_dog.jpg", "0.1_same.jpg")  # the same names in every class
-NUMBERS = range(1000)
 
 
 @pytest.fixture(scope="module")

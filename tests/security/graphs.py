@@ -97,18 +97,6 @@ def huge_output(outputs: int) -> onnx.ModelProto:
     return model
 
 
-def shadowing(domain: str, name: str) -> onnx.ModelProto:
-    """Define a function under a name that the runtime may implement itself, and call it."""
-    model = _model([helper.make_node(name, ["scores"], ["y"], domain=domain)])
-    function = helper.make_function(
-        domain, name, ["a"], ["b"], [helper.make_node("Identity", ["a"], ["b"])], [helper.make_opsetid("", 17)]
-    )
-    model.functions.append(function)
-    if domain:
-        model.opset_import.append(helper.make_opsetid(domain, 1))
-    return model
-
-
 def _model(
     last: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto] = (), before: Sequence[onnx.NodeProto] = ()
 ) -> onnx.ModelProto:

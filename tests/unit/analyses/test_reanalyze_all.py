@@ -24,8 +24,6 @@ from service.evidence.repository import EvidenceRepository
 
 from .conftest import Backend
 
-CLASSES = ("cat", "dog", "owl")
-
 
 @pytest.fixture
 def backend(street: Bundle, tmp_path: Path) -> Backend:

@@ -35,7 +35,6 @@ pytestmark = pytest.mark.processes
 
 Parser = Callable[[ParseRequest, BinaryIO], Rows]
 IMAGES = 12
-FD_SETSIZE = 1024  # descriptors that select(2) takes
 NAMES = [f"image-{number}" for number in range(IMAGES)]
 MAX_UNPACKED = 1 << 20
 
