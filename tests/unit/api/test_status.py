@@ -1,7 +1,7 @@
 """The mapping of errors to statuses and back, also over a real connection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from unit.test_errors import ALL
 
 from service.api.interceptors import CallInterceptor
 from service.api.status import DOMAIN, code_of, internal_status, status_of
@@ -38,16 +39,6 @@ CODES = {
     errors.Cancelled: "CANCELLED",
     errors.PermanentError: "FAILED_PRECONDITION",
 }
-
-
-def tree(kind: type[ErrataError] = ErrataError) -> Iterator[type[ErrataError]]:
-    yield kind
-    for item in kind.__subclasses__():
-        if item.__module__ == errors.__name__:
-            yield from tree(item)
-
-
-ALL = sorted(tree(), key=lambda kind: kind.__name__)
 BELOW_THE_ROOT = [kind for kind in ALL if kind is not ErrataError]
 
 

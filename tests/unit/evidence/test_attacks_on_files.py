@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from errata.errors import InvalidEvidence
+from unit.evidence.files import write
 
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence import class_lookup, input_files, label_files, label_rows, label_space_json
@@ -18,11 +19,6 @@ from service.evidence.class_lookup import ClassLookup
 from service.evidence.label_files import read_labels
 
 CLASSES = "id,name\nc1,owl\nc2,crane\n"
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def refused_classes(tmp_path: Path, text: str) -> str:

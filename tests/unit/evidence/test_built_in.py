@@ -10,6 +10,7 @@ import pytest
 from errata.errors import InvalidEvidence
 from missing_tools import skip_or_fail
 from oracle import cooccurrence as oracle
+from unit.evidence.files import create
 from unit.evidence.official import wordnet_id
 
 from service.bootstrap.build import Inputs, build_evidence
@@ -22,13 +23,6 @@ from service.taxonomy.imagenet_1k import imagenet_1k
 
 IN_A_AND_R = 6  # stingray
 IN_NEITHER = 0  # tench
-
-
-def create(folder: Path, *paths: str) -> Path:
-    for path in paths:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).touch()
-    return folder
 
 
 def validation_path(row: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from errata.errors import InvalidEvidence
+from unit.evidence.files import write
 
 from service.domain import LabelSpace
 from service.evidence import input_files
@@ -31,11 +32,6 @@ CLASSES = [
         "synset": "n03126707",
     },
 ]
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8", newline="")
-    return path
 
 
 def read(tmp_path: Path, text: str, overlaps: str | None = None) -> LabelSpace:

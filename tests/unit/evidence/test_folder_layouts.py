@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from errata.errors import InvalidEvidence
+from unit.evidence.files import create
 from unit.evidence.official import wordnet_id
 
 from service.evidence.built_in import cifar_100
@@ -17,13 +18,6 @@ from service.evidence.folder_layouts import (
     read_folders,
 )
 from service.taxonomy.imagenet_1k import imagenet_1k
-
-
-def create(folder: Path, *paths: str) -> Path:
-    for path in paths:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).touch()
-    return folder
 
 
 def read(folder: Path, layout: FolderLayout) -> dict[str, int]:

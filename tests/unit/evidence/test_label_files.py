@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from errata.errors import InvalidEvidence
 from pyarrow import parquet
+from unit.evidence.files import write
 from unit.evidence.official import wordnet_id
 
 from service.domain import LabelSource, LabelSpace
@@ -22,11 +23,6 @@ from service.evidence.recipes import Inputs, gather
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 LABELS = {"b.jpg": [207], "a.jpg": [5, 3], "n01440764/c.png": [0, 999, 134]}
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def labels_of(images: LabelInputs) -> dict[str, list[int]]:

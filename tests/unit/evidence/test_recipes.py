@@ -9,6 +9,7 @@ import pytest
 from errata.errors import InvalidEvidence
 from oracle import cooccurrence as oracle
 from unit.evidence.encoders import Describing
+from unit.evidence.files import write
 from unit.evidence.official import Row, wordnet_id, write_artefacts, write_json, write_mistakes
 
 from service.bootstrap.build import Inputs, build_evidence, verify_evidence
@@ -135,7 +136,7 @@ def test_images_without_an_encoder_are_refused(own: Inputs, tmp_path: Path, opti
 
 def test_images_of_a_built_in_data_set_with_other_labels_are_refused_without_an_encoder(tmp_path: Path) -> None:
     folder = made_folder(tmp_path / "images")
-    labels = save(tmp_path / "labels.csv", "file_name,labels\na.jpg,150\n")
+    labels = write(tmp_path / "labels.csv", "file_name,labels\na.jpg,150\n")
     artefacts = write_artefacts(tmp_path / "artefacts", "imagenet-a", A_SAMPLES)
 
     for inputs in (Inputs(labels=labels), Inputs(artefacts=artefacts)):
@@ -289,7 +290,7 @@ def test_own_labels_of_imagenet_classes_have_their_own_pairs(inputs: Inputs, tmp
     """Images with the names of validation images have no other pairs either."""
     stems = [form.format(validation_name(number).removesuffix(".JPEG")) for number in (1, 2, 3)]
     rows = f"{stems[0]},0;817\n{stems[1]},0;817\n{stems[2]},0\n"
-    labels = save(tmp_path / "labels.csv", f"file_name,labels\n{rows}")
+    labels = write(tmp_path / "labels.csv", f"file_name,labels\n{rows}")
 
     bundle = build_evidence("street", Inputs(labels=labels, annotations=inputs.annotations), tmp_path / "bundle")
 
@@ -517,16 +518,11 @@ h.jpg,spoon,,no label
 """
 
 
-def save(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 @pytest.fixture
 def products(tmp_path: Path) -> Inputs:
     return Inputs(
-        classes=save(tmp_path / "classes.csv", OWN_CLASSES),
-        labels=save(tmp_path / "labels.csv", OWN_LABELS),
+        classes=write(tmp_path / "classes.csv", OWN_CLASSES),
+        labels=write(tmp_path / "labels.csv", OWN_LABELS),
         cache=tmp_path / "cache",
     )
 
@@ -574,10 +570,10 @@ def test_own_label_space_is_built_and_opened(products: Inputs, tmp_path: Path) -
 def test_sources_are_the_files_with_their_digests(products: Inputs, tmp_path: Path) -> None:
     inputs = replace(
         products,
-        overlaps=save(tmp_path / "overlaps.csv", "class,also_correct\n0,2\n"),
-        superclasses=save(tmp_path / "superclasses.csv", "class,superclasses\nspoon,dishes\n"),
-        groups=save(tmp_path / "groups.csv", "class,groups\nspoon,cutlery\n"),
-        cooccurrence=save(tmp_path / "training.csv", "file_name,labels\nx,0;1\ny,0;1\n"),
+        overlaps=write(tmp_path / "overlaps.csv", "class,also_correct\n0,2\n"),
+        superclasses=write(tmp_path / "superclasses.csv", "class,superclasses\nspoon,dishes\n"),
+        groups=write(tmp_path / "groups.csv", "class,groups\nspoon,cutlery\n"),
+        cooccurrence=write(tmp_path / "training.csv", "file_name,labels\nx,0;1\ny,0;1\n"),
     )
 
     facts = gather("products", inputs)
@@ -610,7 +606,7 @@ def test_minimum_of_one_image_keeps_all_pairs(products: Inputs, tmp_path: Path) 
 
 
 def test_rule_abstains_without_frequent_pairs(products: Inputs, tmp_path: Path) -> None:
-    labels = save(tmp_path / "single.csv", "file_name,labels\na.jpg,cup\nb.jpg,spoon\nc.jpg,cup;spoon\n")
+    labels = write(tmp_path / "single.csv", "file_name,labels\na.jpg,cup\nb.jpg,spoon\nc.jpg,cup;spoon\n")
 
     bundle = build("products", replace(products, labels=labels), tmp_path)
 
@@ -620,7 +616,7 @@ def test_rule_abstains_without_frequent_pairs(products: Inputs, tmp_path: Path) 
 
 def test_pairs_of_a_second_file_replace_those_of_the_data_set(products: Inputs, tmp_path: Path) -> None:
     rows = "a.jpg,2;3,\nh.jpg,2;3,\nx.jpg,2;1,\ny.jpg,1;2,\nz.jpg,2;1,\nv.jpg,0;3,\nw.jpg,0;3,blurred\n"
-    training = save(tmp_path / "training.csv", f"file_name,labels,problematic\n{rows}")
+    training = write(tmp_path / "training.csv", f"file_name,labels,problematic\n{rows}")
 
     facts = gather("products", replace(products, cooccurrence=training))
 
@@ -632,7 +628,7 @@ def test_judged_images_of_a_second_file_are_found_with_folders_and_other_extensi
     products: Inputs, tmp_path: Path, form: str
 ) -> None:
     rows = "".join(f"{form.format(name)},2;3\n" for name in "ah")
-    training = save(tmp_path / "training.csv", f"file_name,labels\n{rows}x.jpg,2;1\ny.jpg,1;2\n")
+    training = write(tmp_path / "training.csv", f"file_name,labels\n{rows}x.jpg,2;1\ny.jpg,1;2\n")
 
     facts = gather("products", replace(products, cooccurrence=training))
 
@@ -640,8 +636,8 @@ def test_judged_images_of_a_second_file_are_found_with_folders_and_other_extensi
 
 
 def test_images_of_a_second_file_in_other_folders_count(products: Inputs, tmp_path: Path) -> None:
-    labels = save(tmp_path / "labels.csv", "file_name,labels\nkitchen/1.jpg,cup\nkitchen/2.jpg,spoon\n")
-    training = save(tmp_path / "training.csv", "file_name,labels\nbath/1.jpg,cup;spoon\nbath/2.jpg,cup;spoon\n")
+    labels = write(tmp_path / "labels.csv", "file_name,labels\nkitchen/1.jpg,cup\nkitchen/2.jpg,spoon\n")
+    training = write(tmp_path / "training.csv", "file_name,labels\nbath/1.jpg,cup;spoon\nbath/2.jpg,cup;spoon\n")
 
     facts = gather("products", replace(products, labels=labels, cooccurrence=training))
 
@@ -657,7 +653,7 @@ def test_rule_abstains_if_a_second_file_has_judged_images_only(products: Inputs,
 
 
 def test_second_file_can_have_imagenet_classes(own: Inputs, tmp_path: Path) -> None:
-    training = save(tmp_path / "training.csv", "file_name,labels\nx,1 20\ny,20 1\nz,1 5\n")
+    training = write(tmp_path / "training.csv", "file_name,labels\nx,1 20\ny,20 1\nz,1 5\n")
 
     facts = gather("mine", replace(own, cooccurrence=training))
 
