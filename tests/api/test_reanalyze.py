@@ -233,30 +233,17 @@ def test_an_unfinished_analysis_is_not_ready(start, coarse_bundle: Bundle, fine_
         service.gate.set()
 
 
-def test_a_bundle_of_other_images_is_rejected(start, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("images", "others"), [("abc", "ab"), ("ab", "xy")])  # also of the same number
+def test_a_bundle_of_other_images_is_rejected(start, tmp_path: Path, images: str, others: str) -> None:
     """The bundles have the same data set name but different images."""
     bundles = []
-    for name, images in (("three", "a b c"), ("two", "a b")):
+    for name, letters in (("first", images), ("second", others)):
         file = tmp_path / f"{name}.csv"
-        file.write_text("file_name,labels\n" + "".join(f"{image}.jpg,1\n" for image in images.split()))
+        file.write_text("file_name,labels\n" + "".join(f"{letter}.jpg,1\n" for letter in letters))
         bundles.append(build_evidence("mine", Inputs(labels=file), tmp_path / name))
     with start(evidence={"mine": [str(bundle.path) for bundle in bundles]}) as service:
-        rows = b"file_name,top1\na.jpg,1\nb.jpg,2\nc.jpg,3\n"
-        name = service.client.upload(io.BytesIO(rows), "mine").name
-
-        with pytest.raises(errors.InvalidRequest):
-            service.client.reanalyze(name, bundles[1].digest)
-
-
-def test_a_bundle_with_the_same_number_of_other_images_is_rejected(start, tmp_path: Path) -> None:
-    """The bundles have the same data set name and number of images, but different images."""
-    bundles = []
-    for name, images in (("first", "a b"), ("second", "x y")):
-        file = tmp_path / f"{name}.csv"
-        file.write_text("file_name,labels\n" + "".join(f"{image}.jpg,1\n" for image in images.split()))
-        bundles.append(build_evidence("mine", Inputs(labels=file), tmp_path / name))
-    with start(evidence={"mine": [str(bundle.path) for bundle in bundles]}) as service:
-        name = service.client.upload(io.BytesIO(b"file_name,top1\na.jpg,1\nb.jpg,2\n"), "mine").name
+        rows = "file_name,top1\n" + "".join(f"{letter}.jpg,{top1}\n" for top1, letter in enumerate(images, 1))
+        name = service.client.upload(io.BytesIO(rows.encode()), "mine").name
 
         with pytest.raises(errors.InvalidRequest):
             service.client.reanalyze(name, bundles[1].digest)
