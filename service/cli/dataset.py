@@ -10,7 +10,6 @@ from errata.cli.commands import GroupWithExamples
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stdout_console
 from errata.cli.exit_codes import CHECK_FAILED
-from errata.cli.output import print_json
 from errata.cli.views import labeled
 from errata.errors import InvalidInput
 from errata.messages import pluralize
@@ -54,7 +53,7 @@ def check(dataset: str, predictions: Path | None, as_json: bool, **inputs: Any) 
     files = check_files(dataset, Inputs(**inputs), predictions, read_settings().max_upload_bytes)
     advice = [] if files.dataset is None else find_advice(files.dataset)
     if as_json:
-        print_json(json.dumps(_to_plain(files, advice), indent=2))
+        click.echo(json.dumps(_to_plain(files, advice), indent=2))
     else:
         _show(stdout_console(), files, advice)
     if files.errors:

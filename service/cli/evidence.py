@@ -12,7 +12,7 @@ import click
 from errata.cli.commands import GroupWithExamples
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console, stdout_console
-from errata.cli.output import one_line, print_json, print_path
+from errata.cli.output import one_line, print_path
 from errata.cli.views import indented, new_table
 from errata.errors import EvidenceNotFound, InvalidEvidence
 from errata.messages import format_count
@@ -179,7 +179,7 @@ def verify(bundle: str, digest: str, as_json: bool) -> None:
     if not actual.startswith(digest):
         problems.append(f"Its digest is {actual}, which does not start with {digest!r:.80}")
     if as_json:
-        print_json(json.dumps({"bundle": str(folder), "wrong": problems}))
+        click.echo(json.dumps({"bundle": str(folder), "wrong": problems}))
     if problems:
         raise InvalidEvidence(f"{folder}: {'; '.join(problems)}", field="bundle")
     if not as_json:
@@ -225,7 +225,7 @@ def agreement(bundle: str, mistakes: Path | None, as_json: bool) -> None:
     """
     result = expert_agreement(_find(bundle), mistakes)
     if as_json:
-        print_json(json.dumps(agreement_to_plain(result)))
+        click.echo(json.dumps(agreement_to_plain(result)))
         return
     console = stdout_console()
     table = new_table("error type", "judged", "agreed", "precision", "recall", "kappa", "severity agreed")
@@ -316,7 +316,7 @@ def _label_space(bundle: Bundle) -> str:
 def _print_bundle(bundle: Bundle, as_json: bool) -> None:
     manifest = bundle.manifest
     if as_json:
-        print_json(to_json(wire.to_evidence(manifest)))
+        click.echo(to_json(wire.to_evidence(manifest)))
         return
     console = stdout_console()
     console.print(f"[bold]{safe(manifest.dataset)}[/]  {manifest.digest}")

@@ -8,7 +8,7 @@ import click
 from errata.cli.commands import FilePath, command
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console
-from errata.cli.output import STDOUT, check_single_stdout, output_path, print_json, print_path, write_output
+from errata.cli.output import STDOUT, check_single_stdout, output_path, print_path, write_output
 from errata.cli.views import labeled
 from errata.messages import format_count, pluralize
 
@@ -75,7 +75,7 @@ def propose(output: str, force: bool, as_json: bool, **inputs: Any) -> None:
             "classes": proposal.label_space.num_classes,
             "notes": list(proposal.notes),
         }
-        print_json(json.dumps(summary, indent=2))
+        click.echo(json.dumps(summary, indent=2))
         return
     if path != STDOUT:
         print_path("Written", path)

@@ -36,7 +36,7 @@ from errata.cli.folder import (
 )
 from errata.cli.gate import EXIT_CODES, evaluate_finished, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
-from errata.cli.output import STDOUT, check_single_stdout, print_json, read_text
+from errata.cli.output import STDOUT, check_single_stdout, read_text
 from errata.cli.progress import follow, names_on_error
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
@@ -176,7 +176,7 @@ def analyze(
             clear_folder(output)
         result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
     if as_json:
-        print_json(to_json(analysis))
+        click.echo(to_json(analysis))
     elif markdown != STDOUT:
         show_analysis(analysis, stdout_console())
     if result is not None:

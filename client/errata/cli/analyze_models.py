@@ -7,13 +7,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import click
+
 from errata import Client, pb
 from errata.choices import enum_name
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, INTERRUPTED, SUCCESS, UNDECIDED
 from errata.cli.folder import JUNIT, make_folder, write_folder
 from errata.cli.gate import EXIT_CODES, evaluate_finished, write_gate
-from errata.cli.output import print_json
 from errata.cli.progress import follow, names_on_error
 from errata.cli.value_names import decision_name
 from errata.cli.views import new_table
@@ -50,7 +51,7 @@ class ModelRun:
         if self.output is not None:
             self._write(self.output, analyses, gates)
         if as_json:
-            print_json(json.dumps({"analyses": [to_dict(analysis) for analysis in analyses]}, indent=2))
+            click.echo(json.dumps({"analyses": [to_dict(analysis) for analysis in analyses]}, indent=2))
         else:
             _show_table(analyses, gates)
         codes = {_exit_code(analysis) for analysis in analyses}

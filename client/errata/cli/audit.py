@@ -13,7 +13,6 @@ from errata.cli.commands import command
 from errata.cli.connect import Target, connect, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.limit import is_limit_set, limit_option, print_limit_hint
-from errata.cli.output import print_json
 from errata.cli.resolve import MAX_CANDIDATES, resolve
 from errata.cli.times import Time
 from errata.cli.value_names import creation_time
@@ -72,7 +71,7 @@ def audit(
         )
         if as_json:
             for event in islice(events, None if is_unlimited else limit):
-                print_json(json.dumps(to_dict(event)))
+                click.echo(json.dumps(to_dict(event)))
             return
         selected = [*islice(events, limit + 1)]
     if not selected:

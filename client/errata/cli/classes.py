@@ -7,7 +7,7 @@ import click
 from errata import pb
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
-from errata.cli.output import print_json, without_controls
+from errata.cli.output import without_controls
 from errata.proto_json import to_json
 from errata.requests import DEFAULT_DATASET
 
@@ -38,7 +38,7 @@ def classes(dataset: str, class_: str, evidence: str, as_json: bool, target: Tar
         else:
             result = client.classes(name, connection.evidence)
     if as_json:
-        print_json(to_json(pb.ListClassesResponse(classes=result)))
+        click.echo(to_json(pb.ListClassesResponse(classes=result)))
         return
     click.echo(without_controls("\n".join(class_lines(result))))
 

@@ -15,7 +15,7 @@ from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders, read_analysis
 from errata.cli.limit import USE_LIMIT, is_limit_set, limit_option, print_limit_hint
-from errata.cli.output import STDOUT, print_json, print_path, report_option, report_path, write_output
+from errata.cli.output import STDOUT, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slice_changes
 from errata.cli.views import NARROW, labeled, new_table
@@ -84,7 +84,7 @@ def compare(a: str, b: str, output: str | None, limit: int, reanalyze: bool, as_
     if as_json:
         if is_limit_set():
             del comparison.fixed[limit:], comparison.broken[limit:]
-        print_json(to_json(comparison))
+        click.echo(to_json(comparison))
     elif path != STDOUT:
         _show_comparison(comparison, analyses, limit)
     if path is not None and path != STDOUT:

@@ -9,7 +9,6 @@ from errata.cli.commands import command
 from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
 from errata.cli.console import stderr_console, stdout_console
 from errata.cli.folder import find_verdict, is_folder, read_analysis
-from errata.cli.output import print_json
 from errata.cli.resolve import resolve
 from errata.cli.views import show_owner_and_coverage, show_verdicts
 from errata.errors import InvalidRequest
@@ -61,7 +60,7 @@ def explain(
     else:
         verdict, details = _explain(image, analysis, dataset, evidence, predicted, target)
     if as_json:
-        print_json(to_json(verdict))
+        click.echo(to_json(verdict))
         return
     console = stdout_console()
     if details is not None:

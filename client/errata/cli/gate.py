@@ -21,7 +21,7 @@ from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import is_folder, read_analysis
 from errata.cli.junit import to_junit
 from errata.cli.markdown import to_markdown
-from errata.cli.output import STDOUT, check_single_stdout, print_json, read_input, write_output
+from errata.cli.output import STDOUT, check_single_stdout, read_input, write_output
 from errata.cli.resolve import resolve
 from errata.cli.value_names import decision_name
 from errata.cli.views import labeled
@@ -83,7 +83,7 @@ def gate(
     check_single_stdout(as_json, junit, markdown)
     if schema:
         policy_schema = load_extension(EXTENSIONS_GROUP, "policy-schema", "'errata gate --schema'")
-        print_json(json.dumps(policy_schema(), indent=2))
+        click.echo(json.dumps(policy_schema(), indent=2))
         return
     if analysis is None:
         raise InvalidRequest("The argument ANALYSIS is missing. Pass an analysis or a folder.", field="analysis")
@@ -102,7 +102,7 @@ def gate(
             subject = connection.client.get(name) if junit or markdown else pb.Analysis()
     write_gate(result, subject, junit, markdown)
     if as_json:
-        print_json(to_json(result))
+        click.echo(to_json(result))
     elif STDOUT not in (junit, markdown):
         show_gate(result, stdout_console())
     ctx.exit(EXIT_CODES.get(result.decision, UNDECIDED))

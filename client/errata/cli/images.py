@@ -10,7 +10,6 @@ from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stdout_console
 from errata.cli.limit import limit_option, print_limit_hint
-from errata.cli.output import print_json
 from errata.cli.resolve import resolve
 from errata.cli.views import new_table, show_owner_and_coverage
 from errata.error_types import ERROR_TYPES, title_of
@@ -104,7 +103,7 @@ def images(
         response = client.list_images(name, limit, sort, condition)
         details = client.get(name)
     if as_json:
-        print_json(to_json(response))
+        click.echo(to_json(response))
         return
     console = stdout_console()
     show_owner_and_coverage(details, console)

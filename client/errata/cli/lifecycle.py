@@ -13,7 +13,6 @@ from errata.cli.connect import Target, connect, evidence_option, json_option, se
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.durations import parse_duration
 from errata.cli.exit_codes import ANALYSIS_FAILED, UNDECIDED
-from errata.cli.output import print_json
 from errata.cli.progress import follow
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
@@ -143,7 +142,7 @@ def delete(analysis: str, target: Target) -> None:
 
 def _print_analysis(analysis: pb.Analysis, as_json: bool) -> None:
     if as_json:
-        print_json(to_json(analysis))
+        click.echo(to_json(analysis))
     else:
         show_analysis(analysis, stdout_console())
 
@@ -156,7 +155,7 @@ def _print_outcomes(outcomes: Iterable[Any], as_json: bool) -> None:
         skipped += bool(outcome.skip_reason)
         existing += not (outcome.created or outcome.skip_reason)
         if as_json:
-            print_json(json.dumps(to_dict(outcome)))
+            click.echo(json.dumps(to_dict(outcome)))
         elif outcome.skip_reason:
             stderr_console().print(f"Skipped {safe(outcome.before)}: {safe(outcome.skip_reason)}")
         else:

@@ -16,7 +16,7 @@ from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.limit import is_limit_set, print_limit_hint
-from errata.cli.output import PIPE_WIDTH, print_json, without_controls
+from errata.cli.output import PIPE_WIDTH, without_controls
 from errata.cli.resolve import short_id_length
 from errata.cli.times import Time
 from errata.cli.value_names import creation_time
@@ -112,7 +112,7 @@ def list_analyses(
             "next_page_token": "",
             "index_incomplete": bool(incomplete_pages),
         }
-        print_json(json.dumps(document, indent=2))
+        click.echo(json.dumps(document, indent=2))
     elif visible:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
         header, *lines = analysis_lines(analyses, len(visible), width)

@@ -20,11 +20,6 @@ PIPE_WIDTH = 1 << 16  # columns of output that is not shown in a terminal, so th
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def print_json(text: str) -> None:
-    """Write a JSON document to stdout."""
-    click.echo(text)
-
-
 def print_path(label: str, path: Path) -> None:
     """Write a path to stderr on one line, so that it can be copied."""
     click.echo(f"{label}: {one_line(str(path))}", err=True)

@@ -12,7 +12,7 @@ from errata.cli.commands import FilePath, GroupWithExamples
 from errata.cli.connect import Target, connect, evidence_option, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.limit import is_limit_set, limit_option, print_limit_hint
-from errata.cli.output import STDOUT, output_path, print_json, print_path, write_output
+from errata.cli.output import STDOUT, output_path, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.value_names import creation_time
 from errata.cli.views import new_table
@@ -73,7 +73,7 @@ def queue(dataset: str, analysis: str, min_agreement: int | None, limit: int, as
         analysis = analysis and resolve(client, analysis)
         response = client.list_review_queue(dataset, analysis, limit, min_agreement or 0)
     if as_json:
-        print_json(to_json(response))
+        click.echo(to_json(response))
         return
     if not response.total_size:
         stderr_console().print("No images need a review.")
@@ -113,7 +113,7 @@ def list_reviews(dataset: str, image: str, reviewer: str, limit: int, as_json: b
     with connect(target) as connection:
         response = connection.client.some_reviews(dataset, image, reviewer, None if is_unlimited else limit)
     if as_json:
-        print_json(to_json(response))
+        click.echo(to_json(response))
         return
     _print_reviews(response.reviews)
     if response.next_page_token:
@@ -309,7 +309,7 @@ def _find_review(client: Client, dataset: str, image: str, text: str) -> str:
 
 def _print_review(item: pb.Review, as_json: bool) -> None:
     if as_json:
-        print_json(to_json(item))
+        click.echo(to_json(item))
     else:
         _print_reviews([item])
 

@@ -23,7 +23,7 @@ from errata.cli.folder import (
     select_verdicts,
 )
 from errata.cli.limit import is_limit_set, limit_option, print_limit_hint
-from errata.cli.output import STDOUT, output_path, print_json, print_path, write_output
+from errata.cli.output import STDOUT, output_path, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slices
 from errata.cli.views import show_analysis, show_breakdown, show_owner_and_coverage, show_verdicts
@@ -159,7 +159,7 @@ def show(
     elif selected:
         page = _select(analysis, selected, None if as_json and not is_limit_set() else limit, target)
         if as_json:
-            print_json(to_json(page))
+            click.echo(to_json(page))
             return
         show_verdicts(page.verdicts, stdout_console())
         if page.total_size > len(page.verdicts):
@@ -167,7 +167,7 @@ def show(
     else:
         result = _get(analysis, target)
         if as_json:
-            print_json(to_json(result))
+            click.echo(to_json(result))
         else:
             show_analysis(result, stdout_console())
 
@@ -194,7 +194,7 @@ def _show_by(analysis: str, by: str, as_json: bool, target: Target) -> None:
         breakdown = connection.client.breakdown(name, by) if slices is None else pb.Breakdown()
         details = connection.client.get(name)
     if as_json:
-        print_json(to_json(breakdown if slices is None else slices))
+        click.echo(to_json(breakdown if slices is None else slices))
         return
     console = stdout_console()
     show_owner_and_coverage(details, console)

@@ -10,7 +10,7 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import all_folders
-from errata.cli.output import STDOUT, print_json, print_path, read_input, report_option, report_path, write_output
+from errata.cli.output import STDOUT, print_path, read_input, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import indented, new_table
 from errata.groups import ALL
@@ -94,7 +94,7 @@ def trend(
     if path is not None:
         write_output(path, html)
     if as_json:
-        print_json(to_json(result))
+        click.echo(to_json(result))
     elif path != STDOUT:
         _show_trend(result, request.dataset, is_selection=bool(analyses))
     if path is not None and path != STDOUT:
