@@ -21,9 +21,7 @@ from service.domain import (
     Metric,
     StoredResult,
 )
-from service.summary.trend import accuracies_of, metric_values
-
-_ROUNDING = 1e-9  # accuracies with a smaller difference are equal
+from service.summary.trend import ROUNDING, accuracies_of, metric_values
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class OwnModels:
         known = np.flatnonzero(~np.isnan(self.values[metric]))
         order = known[np.argsort(self.accuracies[AXES[metric]][known], kind="stable")]
         models, model_values = self.accuracies[AXES[metric]][order], self.values[metric][order].astype(np.float32)
-        distance = np.minimum(MAX_DISTANCE, _distance_of_nearest(models, accuracies)) + _ROUNDING
+        distance = np.minimum(MAX_DISTANCE, _distance_of_nearest(models, accuracies)) + ROUNDING
         first = np.searchsorted(models, accuracies - distance, side="left")
         counts = np.searchsorted(models, accuracies + distance, side="right") - first
         rounded = values.astype(np.float32)

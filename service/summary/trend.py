@@ -23,6 +23,7 @@ from service.domain import (
 from service.summary.score_interval import proportion_interval
 
 MIN_MODELS = 3  # minimum number of models for a fit
+ROUNDING = 1e-9  # accuracies, or values of a metric, with a smaller difference are equal
 
 
 def metric_values(numbers: GroupNumbers) -> dict[Metric, float]:
@@ -67,15 +68,15 @@ def fit_line(accuracy: NDArray[np.float64], values: NDArray[np.float64]) -> Fit 
     Returns:
         The fit; None for fewer than three models, or if all accuracies are equal.
     """
-    if len(accuracy) < MIN_MODELS or np.ptp(accuracy) == 0:
+    if len(accuracy) < MIN_MODELS or np.ptp(accuracy) <= ROUNDING:
         return None
     centered = accuracy - accuracy.mean()
-    slope = float((centered * (values - values.mean())).sum() / (centered**2).sum())
+    is_constant = np.ptp(values) <= ROUNDING
+    slope = 0.0 if is_constant else float((centered * (values - values.mean())).sum() / (centered**2).sum())
     intercept = float(values.mean() - slope * accuracy.mean())
     total = float(((values - values.mean()) ** 2).sum())
     residual = float(((values - intercept - slope * accuracy) ** 2).sum())
-    is_constant = np.ptp(values) == 0
-    return Fit(len(accuracy), 0.0 if is_constant else slope, intercept, None if is_constant else 1 - residual / total)
+    return Fit(len(accuracy), slope, intercept, None if is_constant else 1 - residual / total)
 
 
 def fits_of(

@@ -25,6 +25,7 @@ from service.summary.trend import fit_line, fits_of, metric_intervals, metric_va
 from service.taxonomy.imagenet_1k import GROUPS
 
 NO_ERRORS = dict.fromkeys(tuple(ErrorType), 0)
+ROUNDED = np.array([0.9199999999999999, 0.92, 0.9200000000000002])  # means over classes that equal 0.92
 
 
 # lines
@@ -71,13 +72,15 @@ def test_fewer_than_three_models_have_no_line(number: int) -> None:
 
 def test_models_of_equal_accuracy_have_no_line() -> None:
     assert fit_line(np.full(5, 0.7), np.array([0.1, 0.2, 0.3, 0.4, 0.5])) is None
+    assert fit_line(ROUNDED, np.array([0.1, 0.2, 0.3])) is None
 
 
-def test_constant_values_have_no_r_squared() -> None:
-    result = fit_line(np.array([0.25, 0.5, 0.75]), np.full(3, 0.25))
+@pytest.mark.parametrize("values", [np.full(3, 0.25), ROUNDED])
+def test_constant_values_have_no_r_squared(values: np.ndarray) -> None:
+    result = fit_line(np.array([0.25, 0.5, 0.75]), values)
 
     assert result is not None
-    assert (result.slope, result.intercept, result.r_squared) == (0, 0.25, None)
+    assert (result.slope, result.intercept, result.r_squared) == (0, pytest.approx(values[0]), None)
 
 
 # lines of labels
