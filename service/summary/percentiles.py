@@ -29,7 +29,7 @@ from service.domain import (
 )
 from service.summary.own_models import OwnModels
 from service.summary.significance import percentiles, resampled_cells
-from service.summary.trend import accuracies_of, metric_values
+from service.summary.trend import ROUNDING, accuracies_of, metric_values
 
 MAX_SPAN = 0.5  # share of the scale; a percentile with a wider interval is not shown
 
@@ -160,7 +160,7 @@ def _rank(reference: Reference, metric: Metric, points: _Values) -> PercentileRa
     """Return the percentile of a model with its interval."""
     lowest, highest = reference.range_of(metric)
     value = float(points.values[0])
-    if not lowest <= points.accuracies[0] <= highest:
+    if not lowest - ROUNDING <= points.accuracies[0] <= highest + ROUNDING:
         return PercentileRank(metric, value, None, NoReferenceReason.ACCURACY)
     of_points = reference.shares_of_lower(metric, points.accuracies.clip(lowest, highest), points.values)
     drawn = of_points[1:][~np.isnan(of_points[1:])]

@@ -85,7 +85,7 @@ _PLURALS: Mapping[Metric, str] = {
 _NO_REFERENCE: Mapping[NoReferenceReason, str] = {
     NoReferenceReason.DATASET: "no reference models exist for this data set",
     NoReferenceReason.SUPERCLASSES: "the superclasses are not known to be those of the reference models",
-    NoReferenceReason.ACCURACY: "no reference model has a similar accuracy",
+    NoReferenceReason.ACCURACY: "the accuracy is outside the range of the reference models",
     NoReferenceReason.FEW: "too few reference models have a similar accuracy",
     NoReferenceReason.NO_VALUE: "the model makes no such errors",
 }
@@ -204,7 +204,7 @@ def own_models_note(num_others: int, changed_labels: bool = False) -> str:
     return (
         f"{start} The reference is the latest version of each of the {format_count(num_others)} other models that were "
         f"analyzed with the same evidence. A percentile needs {MIN_NEIGHBORS} of them within "
-        f"{100 * MAX_DISTANCE:g} points of accuracy."
+        f"{100 * MAX_DISTANCE:g} points of accuracy, and an accuracy between their lowest and their highest."
     )
 
 

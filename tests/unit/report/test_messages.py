@@ -45,7 +45,7 @@ from service.report.messages.error_types import (
 )
 from service.report.messages.gate import bound_name, gate_reason
 from service.report.messages.input_checks import correct_throughout, permuted_classes, reordered_rows
-from service.report.messages.trend import percentile_message, percentile_text
+from service.report.messages.trend import own_models_note, percentile_message, percentile_text
 from service.taxonomy.imagenet_1k import GROUPS
 
 TABLES: list[tuple[Mapping[object, str], type[Enum]]] = [
@@ -197,6 +197,13 @@ def test_missing_percentile_states_the_reason(why: NoReferenceReason) -> None:
     assert sentence.startswith("not available: ")
     others = {percentile_text(PercentileRank("model_failure", None, None, item)) for item in NoReferenceReason}
     assert len(others) == len(NoReferenceReason)
+
+
+def test_accuracy_outside_the_range_of_the_reference_models_is_a_condition_of_percentiles() -> None:
+    rank = PercentileRank("model_failure", 0.1, None, NoReferenceReason.ACCURACY)
+
+    assert percentile_text(rank) == "not available: the accuracy is outside the range of the reference models"
+    assert own_models_note(20).endswith("and an accuracy between their lowest and their highest.")
 
 
 # Gates.

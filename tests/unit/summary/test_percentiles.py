@@ -224,6 +224,8 @@ def test_accuracy_on_the_axis_of_the_metric_must_be_in_the_published_range(axis:
     for lowest, highest, is_inside in (
         (accuracy, 0.95, True),
         (0.3, accuracy, True),
+        (accuracy + 1e-12, 0.95, True),  # a difference by rounding
+        (0.3, accuracy - 1e-12, True),
         (accuracy + 1e-4, 0.95, False),
         (0.3, accuracy - 1e-4, False),
     ):
