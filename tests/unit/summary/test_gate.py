@@ -1026,6 +1026,25 @@ def test_non_inferiority_of_multi_label_accuracy_uses_its_bootstrap(margin: floa
     assert (reason.decision, reason.change_limits) == (decision, (-0.05, -0.01))
 
 
+@pytest.mark.parametrize(("margin", "decision"), [(0.009, PASS), (0.0089, UNDECIDED), (0.0, UNDECIDED)])
+@pytest.mark.parametrize("num_classes", [10, 300])  # with 300, no class has two images
+def test_non_inferiority_of_multi_label_accuracy_needs_enough_images_if_none_changed(
+    margin: float, decision: GateDecision, num_classes: int
+) -> None:
+    types = np.repeat([FAILURE.id, ErrorType.CORRECT.id], [24, 276]).astype(np.uint8)
+    pair = pair_verdicts(types, types, np.arange(300, dtype=np.int16) % num_classes, np.zeros(300, dtype=bool))
+    baseline = Baseline(BEFORE, compare_groups(pair, {}))
+
+    accuracy, top1 = (
+        judge(make_bound(measure, max_decrease=margin, non_inferiority=True), baseline=baseline)
+        for measure in (Measure.MULTI_LABEL_ACCURACY, Measure.TOP1_ACCURACY)
+    )
+
+    limit = 1.6448536**2 / (300 + 1.6448536**2)
+    assert accuracy.change_limits == top1.change_limits == pytest.approx((-limit, limit))
+    assert accuracy.decision is top1.decision is decision
+
+
 def test_non_inferiority_without_limits_is_undecided() -> None:
     bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.5, non_inferiority=True)
 
