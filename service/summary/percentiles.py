@@ -29,7 +29,7 @@ from service.domain import (
 )
 from service.summary.own_models import OwnModels
 from service.summary.significance import percentiles, resampled_cells
-from service.summary.trend import ROUNDING, accuracies_of, metric_values
+from service.summary.trend import ROUNDING, accuracies_of, metric_intervals, metric_values
 
 MAX_SPAN = 0.5  # share of the scale; a percentile with a wider interval is not shown
 
@@ -138,6 +138,7 @@ def _ranks_of(
     if accuracies is None:
         return ()
     values, resampled = metric_values(result.group), _resample(result, accuracies)
+    score_limits = metric_intervals(result.group)
     ranks = []
     for metric in shown_metrics(result.abstained):
         if not reference.has(metric):
@@ -152,12 +153,17 @@ def _ranks_of(
         else:
             draws = resampled[metric]
             points = _Values(np.r_[value, draws.values], np.r_[accuracies[axis], draws.accuracies])
-            ranks.append(_rank(reference, metric, points))
+            ranks.append(_rank(reference, metric, points, score_limits.get(metric)))
     return tuple(ranks)
 
 
-def _rank(reference: Reference, metric: Metric, points: _Values) -> PercentileRank:
-    """Return the percentile of a model with its interval."""
+def _rank(
+    reference: Reference, metric: Metric, points: _Values, score_limits: tuple[float, float] | None
+) -> PercentileRank:
+    """Return the percentile of a model with its interval.
+
+    If the portion of a metric is 0 or 1, so is that of each draw. Its score interval then gives the interval.
+    """
     lowest, highest = reference.range_of(metric)
     value = float(points.values[0])
     if not lowest - ROUNDING <= points.accuracies[0] <= highest + ROUNDING:
@@ -167,6 +173,9 @@ def _rank(reference: Reference, metric: Metric, points: _Values) -> PercentileRa
     if np.isnan(of_points[0]) or not len(drawn):
         return PercentileRank(metric, value, None, NoReferenceReason.FEW)
     low, high = (float(bound) for bound in percentiles(drawn))
+    if score_limits is not None and value in (0, 1):
+        accuracy = points.accuracies[[0, 0]].clip(lowest, highest)
+        low, high = reference.shares_of_lower(metric, accuracy, np.array(score_limits)).tolist()
     if high - low > MAX_SPAN:
         return PercentileRank(metric, value, None, NoReferenceReason.INDISTINCT, low, high)
     return PercentileRank(metric, value, float(of_points[0]), None, low, high)

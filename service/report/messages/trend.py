@@ -128,8 +128,8 @@ def percentile_message(rank: PercentileRank) -> str:
 
 
 def _is_tie(rank: PercentileRank) -> bool:
-    """Return whether all similarly accurate models have the same value: ties count half."""
-    return rank.percentile == rank.low == rank.high == 0.5
+    """Return whether all similarly accurate models have the same value: none is below 0 or above 1; ties count half."""
+    return rank.percentile == 0.5 and rank.value in (0, 1)
 
 
 def _is_higher(percentile: float) -> bool:

@@ -177,11 +177,11 @@ def test_percentile_message_has_the_interval_of_the_same_side(
 
 
 def test_percentile_message_of_equal_models_claims_no_order() -> None:
-    tie = PercentileRank("class_overlap", 0.0, 0.5, None, 0.5, 0.5)
+    tie = PercentileRank("class_overlap", 0.0, 0.5, None, 0.5, 1.0)
     assert percentile_message(tie) == percentile_text(tie) == "as many class overlaps as similarly accurate models"
     accuracy = replace(tie, metric="multi_label_accuracy")
     assert percentile_message(accuracy) == "the same as that of similarly accurate models"
-    assert percentile_message(replace(tie, low=0.4)).startswith("more class overlaps than 50 %")
+    assert percentile_message(replace(tie, value=0.1)).startswith("more class overlaps than 50 %")
 
 
 def test_percentile_with_a_wide_interval_has_no_number() -> None:

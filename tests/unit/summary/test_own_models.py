@@ -21,6 +21,7 @@ from service.domain import (
     NoReferenceReason,
     StoredResult,
 )
+from service.report.messages.trend import percentile_text
 from service.summary.own_models import OwnModels
 from service.summary.percentiles import percentile_ranks_among
 
@@ -178,6 +179,16 @@ def test_percentile_is_that_of_the_slow_definition() -> None:
         lower = sum(value < rank.value for value in values[metric])
         assert rank.percentile is None or rank.percentile == lower / 40
     assert ranks[METRIC].low is not None
+
+
+def test_model_without_a_type_that_no_model_has_equals_the_others() -> None:
+    """Other images of the model could show such an error, and no other model would have as many."""
+    (rank,) = (
+        rank for rank in percentile_ranks_among(reference(40), ALL, result(99)) if rank.metric == "class_overlap"
+    )
+
+    assert (rank.percentile, rank.low, rank.high, rank.missing) == (0.5, 0.5, 1, None)
+    assert percentile_text(rank) == "as many class overlaps as similarly accurate models"
 
 
 def test_intervals_resample_the_images_of_the_model() -> None:

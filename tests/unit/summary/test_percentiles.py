@@ -1,5 +1,6 @@
 """Percentiles of models compared with slow definitions, their intervals with resampled images, and their conditions."""
 
+from dataclasses import replace
 from itertools import chain, combinations, permutations
 from typing import Any
 
@@ -292,6 +293,24 @@ def test_percentile_with_an_interval_over_half_of_the_scale_is_withheld(width: f
     assert rank.high - rank.low == pytest.approx(0.05 / width, rel=0.1)
     assert rank.percentile == (pytest.approx(0.5) if is_shown else None)
     assert rank.missing is (None if is_shown else NoReferenceReason.INDISTINCT)
+
+
+@pytest.mark.parametrize(("width", "is_shown"), [(0.5, True), (0.2, False)])
+def test_interval_of_a_portion_of_0_or_1_is_that_of_its_score_interval(width: float, is_shown: bool) -> None:
+    """The 95 % score interval of 0 of 24 errors is 0 to 13.8 %, and that of 24 of 24 errors is 86.2 to 100 %."""
+    rows = {"fine_grained": width * STEPS, "model_failure": 1 - width * STEPS[::-1]}
+    quantiles = {(ALL, metric): np.tile(row, (4, 1)) for metric, row in rows.items()}
+
+    ranks = ranks_of(result((276, 0, 0, 0, 0, 0, 0, 24)), replace(curves(), quantiles=quantiles))
+
+    share = 0.138 / width
+    for metric, percentile, low, high in (
+        ("fine_grained", 0.005, 0.005, share),
+        ("model_failure", 0.995, 1 - share, 0.995),
+    ):
+        assert (ranks[metric].low, ranks[metric].high) == pytest.approx((low, high), abs=0.006)
+        assert ranks[metric].percentile == (pytest.approx(percentile) if is_shown else None)
+        assert ranks[metric].missing is (None if is_shown else NoReferenceReason.INDISTINCT)
 
 
 def test_intervals_are_deterministic() -> None:
