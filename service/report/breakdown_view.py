@@ -215,10 +215,11 @@ def _gains(summary: Summary) -> list[tuple[ErrorType, float | None, float | None
     """Return (type, top-1 gain, multi-label gain). None: the gain is undefined or the rule was not evaluated."""
     overall = summary.groups[ALL]
     top1, multi_label = overall.gain_if_fixed_top1, overall.gain_if_fixed_multi_label
-    missing = None if summary.num_rejected_targets else 0.0  # with rejected targets, there is no gain in top-1 accuracy
+    missing = 0.0 if overall.num_samples else None
+    missing_top1 = None if summary.num_rejected_targets else missing  # with rejected targets, top-1 gains are undefined
     return [
         (error_type, None, None)
         if error_type in summary.abstained
-        else (error_type, top1.get(error_type, missing), multi_label.get(error_type, 0.0))
+        else (error_type, top1.get(error_type, missing_top1), multi_label.get(error_type, missing))
         for error_type in TOP1_ERROR_TYPES
     ]

@@ -17,7 +17,7 @@ def describe_change(interval: Interval) -> str:
 
 
 def format_gain(value: float | None) -> str:
-    """Format an accuracy gain, a fraction of 1, in percentage points. None: the rule was not evaluated."""
+    """Format an accuracy gain, a fraction of 1, in percentage points. None: it is undefined."""
     return MISSING if value is None else format_points(value)
 
 

@@ -317,6 +317,13 @@ def test_severities_add_up_to_the_errors(counts: list[int]) -> None:
     assert sum(severities) == int(result.groups[0].errors.replace(",", ""))
 
 
+def test_gains_without_samples_are_dashes() -> None:
+    result = view(analysis(summary=summary(dict.fromkeys(ERROR_TYPES, 0))))
+
+    assert {(row.top1, row.multi_label) for row in result.gains} == {("–", "–")}
+    assert "+0.00" not in result.gains_chart.description[0]
+
+
 def test_gains_are_points_with_the_severity_of_their_type() -> None:
     default = summary()
     everything = replace(
