@@ -1,7 +1,7 @@
 """Texts of gates: names of bounds, and the reason for each decision."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from errata.groups import group_title
 from errata.messages import (
@@ -11,7 +11,6 @@ from errata.messages import (
     error_noun,
     format_count,
     format_percentage,
-    format_points,
     list_names,
 )
 
@@ -65,7 +64,7 @@ _EXACTNESS: Mapping[Exactness, str] = {
     Exactness.INEXACT: "inexact",
 }
 MIN_DECIMALS, MAX_DECIMALS = 2, 6  # of percentages
-ROUNDING = 1e-9  # a smaller difference is a rounding error
+ROUNDING = 1e-7  # a smaller difference of percentages or counts is a rounding error
 _COUNTS = (Measure.COUNT, Measure.IMAGENET_M_ERRORS)
 
 
@@ -161,7 +160,7 @@ def _limits(reason: GateReason, bound: Bound) -> list[str]:
             "McNemar's test does not count: the share of correct images changed in the opposite direction."
         )
     if reason.change_limits is not None:
-        low, high = (_format_signed(limit, is_count) for limit in reason.change_limits)
+        low, high = _format_change_limits(reason.change_limits, bound, is_count)
         sentences.append(f"Non-inferiority: the one-sided 95 % limits of the change are {low} and {high}.")
     if reason.detectable_change is not None:
         images = " of images" if bound.measure is Measure.MULTI_LABEL_ACCURACY else ""
@@ -175,18 +174,20 @@ def _num_decimals(reason: GateReason, bound: Bound) -> int:
 
     A percentage is also distinguished from its baseline, and from the baseline with the largest change.
     """
-    value, limits = reason.value, [bound.min, bound.max]
+    limits = [bound.min, bound.max]
     if (before := reason.baseline) is not None:
         limits += [before, before + (bound.max_increase or 0), before - (bound.max_decrease or 0)]
-    for decimals in range(MIN_DECIMALS, MAX_DECIMALS):
-        texts = [f"{100 * limit:.{decimals}f}" for limit in limits if limit is not None and _differs(limit, value)]
-        if value is None or f"{100 * value:.{decimals}f}" not in texts:
+    values = [] if reason.value is None else [100 * reason.value]
+    return _decimals_between(values, [100 * limit for limit in limits if limit is not None], MIN_DECIMALS)
+
+
+def _decimals_between(values: Sequence[float], limits: Sequence[float], min_decimals: int) -> int:
+    """Return how many decimals distinguish values from the limits that they are not equal to."""
+    pairs = [(value, limit) for value in values for limit in limits if abs(value - limit) > ROUNDING]
+    for decimals in range(min_decimals, MAX_DECIMALS):
+        if all(round(value, decimals) != round(limit, decimals) for value, limit in pairs):
             return decimals
     return MAX_DECIMALS
-
-
-def _differs(limit: float, value: float | None) -> bool:
-    return value is None or abs(limit - value) > ROUNDING
 
 
 def _format_value(value: float | None, is_count: bool, decimals: int = MIN_DECIMALS) -> str:
@@ -202,8 +203,14 @@ def _format_difference(value: float, is_count: bool) -> str:
     return f"{points} {'point' if points == '1' else 'points'}"
 
 
-def _format_signed(value: float, is_count: bool) -> str:
-    return f"{value:+,.1f}".replace("-", "−") if is_count else f"{format_points(value)} points"
+def _format_change_limits(limits: Sequence[float], bound: Bound, is_count: bool) -> list[str]:
+    """Format the confidence limits of a change with the decimals that distinguish them from the bound."""
+    scale, unit, min_decimals = (1, "", 1) if is_count else (100, " points", MIN_DECIMALS)
+    values = [scale * limit for limit in limits]
+    bounds = [] if bound.max_increase is None else [scale * bound.max_increase]
+    bounds += [] if bound.max_decrease is None else [-scale * bound.max_decrease]
+    decimals = _decimals_between(values, bounds, min_decimals)
+    return [f"{round(value, decimals) + 0.0:+,.{decimals}f}{unit}".replace("-", "−") for value in values]
 
 
 def _format_detectable(value: float, is_count: bool) -> str:

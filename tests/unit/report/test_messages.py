@@ -397,6 +397,30 @@ def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() 
         (
             GateReason(
                 GateDecision.PASS,
+                replace(STABLE, max_increase=0.01, non_inferiority=True),
+                0.03,
+                0.01,
+                baseline=0.02,
+                change_limits=(0.0078, 0.0099547),
+            ),
+            "Severe error rate is 3.00 % (baseline: 2.00 %); an increase of at most 1 point is allowed. "
+            "Non-inferiority: the one-sided 95 % limits of the change are +0.780 points and +0.995 points.",
+        ),
+        (
+            GateReason(
+                GateDecision.PASS,
+                Bound("n", Measure.COUNT, (ErrorType.MODEL_FAILURE,), max_decrease=1500, non_inferiority=True),
+                12.0,
+                1500,
+                baseline=10.0,
+                change_limits=(-1499.99, -0.01),
+            ),
+            "Number of model failures is 12 (baseline: 10); a decrease of at most 1,500 is allowed. "
+            "Non-inferiority: the one-sided 95 % limits of the change are −1,499.99 and −0.01.",
+        ),
+        (
+            GateReason(
+                GateDecision.PASS,
                 Bound("n", Measure.COUNT, (ErrorType.MODEL_FAILURE,), max_increase=20, non_inferiority=True),
                 12.0,
                 20,
