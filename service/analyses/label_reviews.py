@@ -22,7 +22,8 @@ def find_statements(
 
     The current labels are those of an export: the labels of the bundle that the reviews correct, after the reviews.
     Labels that only the file has are confirmed or added, and labels that it lacks are rejected. If the file sets an
-    image aside, or no longer does, the review says so, too. A statement that the reviewer already made is left out.
+    image aside, or no longer does, the review says so, too. A file without `problematic` makes no such statement. A
+    statement that the reviewer already made is left out.
 
     Args:
         stores: The stores.
@@ -90,17 +91,18 @@ class _Differences:
         self._images = apply_decisions(bundle, decide_images(reviews))
         self._stated_on = decide_images(own)
 
-    def of(self, image: str, labels: Sequence[int], reason: str) -> ReviewRequest | None:
+    def of(self, image: str, labels: Sequence[int], reason: str | None) -> ReviewRequest | None:
         """Return the new statements of a row, which can be none; None if the row has the current labels.
 
         Args:
             image: The image.
             labels: The classes of the row.
-            reason: Why the row sets the image aside; empty: it does not.
+            reason: Why the row sets the image aside; empty: it does not; None: it does not say.
         """
         row, stated = self._bundle.row_of_name[image], self._stated_on.get(image, Decision())
         was_aside = bool(self._images.problematic[row])
-        is_aside = bool(reason) if labels or reason != NO_LABEL else was_aside
+        is_same = reason is None or (reason == NO_LABEL and not labels)
+        is_aside = was_aside if is_same else bool(reason)
         current, wanted = {*self._images.labels.of(row).tolist()}, {*labels}
         if current == wanted and is_aside == was_aside:
             return None
@@ -113,7 +115,7 @@ class _Differences:
             added=self._ids(wanted - current - original, stated.present),
             rejected=self._ids(current - wanted, stated.absent),
             problematic=problematic,
-            reason=reason if problematic and reason != NO_REASON else "",
+            reason=reason if reason and problematic and reason != NO_REASON else "",
         )
 
     def _ids(self, classes: Iterable[int], stated: Iterable[str]) -> tuple[str, ...]:

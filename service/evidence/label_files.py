@@ -64,7 +64,7 @@ class LabelTable:
     targets: "array[int]" = field(default_factory=lambda: array("h"))
     has_target: bytearray = field(default_factory=bytearray)  # otherwise, the target is the first label
     labels: list[tuple[int, ...]] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)  # why an image is problematic; empty: it is not
+    reasons: list[str | None] = field(default_factory=list)  # of problematic images; None: the file does not say
 
     def add(self, row: LabelRow) -> None:
         """Add a row, or the problem of the row."""

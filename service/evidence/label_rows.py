@@ -35,7 +35,7 @@ class LabelRow:
     name: str
     target: str | None  # None: the first label
     labels: str | list[str]  # one field with all labels, or a list of labels
-    reason: str  # why the image is problematic; empty: it is not
+    reason: str | None  # why the image is problematic; empty: it is not; None: the file does not say
 
 
 def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
@@ -66,7 +66,7 @@ def read_rows(path: Path) -> tuple[Iterator[LabelRow], Problems]:
 
 def _from_csv(text: str, problems: Problems) -> Iterator[LabelRow]:
     for line, values in csv_rows(text, problems, COLUMNS, REQUIRED):
-        reason = values.get("problematic", "").strip()
+        reason = values["problematic"].strip() if "problematic" in values else None
         yield LabelRow(line, values["file_name"], values.get("target"), values["labels"], reason)
 
 
@@ -116,12 +116,13 @@ def _row_of(raw: Any, number: int, problems: Problems, similar_names: SimilarNam
         problems.add("problematic", f"{reason!r:.40} is not a text; write why the image is set aside", number)
     else:
         is_field = isinstance(labels, str)
+        text = reason.strip() if isinstance(reason, str) else "problematic" * bool(reason)
         yield LabelRow(
             line=number,
             name=name,
             target=None if target is None else str(target),
             labels=labels if is_field else [str(value) for value in values],
-            reason=reason.strip() if isinstance(reason, str) else "problematic" * bool(reason),
+            reason=text if "problematic" in raw else None,
         )
 
 
@@ -154,7 +155,7 @@ def _from_json(text: str, problems: Problems) -> Iterator[LabelRow]:
     raw = _parse_document(text, partial(to_unique_dict, kind="image"), problems.source)
     for number, (name, labels) in enumerate(raw.items(), start=1):
         if isinstance(labels, list) and all(map(_is_class, labels)):
-            yield LabelRow(number, name, None, [str(label) for label in labels], reason="")
+            yield LabelRow(number, name, None, [str(label) for label in labels], reason=None)
         else:
             problems.add("labels", f"{name!r:.60}: {labels!r:.60} is not a list of classes; write a list", number)
 

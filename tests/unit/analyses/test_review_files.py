@@ -283,6 +283,21 @@ def test_statements_of_a_labels_file(stores: Stores, demo: Bundle) -> None:
     assert import_reviews(stores, "demo", read(file), reviewer="eve") == ImportResult(1, 1)
 
 
+@pytest.mark.parametrize("as_csv", [True, False])
+def test_a_labels_file_without_problematic_leaves_images_set_aside(stores: Stores, demo: Bundle, as_csv: bool) -> None:
+    first, second = demo.judged_names[:2]
+    create_review(stores, ReviewRequest("demo", first, problematic=True, reason="copyright"), "bob")
+    label, cat = labels_of(demo, second)[0], demo.label_space.ids[281]
+    rows = {first: labels_of(demo, first), second: [label, cat]}
+    file = "".join(json.dumps({"file_name": image, "labels": labels}) + "\n" for image, labels in rows.items())
+    if as_csv:
+        file = "file_name,labels\n" + "".join(f"{image},{';'.join(labels)}\n" for image, labels in rows.items())
+
+    assert import_reviews(stores, "demo", read(file), reviewer="ann") == ImportResult(1, 0)
+    (review,) = list_reviews(stores, "demo", reviewer="ann")
+    assert (review.image, review.added, review.problematic) == (second, (cat,), None)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
