@@ -8,7 +8,7 @@ from errata.errors import InvalidRequest
 from service.analyses.evidence_versions import find_base
 from service.analyses.ports import Stores
 from service.analyses.review_export import NO_LABEL, NO_REASON
-from service.analyses.reviews import ReviewRequest, check_texts, new_review_id, next_time
+from service.analyses.reviews import ReviewRequest, check_texts, derive_id, next_time
 from service.domain import Decision, Review, decide_images
 from service.evidence.bundle import Bundle
 from service.evidence.reviewed import apply_decisions
@@ -23,7 +23,8 @@ def find_statements(
     The current labels are those of an export: the labels of the bundle that the reviews correct, after the reviews.
     Labels that only the file has are confirmed or added, and labels that it lacks are rejected. If the file sets an
     image aside, or no longer does, the review says so, too. A file without `problematic` makes no such statement. A
-    statement that the reviewer already made is left out.
+    statement that the reviewer already made is left out. The ID of a review is derived from its statements and from the
+    newest review before it, so that imports of the same file at the same time have the same reviews.
 
     Args:
         stores: The stores.
@@ -42,7 +43,7 @@ def find_statements(
     table = read_uploaded_labels(bundle, path)
     reviews = stores.reviews.find((dataset,))
     own = [review for review in reviews if review.voter == (reviewer, is_authenticated)]
-    last, now = {review.image: review for review in own}, stores.clock()
+    last_of, now = {review.image: review for review in own}, stores.clock()
     differences = _Differences(bundle, reviews, own)
     new, num_existing = list[Review](), 0
     for (image, line), labels, reason in zip(table.line_of.items(), table.labels, table.reasons, strict=True):
@@ -57,15 +58,17 @@ def find_statements(
         except InvalidRequest as error:
             table.problems.add(error.violations[0].field, error.message.removesuffix("."), line)
             continue
+        last = [last_of[image]] if image in last_of else []
+        statements = (request.confirmed, request.added, request.rejected, request.problematic, request.reason)
         new.append(
             Review(
-                id=new_review_id(now),
+                id=derive_id(reviewer, is_authenticated, dataset, image, statements, [other.id for other in last]),
                 dataset=dataset,
                 image=image,
                 evidence=bundle.digest,
                 reviewer=reviewer,
                 is_authenticated=is_authenticated,
-                time=next_time(now, [last[image]] if image in last else []),
+                time=next_time(now, last),
                 confirmed=request.confirmed,
                 added=request.added,
                 rejected=request.rejected,

@@ -73,12 +73,12 @@ def import_reviews(
             )
         else:
             new, num_existing = _read_reviews(_Reader(stores, dataset, keep_authentication), file)
-    for start in range(0, len(new), RECORDS_PER_WRITE):
-        stores.reviews.append(*new[start : start + RECORDS_PER_WRITE])
-    if new:
-        details = {"num_reviews": str(len(new)), "keep_authentication": str(keep_authentication).lower()}
+    batches = [new[start : start + RECORDS_PER_WRITE] for start in range(0, len(new), RECORDS_PER_WRITE)]
+    num_added = sum(stores.reviews.append_new(*batch) for batch in batches)  # the same import can be running
+    if num_added:
+        details = {"num_reviews": str(num_added), "keep_authentication": str(keep_authentication).lower()}
         record_event(stores, AuditAction.IMPORT, caller, dataset, details=details)
-    return ImportResult(len(new), num_existing)
+    return ImportResult(num_added, num_existing + len(new) - num_added)
 
 
 def _is_labels_file(file: BinaryIO) -> bool:

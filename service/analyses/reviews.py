@@ -267,9 +267,9 @@ def _find_undo(review: Review, earlier: Sequence[Review]) -> Review | None:
     return next((undo for undo in undos if undo.id not in without_effect), None)
 
 
-def new_review_id(now: datetime) -> str:
-    """Return a new ID that sorts by time."""
-    return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+def derive_id(*key: object) -> str:
+    """Return the ID that a key determines, so that the same key is stored once."""
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 
 
 def next_time(now: datetime, own: Sequence[Review]) -> datetime:
@@ -292,9 +292,7 @@ def _new_id(now: datetime, request: ReviewRequest, voter: tuple[str, bool], earl
     review can be undone again after a redo: the number of its earlier undos is a part of the ID.
     """
     if request.undoes:
-        key = [request.undoes, sum(other.undoes == request.undoes for other in earlier)]
-    elif request.request_id:
-        key = [*voter, request.request_id]
-    else:
-        return new_review_id(now)
-    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+        return derive_id(request.undoes, sum(other.undoes == request.undoes for other in earlier))
+    if request.request_id:
+        return derive_id(*voter, request.request_id)
+    return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"

@@ -77,6 +77,14 @@ class RecordLog(Generic[T]):
         """
         self._files.write(self.encode(*records))
 
+    def append_new(self, *records: T) -> int:
+        """Store the records whose IDs have no readable record, as `append` does; return their number."""
+        contents = self.encode(*records)
+        files = self._files.read_many([*contents])
+        stored = {name for name, content in files if content is not None and self._decode(name, content) is not None}
+        self._files.write({name: content for name, content in contents.items() if name not in stored})
+        return len(contents) - len(stored)
+
     def encode(self, *records: T) -> Mapping[str, bytes]:
         """Return the files of records by name; raise TooLarge if a record has more than MAX_RECORD bytes."""
         return {f"{record.id}.json": self._encode(record) for record in records}

@@ -59,6 +59,15 @@ def test_records_of_other_processes_are_read_as_they_were_written(location: str)
     assert first.by_id() == {item.id: item for item in (review(1), review(2), review(3))}
 
 
+def test_new_records_do_not_replace_those_with_the_same_id(location: str) -> None:
+    log = open_log(location)
+    log.append(review(1), review(3))
+    open_files(location).write({f"{4:032x}.json": b"damaged"})
+
+    assert log.append_new(*(review(number, "b.jpg") for number in range(1, 5))) == 2
+    assert [item.image for item in open_log(location).all()] == ["a.jpg", "b.jpg", "a.jpg", "b.jpg"]
+
+
 def test_the_order_is_that_of_times_then_of_ids(location: str) -> None:
     log = open_log(location)
     for number, minutes in ((3, 1), (1, 5), (2, 1)):

@@ -19,7 +19,7 @@ from service.analyses.review_export import LabelsExport, export_labels, export_r
 from service.analyses.review_import import ImportResult, import_reviews
 from service.analyses.reviews import ReviewRequest, create_review, list_reviews
 from service.bootstrap.build import Inputs, build_evidence
-from service.domain import LabelSpace, active_reviews
+from service.domain import LabelSpace, Review, active_reviews
 from service.evidence.bundle import Bundle
 from service.evidence.label_files import read_labels
 from service.evidence.repository import EvidenceRepository
@@ -281,6 +281,27 @@ def test_statements_of_a_labels_file(stores: Stores, demo: Bundle) -> None:
     assert import_reviews(stores, "demo", read(file), reviewer="eve") == ImportResult(0, 2)
     create_review(stores, ReviewRequest("demo", first, undoes=changed.id, reviewer="eve"))
     assert import_reviews(stores, "demo", read(file), reviewer="eve") == ImportResult(1, 1)
+
+
+def test_two_imports_of_a_labels_file_at_once_store_its_reviews_once(
+    stores: Stores, demo: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = "file_name,labels\n" + "".join(f"{image},281\n" for image in demo.judged_names)
+    append, first = stores.reviews.append_new, list[ImportResult]()
+
+    def import_before(*reviews: Review) -> int:
+        monkeypatch.undo()  # the second import has read the same reviews as the first one
+        first.append(import_reviews(stores, "demo", read(file), reviewer="ann"))
+        return append(*reviews)
+
+    monkeypatch.setattr(stores.reviews, "append_new", import_before)
+    second = import_reviews(stores, "demo", read(file), reviewer="ann")
+
+    (num_added,) = {result.num_added for result in first}
+    assert second == ImportResult(0, num_added)
+    reviews = list_reviews(stores, "demo")
+    assert len({review.image for review in reviews}) == len(reviews) == num_added > 10
+    assert len({review.id[:8] for review in reviews}) == num_added
 
 
 @pytest.mark.parametrize("as_csv", [True, False])
