@@ -359,9 +359,9 @@ def _utc(time: datetime | None, field: str) -> datetime | None:
     Raises:
         InvalidRequest: The value is no time, or cannot be converted.
     """
-    try:
-        return time and time.astimezone(UTC)
-    except (AttributeError, ValueError, OverflowError) as error:
+    try:  # the method of a pandas.Timestamp refuses a time without a zone
+        return None if time is None else datetime.astimezone(time, UTC)
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRequest(
             f"{time!r:.80} cannot be used as {field}. Expected a datetime, such as datetime(2026, 1, 31, tzinfo=UTC).",
             field=field,

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, date, datetime
 from typing import Any
 
+import pandas as pd
 import pytest
 from errata import Analysis, errors, pb
 from errata.choices import choice, choices
@@ -63,11 +64,14 @@ def test_an_analysis_filter_is_built_from_keywords() -> None:
     assert built == pb.AnalysisFilter(states=[pb.Analysis.STATE_SUCCEEDED], labels={"team": "a"})
 
 
-def test_times_of_an_analysis_filter_without_a_zone_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [datetime, pd.Timestamp])
+def test_times_of_an_analysis_filter_without_a_zone_are_local(
+    monkeypatch: pytest.MonkeyPatch, kind: type[datetime]
+) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        built = analysis_filter(None, {"created_after": datetime(2026, 1, 1, 9), "created_before": None})
+        built = analysis_filter(None, {"created_after": kind(2026, 1, 1, 9), "created_before": None})
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -75,7 +79,7 @@ def test_times_of_an_analysis_filter_without_a_zone_are_local(monkeypatch: pytes
     assert built == pb.AnalysisFilter(start_create_time=datetime(2026, 1, 1, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("value", ["2026-01-01", date(2026, 1, 1), datetime.min])
+@pytest.mark.parametrize("value", ["2026-01-01", "", 0, (), date(2026, 1, 1), datetime.min, pd.NaT])
 def test_a_value_that_is_no_time_is_refused(value: object) -> None:
     with pytest.raises(errors.InvalidRequest, match=r"cannot be used as created_after\. Expected a datetime"):
         analysis_filter(None, {"created_after": value})  # type: ignore[typeddict-item]
