@@ -1,6 +1,7 @@
 """Import reviews from a file: JSON lines of reviews, or a labels file."""
 
 import codecs
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
@@ -22,6 +23,8 @@ MAX_IMPORT_LINES = 250_000  # about 500 MB of memory
 MAX_VIOLATIONS = 10  # lines that an error lists
 MAX_AHEAD = timedelta(minutes=5)  # how far an imported review may be in the future; until then, it counts as newest
 RECORDS_PER_WRITE = 64  # open files
+# The start of an array of objects with `file_name`, or of an object of lists that has several lines.
+_LABELS_JSON = re.compile(rb'\s*(\[\s*\{[^{}]*"file_name"|\{[ \r]*\n\s*"([^"\\]|\\.)*"\s*:\s*\[)')
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,19 @@ def import_reviews(
 
 def _is_labels_file(file: BinaryIO) -> bool:
     """Return whether a file has labels instead of reviews; raise InvalidRow if its first line is neither."""
+    start = file.read(CHUNK).removeprefix(codecs.BOM_UTF8)
+    file.seek(0)
+    if _LABELS_JSON.match(start):
+        return True
     lines = ((number, line.removeprefix(codecs.BOM_UTF8).strip()) for number, line in enumerate(_read_lines(file), 1))
     number, line = next(((number, line) for number, line in lines if line), (0, b""))
     file.seek(0)
     if line.startswith(b"{"):
         try:
-            return "file_name" in parse_json(line)
+            first = parse_json(line)
         except ValueError:
             return False
+        return "file_name" in first or (bool(first) and all(isinstance(labels, list) for labels in first.values()))
     if line and b"file_name" not in line:
         description = (
             "The line is neither a review nor the header of a labels file. Expected a file of 'errata review export': "

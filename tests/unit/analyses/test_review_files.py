@@ -262,6 +262,19 @@ def test_labels_that_are_imported_as_reviews_are_exported_again(reviewed: Stores
     assert import_reviews(reviewed, "demo", read(lines), reviewer="eve") == ImportResult(0, 0)
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("is_array", [True, False])
+def test_labels_in_a_json_document(stores: Stores, demo: Bundle, indent: int | None, is_array: bool) -> None:
+    rows = {image: labels_of(demo, image) for image in demo.judged_names}
+    rows[demo.judged_names[0]].append("281")
+    array = [{"labels": labels, "file_name": image} for image, labels in rows.items()]
+    file = "\ufeff" + json.dumps(array if is_array else rows, indent=indent)
+
+    assert import_reviews(stores, "demo", read(file), reviewer="ann") == ImportResult(1, 0)
+    (review,) = list_reviews(stores, "demo")
+    assert (review.image, review.added) == (demo.judged_names[0], (demo.label_space.ids[281],))
+
+
 def test_statements_of_a_labels_file(stores: Stores, demo: Bundle) -> None:
     first, second = demo.judged_names[:2]
     (label,), cat = labels_of(demo, first), demo.label_space.ids[281]
@@ -346,7 +359,7 @@ def test_the_reviewer_of_a_file(stores: Stores, demo: Bundle) -> None:
         import_reviews(stores, "demo", read(json.dumps(valid_line(demo))), reviewer="bob")
 
 
-@pytest.mark.parametrize("content", ["\nimage,label\na.jpg,3\n", "PK\x03\x04", "[]"])
+@pytest.mark.parametrize("content", ["\nimage,label\na.jpg,3\n", "PK\x03\x04", "[]", '[\n{"image": "a"}]'])
 def test_an_error_names_the_formats_of_a_file(stores: Stores, content: str) -> None:
     with pytest.raises(InvalidRow, match=r"Expected a file .* JSON lines, or CSV with the header file_name,target,"):
         import_reviews(stores, "demo", read(content))
