@@ -68,7 +68,7 @@ class ModelVerdicts:
 
 
 class Newest(Generic[Key, Value]):
-    """The values that were added last. Thread-safe.
+    """The values that were added or found last. Thread-safe.
 
     Args:
         size: The number of values.
@@ -80,11 +80,14 @@ class Newest(Generic[Key, Value]):
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
     def find(self, key: Key) -> Value | None:
-        """Return the value of a key; None if it was not added recently."""
-        return self._values.get(key)
+        """Return the value of a key; None if it was not used recently."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
 
     def add(self, key: Key, value: Value) -> Value | None:
-        """Add a value, and forget the oldest one if there are too many; return the previous value of the key."""
+        """Add a value, and forget the one used longest ago if there are too many; return the key's previous value."""
         with self._lock:
             before = self._values.pop(key, None)
             self._values[key] = value

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from errata.errors import InvalidRequest
 
+from service.analyses import model_votes
 from service.analyses.model_votes import model_identity
 from service.analyses.review_queue import QueueReason, ReviewQueue, find_votes, locate_image, review_queue
 from service.analyses.upload import upload
-from service.domain import Analysis, AnalysisRequest, ErrorType, ModelInfo, Review, Suggestions
+from service.domain import Analysis, AnalysisRequest, ErrorType, ModelInfo, Review, Suggestions, suggest_labels
 from service.evidence.bundle import Bundle
 
 from .conftest import Backend
@@ -145,6 +146,17 @@ def test_each_model_has_one_vote_with_its_newest_analysis(backend: Backend, demo
     analyze(backend, demo, {3: second}, "net")
     found = suggestions(backend, demo, 1)
     assert (found.rows.tolist(), found.classes.tolist()) == ([3], [second])
+
+
+def test_suggestions_at_the_default_agreement_stay_cached_while_they_are_used(
+    backend: Backend, demo: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores, computed = backend.ports.stores, list[int | None]()
+    monkeypatch.setattr(model_votes, "suggest_labels", lambda *args: computed.append(args[-1]) or suggest_labels(*args))
+    for number in (None, 4, 5, None, 6, None, 7, None):
+        suggestions(stores, "demo", min_agreement=number)
+
+    assert computed == [None, 4, 5, 6, 7]
 
 
 def test_the_queue_has_the_suggestions_at_the_selected_agreement(backend: Backend, demo: Bundle) -> None:
