@@ -250,11 +250,11 @@ def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) 
 
 
 def _numbering_warnings(bundle: Bundle, parsed: Upload, problem: str) -> tuple[str, ...]:
-    """Return a warning if the classes may be numbered from 1, unless the predictions have another problem."""
-    predicted = parsed.predictions.top1.take(bundle.rows)
-    if not problem and (permuted := find_classes_from_one(bundle.evidence.targets, predicted)):
-        return (classes_from_one(permuted),)
-    return ()
+    """Return a warning if numbers of classes may start at 1, unless the predictions have another problem."""
+    if problem or parsed.has_class_names:
+        return ()
+    permuted = find_classes_from_one(bundle.evidence.targets, parsed.predictions.top1.take(bundle.rows))
+    return () if permuted is None else (classes_from_one(permuted),)
 
 
 def find_repeated_or_reserve(

@@ -1,6 +1,7 @@
 """Implausible uploads: rows in the wrong order, and another class numbering."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -103,9 +104,9 @@ def test_plausible_predictions_are_accepted(client: Client, kind: str) -> None:
     assert not analysis.implausible
 
 
-def demo_csv(demo: Bundle, shift: int) -> io.BytesIO:
+def demo_csv(demo: Bundle, shift: int, texts: Sequence[object] = range(1000)) -> io.BytesIO:
     rows = zip(demo.judged_names, ((demo.all_targets + shift) % 1000).tolist(), strict=True)
-    return io.BytesIO(("file_name,top1\n" + "".join(f"{name},{value}\n" for name, value in rows)).encode())
+    return io.BytesIO(("file_name,top1\n" + "".join(f"{name},{texts[value]}\n" for name, value in rows)).encode())
 
 
 def test_twenty_wrong_images_of_twenty_classes_are_accepted(client: Client, demo: Bundle) -> None:
@@ -120,6 +121,13 @@ def test_a_warning_names_twenty_images_with_classes_from_one(client: Client, dem
         "The classes may be numbered from 1: top-1 accuracy is 0.0 %, but the class before the predicted one is "
         "correct for 100.0 % of the images. If so, subtract 1 from the classes, and upload the file again."
     ]
+
+
+def test_only_numbers_of_classes_can_start_at_one(client: Client, demo: Bundle) -> None:
+    numbers = [f"LABEL_{number}" for number in range(1000)]
+    for texts, is_named in ((numbers, True), (demo.label_space.ids, False)):
+        analysis = client.upload(demo_csv(demo, 1, texts), "demo")
+        assert any("numbered from 1" in warning for warning in analysis.warnings) == is_named
 
 
 def test_an_accepted_upload_is_marked_and_in_no_trend(start: Start) -> None:

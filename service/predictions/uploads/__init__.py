@@ -64,6 +64,7 @@ class Upload:
     warnings: tuple[str, ...]
     assumptions: tuple[str, ...]  # what was assumed to read the file, one sentence each
     reordered: Predictions | None = None  # for a file without file names: its predictions in the other order
+    has_class_names: bool = False  # whether classes have names or IDs instead of numbers
 
 
 def parse_upload(
@@ -131,5 +132,5 @@ def _place_rows(rows: Rows, format: Format, layout: Layout, order: RowOrder) -> 
         assumptions = rows.assumptions if order is not RowOrder.UNSPECIFIED else (BY_PATH, *rows.assumptions)
         other_order = place_ordered(rows, layout, other)
         return Upload(predictions, format.name, rows.warnings, assumptions, other_order)
-    predictions, assumptions, reordered = place_named(rows, layout, format.terms, order)
-    return Upload(predictions, format.name, (), assumptions, reordered)
+    predictions, assumptions, reordered, has_class_names = place_named(rows, layout, format.terms, order)
+    return Upload(predictions, format.name, (), assumptions, reordered, has_class_names)

@@ -24,6 +24,7 @@ class ClassColumnParser:
 
     def __init__(self, label_space: LabelSpace, terms: FormatTerms) -> None:
         self.has_numbered_classes = False  # whether a class had a name such as LABEL_7
+        self.has_names = False  # whether a class had another name, or an ID that is no number
         self._label_space = label_space
         self._terms = terms
         self._classes_by_text: dict[str, int] = {}
@@ -83,6 +84,8 @@ class ClassColumnParser:
                 number = int(match[1])
                 known = number if number < label_space.num_classes else None
                 self.has_numbered_classes = True
+            elif not text.strip().isdecimal():
+                self.has_names = True
             index = self._classes_by_text[text] = UNKNOWN_CLASS if known is None else known
         return index
 

@@ -60,7 +60,7 @@ class Layout:
 
 def place_named(
     blocks: Iterator[NamedRows], layout: Layout, terms: FormatTerms, order: RowOrder = RowOrder.UNSPECIFIED
-) -> tuple[Predictions, tuple[str, ...], Predictions | None]:
+) -> tuple[Predictions, tuple[str, ...], Predictions | None, bool]:
     """Place rows that name their images, or have the numbers of the images.
 
     Args:
@@ -70,8 +70,8 @@ def place_named(
         order: Order of the images that rows refer to by number.
 
     Returns:
-        The predictions in the order of the data set, the assumptions made, and for numbered images the predictions that
-        result from the other row order.
+        The predictions in the order of the data set, the assumptions made, for numbered images the predictions that
+        result from the other row order, and whether classes have names instead of numbers.
 
     Raises:
         InvalidRequest: The request has a row order, but the rows have file names.
@@ -81,7 +81,7 @@ def place_named(
     assembly = _Assembly(layout, terms, order)
     for block in blocks:
         assembly.add(block)
-    return assembly.finish(), assembly.assumptions, assembly.reordered()
+    return assembly.finish(), assembly.assumptions, assembly.reordered(), assembly.has_class_names
 
 
 def row_orders(order: RowOrder) -> tuple[RowOrder, RowOrder]:
@@ -151,6 +151,11 @@ class _Assembly:
         if self._missing_probabilities:
             notes[self._missing_probabilities] = None
         return tuple(notes)
+
+    @property
+    def has_class_names(self) -> bool:
+        """Return whether a class has a name, an ID that is no number, or an answer instead of a number."""
+        return self._classes.has_names or self._answers is not None
 
     def add(self, block: NamedRows) -> None:
         """Add a block of rows."""
