@@ -145,17 +145,20 @@ def read_policy(file: Path) -> str:
 
     Raises:
         InvalidInput: The file cannot be read, or is too large.
-        InvalidPolicy: The file is not text in UTF-8 or UTF-16.
+        InvalidPolicy: The file is empty, or is not text in UTF-8 or UTF-16.
     """
     content = read_input(file, MAX_POLICY, "policy")
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InvalidPolicy(
             f"Policy {file} is not UTF-8 text: see line {line}. Save it as UTF-8.", field="policy", line=line
         ) from error
+    if not text.strip():  # the service evaluates the stored policy if a request has none
+        raise InvalidPolicy(f"Policy {file} is empty. Write a mapping with 'version' and 'bounds'.", field="policy")
+    return text
 
 
 def write_gate(result: pb.GateResult, analysis: pb.Analysis, junit: Path | None, markdown: Path | None) -> None:

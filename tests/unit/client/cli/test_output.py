@@ -11,7 +11,7 @@ from errata.cli.gate import gate
 from errata.cli.output import write_output
 from errata.cli.review import review
 from errata.cli.trend import trend
-from errata.errors import InvalidInput, InvalidRequest
+from errata.errors import InvalidInput, InvalidPolicy, InvalidRequest
 
 
 @pytest.mark.parametrize("name", ["loop", "loop/report.html"])
@@ -49,6 +49,21 @@ def test_an_error_about_a_missing_file_has_a_remedy(command: Command, arguments:
 
     assert isinstance(error, InvalidInput)
     assert error.message == "Cannot read none: No such file or directory. Check the path."
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xef\xbb\xbf", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    ("command", "arguments"), [(gate, ["a1", "--policy"]), (analyze, ["--predictions", __file__, "--gate"])]
+)
+def test_an_empty_policy_is_refused_instead_of_replaced_by_the_stored_one(
+    tmp_path: Path, command: Command, arguments: list[str], content: bytes
+) -> None:
+    (tmp_path / "empty.yaml").write_bytes(content)
+
+    error = CliRunner().invoke(command, [*arguments, str(tmp_path / "empty.yaml"), "--server", "127.0.0.1:1"]).exception
+
+    assert isinstance(error, InvalidPolicy)
+    assert error.message == f"Policy {tmp_path}/empty.yaml is empty. Write a mapping with 'version' and 'bounds'."
 
 
 @pytest.mark.parametrize(
