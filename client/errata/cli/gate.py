@@ -25,6 +25,7 @@ from errata.cli.output import STDOUT, check_single_stdout, read_input, write_out
 from errata.cli.resolve import resolve
 from errata.cli.value_names import decision_name
 from errata.cli.views import labeled
+from errata.connection import ConnectionFailed
 from errata.enums import State
 from errata.errors import InvalidPolicy, InvalidRequest, Unavailable
 from errata.proto_json import to_json
@@ -98,7 +99,14 @@ def gate(
             name = resolve(connection.client, analysis)
             baseline_name = resolve(connection.client, baseline) if baseline else ""
             request = partial(connection.client.gate, name, text, baseline_name, min_coverage)
-            result = evaluate(request, seconds)
+            try:
+                result = evaluate(request, seconds)
+            except ConnectionFailed as error:
+                if text or not is_folder(analysis):
+                    raise
+                raise ConnectionFailed(
+                    f"{error.message} To evaluate the folder {analysis} without a service, pass --policy FILE."
+                ) from error
             subject = connection.client.get(name) if junit or markdown else pb.Analysis()
     write_gate(result, subject, junit, markdown)
     if as_json:

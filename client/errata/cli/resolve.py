@@ -1,5 +1,6 @@
 """Analyses by name, by the start of their ID, by display name, or by a folder."""
 
+import os
 import re
 from collections.abc import Iterator
 from itertools import islice, pairwise
@@ -11,6 +12,7 @@ from errata import Client, pb
 from errata.cli.folder import is_folder, read_analysis
 from errata.cli.output import one_line
 from errata.cli.value_names import creation_time
+from errata.connection import ConnectionFailed
 from errata.errors import AnalysisNotFound, InvalidRequest
 from errata.names import ANALYSES, dataset_id
 
@@ -38,7 +40,14 @@ def resolve(client: Client, analysis: str, unique: bool = False) -> str:
     identifier = analysis.removeprefix(ANALYSES)
     if _ID.fullmatch(identifier):
         return ANALYSES + identifier
-    matches = {match.name: match for match in islice(_matches(client, analysis, identifier), MAX_CANDIDATES + 1)}
+    try:
+        matches = {match.name: match for match in islice(_matches(client, analysis, identifier), MAX_CANDIDATES + 1)}
+    except ConnectionFailed as error:
+        if "/" not in identifier and not os.path.isdir(analysis):  # Path.is_dir raises an error for long names
+            raise
+        raise ConnectionFailed(
+            f"{analysis!r:.200} is not a folder that 'errata analyze --output' wrote. {error.message}"
+        ) from error
     if not matches:
         raise AnalysisNotFound(
             f"Analysis {analysis!r:.200} not found. 'errata list' shows all analyses.", field="analysis"

@@ -11,6 +11,7 @@ from errata.cli.gate import gate
 from errata.cli.output import write_output
 from errata.cli.review import review
 from errata.cli.trend import trend
+from errata.connection import ConnectionFailed
 from errata.errors import InvalidInput, InvalidPolicy, InvalidRequest
 
 
@@ -64,6 +65,19 @@ def test_an_empty_policy_is_refused_instead_of_replaced_by_the_stored_one(
 
     assert isinstance(error, InvalidPolicy)
     assert error.message == f"Policy {tmp_path}/empty.yaml is empty. Write a mapping with 'version' and 'bounds'."
+
+
+def test_a_folder_without_a_policy_and_without_a_service_needs_a_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERRATA_SERVER", "127.0.0.1:1")
+    (tmp_path / SUMMARY).write_text('{"name": "analyses/1m8gjjm78yatht4tadvh4"}')
+
+    error = CliRunner().invoke(gate, [str(tmp_path)]).exception
+
+    assert isinstance(error, ConnectionFailed)
+    assert error.message.startswith("No service at 127.0.0.1:1.")
+    assert error.message.endswith(f" To evaluate the folder {tmp_path} without a service, pass --policy FILE.")
 
 
 @pytest.mark.parametrize(

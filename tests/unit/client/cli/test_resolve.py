@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from errata import pb
 from errata.cli.resolve import resolve
+from errata.connection import ConnectionFailed
 from errata.errors import AnalysisNotFound, InvalidRequest
 
 IDS = ["1m8gjjm78yatht4tadvh4", "1m8gjjkxrqyt3n2nkhj47", "1m8gjjkxaqyt3n2nkhj47"]
@@ -102,3 +103,20 @@ def test_a_folder_is_the_analysis_that_it_was_written_from(tmp_path: Path) -> No
     (tmp_path / "summary.json").write_text(json.dumps({"name": f"analyses/{IDS[1]}"}))
 
     assert resolved(str(tmp_path)) == f"analyses/{IDS[1]}"
+
+
+def test_without_a_service_an_error_names_an_argument_that_can_be_a_wrong_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ClosedService:
+        def list(self, **conditions: str) -> Iterator[pb.Analysis]:
+            raise ConnectionFailed("No service at 127.0.0.1:1.")
+
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for text, problem in (("empty", "'empty' is not a folder"), ("out/model", "'out/model' is not a folder")):
+        with pytest.raises(ConnectionFailed, match=rf"^{problem} .*\. No service at 127\.0\.0\.1:1\.$"):
+            resolved(text, ClosedService())
+    for text in ("resnet50", "analyses/1m8gjjm", "x" * 300):
+        with pytest.raises(ConnectionFailed, match=r"^No service at 127\.0\.0\.1:1\.$"):
+            resolved(text, ClosedService())
