@@ -6,6 +6,7 @@
 import re
 from collections.abc import Collection, Hashable, Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import yaml
@@ -319,8 +320,11 @@ def _invalid(problem: str, field: str = "policy", line: int | None = None) -> In
 
 def _not_yaml(error: Exception) -> InvalidPolicy:
     """Return the error for invalid YAML, with its line if the parser reports it."""
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    return _invalid(f"not valid YAML: {str(error) or repr(error):.200}", line=_line(mark) if mark else None)
+    text, line = (str(error) or repr(error)).partition("\n")[0], None  # next lines: the place in "<unicode string>"
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        line = _line(error.problem_mark)
+        text = f"{': '.join(filter(None, [error.context, error.problem])):.200} (line {line})."
+    return _invalid(f"not valid YAML: {text:.250}", line=line)
 
 
 def _line(node: Any) -> int:
@@ -368,6 +372,9 @@ def _violation(details: Any, lines: dict[tuple[Hashable, ...], int]) -> Violatio
         message = "the list is empty; add an entry"
     else:
         message = f"{details['msg'].replace('Input should be', 'expected', 1)}, got {_to_text(details['input'])}"
+        names = re.findall(r"'(\w+)'", str(details.get("ctx", {}).get("expected", "")))
+        if similar := get_close_matches(_to_text(details["input"]), names, n=1):
+            message += f"; similar name: {similar[0]}"
     return Violation(_dotted_path(path) or "policy", message, lines.get(known_path))
 
 

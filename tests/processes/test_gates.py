@@ -142,10 +142,11 @@ def test_an_invalid_policy_is_reported_with_its_line(
     done = errata("gate", folders[1], "--policy", str(policy))
     assert (done.returncode, done.stdout) == (2, "")
     assert "line 7" in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"errata: {policy}: Invalid gate policy: bounds[0].maximum: ")
     file = write_predictions(demo, 1, tmp_path / "a.csv")
     refused = errata("analyze", "--local", "--predictions", str(file), "--dataset", "demo", "--gate", str(policy))
     assert refused.returncode == 2
-    assert "line 7" in refused.stderr
+    assert "line 7" in refused.stderr and str(policy) in refused.stderr
     gone = errata("gate", folders[1], "--policy", str(tmp_path / "none.yaml"))
     assert gone.returncode == 2 and "Cannot read" in gone.stderr
 

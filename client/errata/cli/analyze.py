@@ -34,7 +34,7 @@ from errata.cli.folder import (
     make_folder,
     write_folder,
 )
-from errata.cli.gate import EXIT_CODES, evaluate_finished, read_policy, show_gate, write_gate
+from errata.cli.gate import EXIT_CODES, evaluate_finished, policy_errors, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import STDOUT, check_single_stdout, read_text
 from errata.cli.progress import follow, names_on_error
@@ -157,7 +157,7 @@ def analyze(
     options["gate_policy"] = read_policy(policy) if policy is not None else ""
     if output is not None:
         make_folder(output)
-    with connect(target, evidence) as connection:
+    with connect(target, evidence) as connection, policy_errors(policy):
         client = connection.client
         dataset = _dataset_of(ctx, dataset, connection)
         options |= {"dataset": dataset, "evidence": connection.evidence}

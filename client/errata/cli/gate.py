@@ -3,7 +3,8 @@
 import codecs
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -92,10 +93,11 @@ def gate(
     seconds = parse_duration(patience, "wait") if patience is not None else 0.0
     if is_folder(analysis) and text and (not baseline or is_folder(baseline)) and not target.is_explicit:
         evaluate_folder = load_extension(EXTENSIONS_GROUP, "gate-folder", "'errata gate' on folders")
-        result = evaluate_folder(text, Path(analysis), Path(baseline) if baseline else None, min_coverage)
+        with policy_errors(policy):
+            result = evaluate_folder(text, Path(analysis), Path(baseline) if baseline else None, min_coverage)
         subject = read_analysis(Path(analysis))
     else:
-        with connect(target) as connection:
+        with connect(target) as connection, policy_errors(policy):
             name = resolve(connection.client, analysis)
             baseline_name = resolve(connection.client, baseline) if baseline else ""
             request = partial(connection.client.gate, name, text, baseline_name, min_coverage)
@@ -167,6 +169,17 @@ def read_policy(file: Path) -> str:
     if not text.strip():  # the service evaluates the stored policy if a request has none
         raise InvalidPolicy(f"Policy {file} is empty. Write a mapping with 'version' and 'bounds'.", field="policy")
     return text
+
+
+@contextmanager
+def policy_errors(file: Path | None) -> Iterator[None]:
+    """Add the name of a policy file to the errors of the service about its content."""
+    try:
+        yield
+    except InvalidPolicy as error:
+        if file is None:
+            raise
+        raise InvalidPolicy(f"{file}: {error.message}", violations=error.violations) from error
 
 
 def write_gate(result: pb.GateResult, analysis: pb.Analysis, junit: Path | None, markdown: Path | None) -> None:

@@ -151,10 +151,10 @@ def test_each_model_has_one_vote_with_its_newest_analysis(backend: Backend, demo
 def test_suggestions_at_the_default_agreement_stay_cached_while_they_are_used(
     backend: Backend, demo: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stores, computed = backend.ports.stores, list[int | None]()
+    computed: list[int | None] = []
     monkeypatch.setattr(model_votes, "suggest_labels", lambda *args: computed.append(args[-1]) or suggest_labels(*args))
     for number in (None, 4, 5, None, 6, None, 7, None):
-        suggestions(stores, "demo", min_agreement=number)
+        suggestions(backend, demo, number)
 
     assert computed == [None, 4, 5, 6, 7]
 
