@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 from errata.errors import AnalysisNotFound, InvalidRequest, NewerRecord, NotReady, Unavailable
+from errata.requests import DEFAULT_DATASET
 
 from service.analyses.ports import Stores
 from service.analyses.waiting import waiting_reason
@@ -55,6 +56,12 @@ def get(stores: Stores, analysis_id: str) -> Analysis:
     if store_error is not None:
         raise store_error
     raise AnalysisNotFound(f"Analysis {analysis_id!r:.80} not found. List analyses with 'errata list'.", field="name")
+
+
+def default_dataset(stores: Stores) -> str:
+    """Return the data set with the most stored analyses."""
+    counts = stores.index.num_by_dataset()
+    return max(counts, key=lambda name: (counts[name], name), default=DEFAULT_DATASET)
 
 
 def _is_indexed(stores: Stores, analysis_id: str) -> bool:

@@ -18,7 +18,7 @@ from errata.groups import check_group
 from service.analyses import queries
 from service.analyses.compare import labels_difference
 from service.analyses.ports import Stores
-from service.analyses.request import MAX_TEXT, missing_dataset
+from service.analyses.request import MAX_TEXT
 from service.domain import (
     ALL,
     AXES,
@@ -59,7 +59,7 @@ class TrendRequest:
     """The request of a trend."""
 
     names: Sequence[str] = ()  # ids of the selected analyses; empty: all archived ones of the data set
-    dataset: str = ""  # empty: the data set of the selected analyses
+    dataset: str = ""  # empty: the data set of the selected analyses, or the one with the most stored analyses
     group: str = ALL
     by: str = ""  # label by which models are grouped
     reference: bytes = b""  # published models, in the CSV layout of the paper's authors
@@ -96,8 +96,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
         NotReady: A selected analysis has no result.
         NotComparable: The selected analyses differ in data set or evidence, or have implausible predictions.
         InvalidUpload: The file of published models is invalid.
-        InvalidRequest: There are too many names, the label is too long, the data set has no such group, or the request
-            has neither analyses nor a data set.
+        InvalidRequest: There are too many names, the label is too long, or the data set has no such group.
     """
     check_name_count(len(request.names))
     if len(request.by) > MAX_TEXT:
@@ -106,9 +105,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
     selected = [queries.get_succeeded(stores, name) for name in dict.fromkeys(request.names)]
     check_same_evidence(selected, request.dataset)
     check_plausible(selected)
-    dataset = selected[0].request.dataset if selected else request.dataset
-    if not dataset:
-        raise missing_dataset("dataset")
+    dataset = selected[0].request.dataset if selected else request.dataset or queries.default_dataset(stores)
     archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset)
     evidence = selected[0].evidence if selected else _default_evidence(stores, archived)
     bundle = _find_bundle(stores, dataset, evidence)

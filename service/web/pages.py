@@ -116,7 +116,7 @@ class Pages:
         routes = [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
         forms = {"/analyses/{id}/delete": self._delete, **self._evidence.form_handlers()}
         routes += [Route(path, self._form_endpoint(handler), methods=["POST"]) for path, handler in forms.items()]
-        return [*routes, *ReviewPages(self._ports, self._default_dataset).routes(self._endpoint)]
+        return [*routes, *ReviewPages(self._ports).routes(self._endpoint)]
 
     def stop(self) -> None:
         """Stop the thread pools."""
@@ -257,7 +257,7 @@ class Pages:
             if not wire.is_id(name):
                 raise AnalysisNotFound(f"Analysis {name!r:.80} not found.", field="mark")
             datasets[name] = queries.get(self._ports.stores, name).request.dataset
-        dataset = dataset or next(iter(datasets.values()), "") or self._default_dataset()
+        dataset = dataset or next(iter(datasets.values()), "") or queries.default_dataset(self._ports.stores)
         return dataset, [name for name in names if datasets[name] == dataset]
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:
@@ -268,11 +268,6 @@ class Pages:
         if request.headers.get("If-None-Match") == tag:
             return Response(status_code=304, headers=HEADERS | {"ETag": tag})
         return HTMLResponse(html, headers=HEADERS | {"ETag": tag})
-
-    def _default_dataset(self) -> str:
-        """Return the data set with the most stored analyses."""
-        counts = self._ports.stores.index.num_by_dataset()
-        return max(counts, key=lambda name: (counts[name], name), default="imagenet-real")
 
 
 def _axis(name: str) -> Axis | None:

@@ -42,12 +42,10 @@ class ReviewPages:
 
     Args:
         ports: The ports of the use cases.
-        default_dataset: Returns the data set that the queue shows if none is selected.
     """
 
-    def __init__(self, ports: Ports, default_dataset: Callable[[], str]) -> None:
+    def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self._default_dataset = default_dataset
 
     def routes(self, make_endpoint: Callable[[Handler], Endpoint]) -> list[Route]:
         """Return the routes; `make_endpoint` returns an endpoint that calls a handler in a thread."""
@@ -58,7 +56,7 @@ class ReviewPages:
         ]
 
     def _queue(self, request: Request) -> Response:
-        dataset = parameter(request, "dataset") or self._default_dataset()
+        dataset = parameter(request, "dataset") or queries.default_dataset(self._ports.stores)
         images = request.query_params.getlist("image")
         if len(images) > MAX_NEXT:
             raise InvalidRequest(f"{len(images):,} images are selected. Select at most {MAX_NEXT}.", field="image")

@@ -254,6 +254,16 @@ def test_analyses_of_several_data_sets_have_no_trend(client: Client, pair: tuple
         client.trend(pb.ComputeTrendRequest(dataset="nothing"))
 
 
+def test_a_trend_without_a_data_set_is_of_the_one_with_the_most_analyses(
+    client: Client, pair: tuple[pb.Analysis, pb.Analysis]
+) -> None:
+    result = client.trend()
+
+    assert result.dataset == "datasets/demo"
+    assert {analysis.name for analysis in pair} & {model.analysis for model in result.models}
+    assert "Error types and accuracy: demo" in client.trend_report().decode()
+
+
 def test_a_trend_has_a_report(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:
     html = client.trend_report(pb.ComputeTrendRequest(analyses=[pair[0].name])).decode()
 

@@ -61,8 +61,6 @@ def test_a_listing_is_paged_without_loss_and_newest_first(start, demo_csv: bytes
         (lambda client: client.evidence_bundles(""), "parent"),
         (lambda client: client.find_class("", 3), "name"),
         (lambda client: client.classes(""), "parent"),
-        (lambda client: client.trend(), "dataset"),
-        (lambda client: client.trend_report(), "dataset"),
         (lambda client: client.analyze("demo:x", ""), "dataset"),
         (lambda client: [*client.review_queue("")], "parent"),
         (lambda client: [*client.list_reviews("")], "parent"),

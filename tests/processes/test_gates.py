@@ -184,12 +184,12 @@ def test_a_trend_of_folders_and_stored_analyses_is_printed(
     errata: Errata, folders: tuple[str, str], tmp_path: Path
 ) -> None:
     alone = errata("trend", *folders, "--json", ERRATA_SERVER="127.0.0.1:1")
-    stored = errata("trend", "--dataset", "demo", "--local", "--output", str(tmp_path / "t.html"))
+    stored = errata("trend", "--local", "--output", str(tmp_path / "t.html"))
 
     assert (alone.returncode, stored.returncode) == (0, 0)
     assert [model["top1_accuracy"] for model in json.loads(alone.stdout)["models"]] == [0.75, 0.9]
     assert "a.csv" in stored.stdout and "b.csv" in stored.stdout
-    assert "No published models" in stored.stderr
+    assert "Data set: demo" in stored.stderr and "No published models" in stored.stderr
     assert "2 stored analyses" in (tmp_path / "t.html").read_text()
 
 

@@ -21,8 +21,8 @@ from errata.messages import (
     format_points,
     metric_name,
 )
+from errata.names import dataset_id
 from errata.proto_json import to_json
-from errata.requests import DEFAULT_DATASET
 from errata.trend_metrics import model_title, value_title
 
 MAX_REFERENCE = 3 << 20  # bytes, as the API accepts
@@ -38,7 +38,7 @@ errata trend results/a results/b results/c
 
 @command(examples=EXAMPLES)
 @click.argument("analyses", nargs=-1, metavar="[ANALYSIS]...")
-@click.option("--dataset", default="", help=f"Without ANALYSIS: the data set. Default: {DEFAULT_DATASET}.")
+@click.option("--dataset", default="", help="Without ANALYSIS: the data set. Default: the one with the most analyses.")
 @click.option(
     "--group",
     default=ALL,
@@ -71,13 +71,15 @@ def trend(
     as_json: bool,
     target: Target,
 ) -> None:
-    """Compare the error types of analyses with those of models of the same accuracy. Default: all stored analyses.
+    """Compare the error types of analyses with those of models of the same accuracy.
+
+    Without ANALYSIS, the trend is of all stored analyses of the data set.
 
     To compare folders that 'errata analyze --output' wrote, install errata-service. No running service is needed.
     """
     path = report_path(output, "trend.html", as_json)
     request = pb.ComputeTrendRequest(
-        dataset=dataset or ("" if analyses else DEFAULT_DATASET),
+        dataset=dataset,
         group=group,
         by=by,
         reference=read_input(reference, MAX_REFERENCE, "reference") if reference is not None else b"",
@@ -96,14 +98,16 @@ def trend(
     if as_json:
         click.echo(to_json(result))
     elif path != STDOUT:
-        _show_trend(result, request.dataset, is_selection=bool(analyses))
+        _show_trend(result, is_selection=bool(analyses))
     if path is not None and path != STDOUT:
         print_path("Written", path)
 
 
-def _show_trend(result: pb.Trend, dataset: str, is_selection: bool) -> None:
-    console = stdout_console()
+def _show_trend(result: pb.Trend, is_selection: bool) -> None:
+    console, dataset = stdout_console(), dataset_id(result.dataset)
     models = [model for model in result.models if (model.requested if is_selection else model.analysis)]
+    if models and not is_selection:
+        stderr_console().print(f"[dim]Data set: {safe(dataset)}[/]")
     for note in result.notes:
         stderr_console().print(f"[dim]{safe(note)}[/]")
     if not models and not is_selection:
