@@ -127,7 +127,9 @@ def base_mask(images: Images, query: ImageQuery) -> Mask:
         mask &= images.probability >= lowest  # False for NaN
     if query.change:
         if images.baseline is None:
-            raise InvalidRequest("A change needs an analysis to compare with. Set 'baseline'.", field="baseline")
+            raise InvalidRequest(
+                "A change needs an analysis to compare with. Name one, for example with --baseline.", field="baseline"
+            )
         mask &= change_mask(query.change, images.baseline[0], images.types)
     return mask
 

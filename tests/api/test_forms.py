@@ -225,6 +225,7 @@ def test_invalid_fields_have_a_message(
 
     assert answer.status == status
     assert message in _shown_text(answer)
+    assert "<details open>" in answer.text, "the message can name a field of the other options"
 
 
 def test_an_upload_from_another_site_is_refused_before_it_is_read(browser: FormClient, demo_csv: bytes) -> None:

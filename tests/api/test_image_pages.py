@@ -133,7 +133,7 @@ def test_an_old_page_of_an_image_redirects(running: Running, demo: Bundle, model
         ("min_confidence=nan", "Confidence nan is not between 0 and 1."),
         ("problematic=odd", "Expected one of include, only."),
         ("baseline=a-b", "Invalid analysis &#39;a-b&#39;"),
-        ("change=fixed", "Set &#39;baseline&#39;."),
+        ("change=fixed", "Name one, for example with --baseline."),
         ("sort=odd", "Unknown order"),
         ("page=x", "Page &#39;x&#39; is not a number."),
         ("page=-1", "Page &#39;-1&#39; is not a number."),

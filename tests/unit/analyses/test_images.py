@@ -296,7 +296,7 @@ def test_images_are_in_the_selected_order_and_then_by_severity_confidence_and_ro
         (ImageQuery("main", sort="class desc desc"), "sort", "Unknown order"),
         (ImageQuery("main", page=0), "page", "Page 0 does not exist. The first page is 1."),
         (ImageQuery("main", page_size=1001), "page_size", "Page size 1001 is not between 1 and 1000."),
-        (ImageQuery("main", change="fixed"), "baseline", "Set 'baseline'."),
+        (ImageQuery("main", change="fixed"), "baseline", "Name one, for example with --baseline."),
         (ImageQuery("main", baseline="older", change="a:b"), "change", "Unknown change 'a:b'"),
     ],
 )
