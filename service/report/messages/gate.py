@@ -43,7 +43,8 @@ ANALYSIS_WITHOUT_RESULT = "The analysis failed or was canceled."
 _UNDECIDED_REASONS: Mapping[UndecidedReason, str] = {
     UndecidedReason.FEW_SAMPLES: "too few samples",
     UndecidedReason.ABSTAINED: "the rule of an error type in the bound has no evidence",
-    UndecidedReason.OTHER_EVIDENCE: "the baseline uses another data set or other evidence; run 'errata reanalyze'",
+    UndecidedReason.OTHER_EVIDENCE: "the baseline uses another data set, or other evidence: select a baseline of the "
+    "same data set, or run 'errata reanalyze'",
     UndecidedReason.WIDE_INTERVAL: "the confidence interval of the change contains the bound",
     UndecidedReason.NO_INTERVAL: "the change has no confidence interval",
     UndecidedReason.OTHER_DIRECTION: "the change exceeds the limit, but McNemar's test of the images does not "
