@@ -79,6 +79,7 @@ def comparison_html(comparison: pb.Comparison) -> str:
     """Return a comparison as HTML: rates with their intervals, and the transitions between error types."""
     title = f"A: {comparison.display_name_a}, B: {comparison.display_name_b}, on {dataset_id(comparison.dataset)}"
     notes = [comparison.headline] if comparison.headline else []
+    notes += abstention_notes(comparison.abstained)
     if comparison.num_left_out:
         notes.append(f"Only one of the analyses has a prediction for {pluralize(comparison.num_left_out, 'image')}.")
     if ALL not in comparison.groups:

@@ -53,6 +53,7 @@ def to_trend(trend: Trend) -> pb.Trend:
             )
             for metric in trend.metrics
         ],
+        abstained=[error_type.key for error_type in trend.abstained],
     )
 
 

@@ -205,6 +205,8 @@ def test_a_trend_has_the_percentiles_of_models(client: Client, pair: tuple[pb.An
     assert not any(rank.HasField("percentile") for rank in ranks) and all(rank.message for rank in ranks)
     assert not result.bands and result.num_published == 0
     assert any("No published models" in note for note in result.notes)
+    assert list(result.abstained) == ["fine_grained_oov", "non_prototypical"]
+    assert sum("upper bound" in note for note in result.notes) == 2
 
 
 def test_a_trend_groups_models_by_a_label(client: Client, demo: Bundle) -> None:

@@ -211,6 +211,8 @@ def test_commands_show_slices(running: Running, pair: tuple[pb.Analysis, pb.Anal
     assert {row["value"] for row in json.loads(document.stdout)["rows"]} == {"day", "night", HOSTILE}
     assert json.loads(listed.stdout)["total_size"] == 30
     assert "time: night" in compared.stdout
+    for text in (table.stdout, compared.stdout):
+        assert "The number of model failures is an upper bound." in " ".join(text.split())
 
 
 def test_a_data_set_without_attributes_has_no_slices(running: Running, demo_csv: bytes) -> None:

@@ -18,7 +18,7 @@ from errata.cli.limit import USE_LIMIT, is_limit_set, limit_option, print_limit_
 from errata.cli.output import STDOUT, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slice_changes
-from errata.cli.views import NARROW, labeled, new_table
+from errata.cli.views import NARROW, labeled, new_table, show_abstentions
 from errata.coverage import compared_coverage_note
 from errata.error_types import title_of
 from errata.groups import ALL, sort_groups
@@ -111,6 +111,7 @@ def _show_comparison(comparison: pb.Comparison, analyses: Sequence[pb.Analysis],
     everything = comparison.groups["all"]
     if coverage := compared_coverage_note(analyses, everything.num_samples):
         console.print(safe(coverage))
+    show_abstentions(comparison.abstained, console)
     if everything.num_samples:
         _show_rates(comparison, console)
         _show_groups(comparison, console)

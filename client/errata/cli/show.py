@@ -26,7 +26,7 @@ from errata.cli.limit import is_limit_set, limit_option, print_limit_hint
 from errata.cli.output import STDOUT, output_path, print_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slices
-from errata.cli.views import show_analysis, show_breakdown, show_owner_and_coverage, show_verdicts
+from errata.cli.views import show_abstentions, show_analysis, show_breakdown, show_owner_and_coverage, show_verdicts
 from errata.connection import ConnectionFailed
 from errata.error_types import ERROR_TYPES, MULTI_LABEL_ERROR_TYPES
 from errata.errors import InvalidRequest
@@ -199,9 +199,10 @@ def _show_by(analysis: str, by: str, as_json: bool, target: Target) -> None:
     console = stdout_console()
     show_owner_and_coverage(details, console)
     if slices is None:
-        show_breakdown(breakdown, by == "superclass", console)
+        show_breakdown(breakdown, details.summary.abstained, by == "superclass", console)
     else:
         show_slices(slices, console)
+    show_abstentions(details.summary.abstained, console)
 
 
 @contextmanager

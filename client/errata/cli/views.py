@@ -96,6 +96,12 @@ def show_owner_and_coverage(analysis: pb.Analysis, console: Console) -> None:
         console.print(safe(note))
 
 
+def show_abstentions(abstained: Collection[str], console: Console) -> None:
+    """Show which rules have no evidence, and the effect on the counts."""
+    for note in abstention_notes(abstained):
+        console.print(f"[dim]{safe(note)}[/]")
+
+
 def show_analysis(analysis: pb.Analysis, console: Console) -> None:
     """Show an analysis and its summary."""
     state = enum_name(pb.Analysis.State, analysis.state) + (IMPLAUSIBLE if analysis.implausible else "")
@@ -124,8 +130,7 @@ def show_analysis(analysis: pb.Analysis, console: Console) -> None:
         console.print(f"[dim]Problematic images, which are excluded from all statistics: {count}.[/]")
     if analysis.summary.num_rejected_targets:
         console.print(f"[dim]{safe(rejected_targets_note(analysis.summary.num_rejected_targets))}[/]")
-    for note in abstention_notes(analysis.summary.abstained):
-        console.print(f"[dim]{safe(note)}[/]")
+    show_abstentions(analysis.summary.abstained, console)
     if analysis.HasField("answers"):
         _show_answers(analysis.answers, console)
 
@@ -165,8 +170,9 @@ def _summary_table(analysis: pb.Analysis, names: Sequence[str], narrow: bool) ->
     return table
 
 
-def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console) -> None:
+def show_breakdown(breakdown: pb.Breakdown, abstained: Collection[str], overlapping: bool, console: Console) -> None:
     """Show a breakdown by class or superclass: most model failures first, without empty rows."""
+    evaluated = {error_type.severity for error_type in TOP1_ERROR_TYPES if error_type.key not in abstained}
     table = new_table("", "images", "multi-label", "noise", "minor", "explainable", "failures", "gain")
     num_rows = Counter(row.display_name for row in breakdown.rows)
     for row in sorted(breakdown.rows, key=lambda row: -severe_total(row.counts)):
@@ -176,7 +182,9 @@ def show_breakdown(breakdown: pb.Breakdown, overlapping: bool, console: Console)
         for error_type in TOP1_ERROR_TYPES:
             by_severity[error_type.severity] += row.counts[error_type.key]
         accuracy = format_optional(row, "multi_label_accuracy")
-        counts = [format_count(by_severity[severity]) for severity in list(Severity)[1:]]
+        counts = [
+            format_count(by_severity[severity]) if severity in evaluated else MISSING for severity in list(Severity)[1:]
+        ]
         gain = format_points(severe_total(row.gain_if_fixed_multi_label))
         suffix = f" (class {row.class_index})" if num_rows[row.display_name] > 1 else ""
         table.add_row(safe(row.display_name) + suffix, format_count(row.num_samples), accuracy, *counts, gain)

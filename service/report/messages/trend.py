@@ -6,6 +6,7 @@ from errata.messages import (
     AXIS_NAMES,
     MISSING,
     PORTION_NAMES,
+    abstention_notes,
     error_noun,
     format_count,
     format_percentage,
@@ -170,6 +171,7 @@ def trend_notes(trend: Trend) -> list[str]:
         notes.append(CUSTOM_SUPERCLASSES_NOTE)
     if trend.curves is not None and trend.changed_labels is None:
         notes.append(UNKNOWN_LABELS_NOTE)
+    notes += abstention_notes([error_type.key for error_type in trend.abstained])
     if trend.has_rejected_targets:
         notes.append(REJECTED_TARGETS_NOTE)
     if trend.without_images:

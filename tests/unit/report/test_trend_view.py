@@ -140,6 +140,13 @@ def test_pooled_metric_is_shown_only_if_a_rule_abstained() -> None:
     assert "out of vocabulary to model failure, combined" in pooled
 
 
+def test_rules_without_evidence_are_named() -> None:
+    notes = view(abstained=(ErrorType.SPURIOUS_CORRELATION, ErrorType.NON_PROTOTYPICAL)).notes
+
+    assert sum(note.endswith("The number of model failures is an upper bound.") for note in notes) == 2
+    assert not [note for note in view().notes if "upper bound" in note]
+
+
 def test_metric_without_evidence_and_reference_is_not_shown() -> None:
     silent = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
     values = {metric: 0.125 for metric in METRICS if metric not in {item.key for item in silent}}

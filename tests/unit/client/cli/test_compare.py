@@ -61,6 +61,15 @@ def test_class_accuracies_without_an_interval_are_shown(monkeypatch: pytest.Monk
     assert ">no interval<" in comparison_html(result)
 
 
+def test_rules_without_evidence_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = comparison()
+    result.abstained.append("non_prototypical")
+    note = "The number of model failures is an upper bound."
+
+    assert note in shown(result, 0, monkeypatch, width=300) and note in comparison_html(result)
+    assert "upper bound" not in shown(comparison(), 0, monkeypatch) + comparison_html(comparison())
+
+
 def test_the_lines_of_a_changed_image_start_after_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
     result = comparison()
     result.groups["all"].broken = 1

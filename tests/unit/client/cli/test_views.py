@@ -4,7 +4,7 @@ import io
 
 import pytest
 from errata import pb
-from errata.cli.views import indented, labeled, show_analysis, show_verdicts
+from errata.cli.views import indented, labeled, show_analysis, show_breakdown, show_verdicts
 from errata.groups import ALL
 from rich.console import Console
 
@@ -74,6 +74,25 @@ def test_labels_without_rejected_targets_have_no_real_accuracy() -> None:
         assert "ReaL accuracy" not in rows
         assert rows["accuracy against the labels"] == "62.5 %"
     assert "all errors" not in lines_of(analysis(0))
+
+
+@pytest.mark.parametrize(
+    ("abstained", "cells"),
+    [
+        ([], ["2", "1", "0", "4"]),
+        (["fine_grained_oov", "spurious_correlation"], ["2", "1", "0", "4"]),
+        (["fine_grained_oov", "spurious_correlation", "non_prototypical"], ["2", "1", "–", "4"]),
+    ],
+)
+def test_breakdown_has_no_count_of_a_severity_without_evaluated_rules(abstained: list[str], cells: list[str]) -> None:
+    counts = {"correct": 4, "multi_label": 2, "fine_grained": 1, "model_failure": 4}
+    row = pb.BreakdownRow(display_name="fish", num_samples=11, counts=counts)
+    console = Console(file=io.StringIO(), width=140)
+    show_breakdown(pb.Breakdown(rows=[row]), abstained, False, console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    (line,) = [line.split() for line in text.splitlines() if line.startswith("fish")]
+    assert line == ["fish", "11", "–", *cells, "+0.00"]
 
 
 def test_verdict_shows_the_first_label_and_the_rejected_one() -> None:
