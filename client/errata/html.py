@@ -104,8 +104,15 @@ def comparison_html(comparison: pb.Comparison) -> str:
         for name, interval in intervals.items()
     ]
     keys = [transitions.error_type for transitions in everything.transitions]
+    abstained = {*comparison.abstained}
     counts = [
-        (title_of(transitions.error_type), [format_count(transitions.counts.get(key, 0)) for key in keys])
+        (
+            title_of(transitions.error_type),
+            [
+                MISSING if {key, transitions.error_type} & abstained else format_count(transitions.counts.get(key, 0))
+                for key in keys
+            ],
+        )
         for transitions in everything.transitions
     ]
     rate_header = ["", "A", "B", "change, points", "95 % interval"]

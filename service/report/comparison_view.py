@@ -195,8 +195,11 @@ def comparison_view(
         num_excluded=format_count(comparison.num_left_out) if comparison.num_left_out else "",
         abstained=tuple(abstention_notes([error_type.key for error_type in comparison.abstained])),
         type_titles=tuple(error_type.title for error_type in ERROR_TYPES),
-        matrix=_matrix(transitions, source),
-        matrix_totals=tuple(map(format_count, transitions.sum(axis=0).tolist())),
+        matrix=_matrix(transitions, comparison.abstained, source),
+        matrix_totals=tuple(
+            _evaluated_count(count, error_type in comparison.abstained)
+            for error_type, count in zip(ERROR_TYPES, transitions.sum(axis=0).tolist(), strict=True)
+        ),
         matrix_samples=format_count(int(transitions.sum())),
         top1_changes=(format_count(overall.top1_fixed), format_count(overall.top1_broken)),
         tests=tuple(
@@ -268,7 +271,13 @@ def _intervals(
     ]
 
 
-def _matrix(transitions: NDArray[np.int64], source: PageSource | None) -> tuple[MatrixRow, ...]:
+def _evaluated_count(count: int, is_abstained: bool) -> str:
+    return MISSING if is_abstained else format_count(count)
+
+
+def _matrix(
+    transitions: NDArray[np.int64], abstained: Sequence[ErrorType], source: PageSource | None
+) -> tuple[MatrixRow, ...]:
     changed = transitions.copy()
     np.fill_diagonal(changed, 0)
     largest = max(1, int(changed.max()))
@@ -280,9 +289,10 @@ def _matrix(transitions: NDArray[np.int64], source: PageSource | None) -> tuple[
             url = ""
             if source and count:
                 url = source.links.images(replace(source.changes.query, change=transition(type_a, type_b)))
-            cells.append(MatrixCell(format_count(count), _cell_class(type_a, type_b, count, largest), url))
-        total = int(transitions[type_a.position].sum())
-        rows.append(MatrixRow(type_a.title, css_class(type_a), tuple(cells), format_count(total)))
+            text = _evaluated_count(count, type_a in abstained or type_b in abstained)
+            cells.append(MatrixCell(text, _cell_class(type_a, type_b, count, largest), url))
+        total = _evaluated_count(int(transitions[type_a.position].sum()), type_a in abstained)
+        rows.append(MatrixRow(type_a.title, css_class(type_a), tuple(cells), total))
     return tuple(rows)
 
 

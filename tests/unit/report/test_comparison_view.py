@@ -392,6 +392,17 @@ def test_every_group_has_a_summary() -> None:
     assert groups[2].summary == "no image was evaluated in both analyses"
 
 
+def test_matrix_has_no_counts_of_abstained_rules() -> None:
+    result = view(comparison(abstained=(ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)))
+    missing = [number for number, total in enumerate(result.matrix_totals) if total == "–"]
+
+    assert missing == [ErrorType.FINE_GRAINED_OOV.position, ErrorType.NON_PROTOTYPICAL.position]
+    for number, row in enumerate(result.matrix):
+        assert (row.total == "–") is (number in missing)
+        dashes = [column for column, cell in enumerate(row.cells) if cell.count == "–"]
+        assert dashes == ([*range(8)] if number in missing else missing)
+
+
 def test_abstentions_and_excluded_images_are_listed() -> None:
     both = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
     result = view(comparison(abstained=both, num_left_out=1200))

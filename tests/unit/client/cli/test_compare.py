@@ -70,6 +70,16 @@ def test_rules_without_evidence_are_named(monkeypatch: pytest.MonkeyPatch) -> No
     assert "upper bound" not in shown(comparison(), 0, monkeypatch) + comparison_html(comparison())
 
 
+def test_transitions_of_rules_without_evidence_have_no_count() -> None:
+    result = comparison()
+    for key in ("correct", "non_prototypical"):
+        result.groups["all"].transitions.add(error_type=key, counts={"correct": 7})
+
+    assert ">7<" in comparison_html(result) and ">–<" not in comparison_html(result)
+    result.abstained.append("non_prototypical")
+    assert comparison_html(result).count(">–<") == 3
+
+
 def test_the_lines_of_a_changed_image_start_after_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
     result = comparison()
     result.groups["all"].broken = 1
