@@ -282,7 +282,7 @@ _TEXTS = (
     "superclass",
     "Summary",
     "Superclasses and classes",
-    "Superclasses of the original label, sorted by model failures. Gains are percentage points of multi-label "
+    "Superclasses of the ground truth, sorted by model failures. Gains are percentage points of multi-label "
     "accuracy. If a class has several superclasses, the numbers do not add up.",
     "Superclasses with the most model failures: {count} of {total} superclasses with errors",
     "Superclasses with the most significant changes: {count} of {total}. A class can have several superclasses.",

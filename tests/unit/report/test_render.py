@@ -937,7 +937,8 @@ def test_report_states_that_the_table_is_incomplete() -> None:
 def test_report_states_that_superclasses_are_left_out() -> None:
     note = "Superclasses with the most model failures: 1 of 2,345 superclasses with errors"
 
-    assert note in Page(render_report(view())).text
+    text = Page(render_report(view())).text
+    assert note in text and "Superclasses of the ground truth, sorted by model failures." in text
     assert "Superclasses with the most model failures" not in Page(render_report(view(num_superclasses=1))).text
 
 
@@ -945,7 +946,7 @@ def test_report_without_superclasses_has_the_table_of_classes() -> None:
     page = render_report(view(superclasses=(), num_superclasses=0))
 
     assert '<h2 id="superclasses">Classes</h2>' in page
-    assert "Superclasses and classes" not in page and "Superclasses of the original label" not in page
+    assert "Superclasses and classes" not in page and "Superclasses of the ground truth" not in page
     assert "pug" in page
 
 
