@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from service.domain import NO_PREDICTION, AnalysisRequest, Mask, Predictions, Subset
 from service.domain.answers import NO_ANSWER
 from service.evidence.bundle import Bundle
+from service.evidence.inputs import LabelInputs
 from service.predictions.uploads.subset import digest_subset, parse_subset
 
 MAX_NAMED = 10  # missing images in a message
@@ -57,13 +58,13 @@ def restrict_to_subset(predictions: Predictions, subset: Mask | None) -> Predict
     )
 
 
-def coverage_warnings(bundle: Bundle, predictions: Predictions, request: AnalysisRequest) -> tuple[str, ...]:
+def coverage_warnings(images: LabelInputs, predictions: Predictions, request: AnalysisRequest) -> tuple[str, ...]:
     """Return a warning that names evaluated images without a prediction, if there are any.
 
     Raises:
         InvalidUpload: No evaluated image has a prediction, or the coverage is below the minimum of the request.
     """
-    rows = bundle.rows
+    rows = images.rows
     if (predictions.top1 != NO_PREDICTION).all():
         return ()
     if predictions.subset is not None:
@@ -72,9 +73,9 @@ def coverage_warnings(bundle: Bundle, predictions: Predictions, request: Analysi
     covered = len(rows) - len(missing)
     if not len(missing):
         return ()
-    num_judged = None if predictions.subset is None else len(bundle.rows)
+    num_judged = None if predictions.subset is None else len(images.rows)
     coverage = f"The predictions cover {coverage_text(covered, len(rows), num_judged)}"
-    names = f"Images without a prediction: {_names(bundle, missing)}."
+    names = f"Images without a prediction: {_list_names(images.names[missing])}."
     if not covered:
         raise InvalidUpload(
             f"{coverage}, so that nothing can be evaluated. {names} Add rows for evaluated images, or choose another "
@@ -90,6 +91,6 @@ def coverage_warnings(bundle: Bundle, predictions: Predictions, request: Analysi
     return (f"{coverage}. All statistics refer only to these images. {names}",)
 
 
-def _names(bundle: Bundle, images: NDArray[np.int32]) -> str:
-    names = ", ".join(bundle.arrays["names"][image].decode() for image in images[:MAX_NAMED].tolist())
-    return names + (f", and {format_count(len(images) - MAX_NAMED)} more" if len(images) > MAX_NAMED else "")
+def _list_names(names: NDArray[np.bytes_]) -> str:
+    shown = ", ".join(name.decode() for name in names[:MAX_NAMED].tolist())
+    return shown + (f", and {format_count(len(names) - MAX_NAMED)} more" if len(names) > MAX_NAMED else "")

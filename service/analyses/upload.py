@@ -11,7 +11,6 @@ from errata.errors import (
     AlreadyExists,
     AnalysisNotFound,
     EvidenceDamaged,
-    ImplausibleUpload,
     NotFound,
     TooBusy,
     Unavailable,
@@ -22,26 +21,20 @@ from service.analyses import queries
 from service.analyses import request as requests
 from service.analyses.answers import check_mapping_applies, create_matcher, summarize_answers
 from service.analyses.audit import creation_of, log_event
-from service.analyses.coverage import coverage_warnings, describe_subset, read_subset, restrict_to_subset
+from service.analyses.coverage import describe_subset, read_subset, restrict_to_subset
+from service.analyses.input_checks import check_upload
 from service.analyses.judge import compute_summary, digest_predictions
 from service.analyses.owner_guard import is_hidden
 from service.analyses.ports import Ports, Stores
 from service.archive.port import OutcomeUnknown
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, Stage, State
 from service.evidence.bundle import Bundle
+from service.evidence.relabeled import labels_of
 from service.jobs.store import Outcome
 from service.predictions.answers.mapping_file import digest_mapping
 from service.predictions.uploads import Layout, Upload, parse_upload
-from service.report.messages.input_checks import (
-    ACCEPT_REMEDY,
-    ACCEPTED_NOTE,
-    classes_from_one,
-    correct_throughout,
-    permuted_classes,
-    reordered_rows,
-)
+from service.report.messages.input_checks import ACCEPTED_NOTE, correct_throughout
 from service.storage import Readable
-from service.summary.input_checks import find_classes_from_one, find_permuted_classes, find_reordered_rows
 
 JUDGING_SECONDS = 300.0  # time limit for a request with a reserved id to archive its analysis
 RETRY_AFTER = 60.0  # seconds, in the error for a full archive
@@ -88,8 +81,7 @@ def upload(
         parsed = parse_upload(source, layout, request.row_order, limit, parse_binary)
         check_mapping_applies(request.answers_mapping, parsed.predictions)
     parsed = replace(parsed, predictions=restrict_to_subset(parsed.predictions, subset))
-    problem = _find_implausible(bundle, parsed, request)
-    warnings = (*coverage_warnings(bundle, parsed.predictions, request), *_numbering_warnings(bundle, parsed, problem))
+    problem, warnings = check_upload(labels_of(bundle), bundle.label_space, parsed, request)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     # The id has the time of its reservation, not of the start: an upload can take longer than JUDGING_SECONDS.
     analysis_id = requests.new_id(ports.stores.clock())
@@ -227,34 +219,6 @@ def released_after_error(ports: Ports, analysis: Analysis, delivery: str = "") -
     except Exception:
         ports.stores.jobs.release_ids(analysis.request.request_id, analysis.id, delivery)
         raise
-
-
-def _find_implausible(bundle: Bundle, parsed: Upload, request: AnalysisRequest) -> str:
-    """Return the problem of implausible predictions; empty for plausible predictions.
-
-    Raises:
-        ImplausibleUpload: The request does not accept implausible predictions.
-    """
-    problem = field = ""
-    if parsed.reordered is not None and (
-        reordered := find_reordered_rows(bundle.all_targets, parsed.predictions, parsed.reordered)
-    ):
-        problem, field = reordered_rows(reordered, request.row_order), "row_order"
-    elif permuted := find_permuted_classes(
-        bundle.evidence.targets, parsed.predictions.top1.take(bundle.rows), bundle.label_space.num_classes
-    ):
-        problem, field = permuted_classes(permuted, bundle.label_space.name), "predicted_class"
-    if problem and not request.accept_implausible:
-        raise ImplausibleUpload(f"{problem} {ACCEPT_REMEDY}", field=field)
-    return problem
-
-
-def _numbering_warnings(bundle: Bundle, parsed: Upload, problem: str) -> tuple[str, ...]:
-    """Return a warning if numbers of classes may start at 1, unless the predictions have another problem."""
-    if problem or parsed.has_class_names:
-        return ()
-    permuted = find_classes_from_one(bundle.evidence.targets, parsed.predictions.top1.take(bundle.rows))
-    return () if permuted is None else (classes_from_one(permuted),)
 
 
 def find_repeated_or_reserve(

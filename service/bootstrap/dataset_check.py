@@ -1,14 +1,16 @@
 """Checks the files of a data set, and the predictions of a model for its images."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 from errata.errors import ErrataError, InvalidEvidence
 
-from service.domain import Classes, RowOrder
+from service.analyses.input_checks import check_upload
+from service.domain import AnalysisRequest, RowOrder
 from service.evidence.build_inputs import Inputs, check_inputs
+from service.evidence.bundle import image_positions
 from service.evidence.dataset_check import Dataset
 from service.evidence.dataset_files import DatasetFiles, FileError, read_files
 from service.predictions.uploads import Layout, parse_upload
@@ -16,7 +18,9 @@ from service.predictions.uploads import Layout, parse_upload
 __all__ = ["Inputs", "check_files"]
 
 
-def check_files(name: str, inputs: Inputs, predictions: Path | None, max_bytes: int) -> DatasetFiles:
+def check_files(
+    name: str, inputs: Inputs, predictions: Path | None, max_bytes: int, row_order: RowOrder = RowOrder.UNSPECIFIED
+) -> DatasetFiles:
     """Read the files of a data set and collect their errors.
 
     Args:
@@ -24,6 +28,7 @@ def check_files(name: str, inputs: Inputs, predictions: Path | None, max_bytes: 
         inputs: The files.
         predictions: Predictions for the images of the labels.
         max_bytes: Maximum size of the predictions.
+        row_order: Order of the rows of predictions without file names.
 
     Raises:
         InvalidEvidence: The combination of files is invalid.
@@ -40,8 +45,8 @@ def check_files(name: str, inputs: Inputs, predictions: Path | None, max_bytes: 
         files.unchecked.append(predictions.name)
         return files
     try:
-        predicted = _read_predictions(name, files.dataset, predictions, max_bytes)
-        files.dataset = replace(files.dataset, predicted=predicted)
+        request = AnalysisRequest(name, row_order=row_order)
+        files.dataset = _with_predictions(files.dataset, predictions, max_bytes, request)
     except OSError as error:
         files.errors.append(FileError(predictions.name, f"Cannot read the file: {error.strerror}. Check the path."))
     except ErrataError as error:
@@ -53,15 +58,17 @@ def check_files(name: str, inputs: Inputs, predictions: Path | None, max_bytes: 
     return files
 
 
-def _read_predictions(name: str, dataset: Dataset, path: Path, max_bytes: int) -> Classes:
-    """Return the predicted classes. Their order does not matter: only the classes are counted."""
-    assert dataset.images is not None, "This is a bug: check_files checks for labels."
-    names = dataset.images.names
+def _with_predictions(dataset: Dataset, path: Path, max_bytes: int, request: AnalysisRequest) -> Dataset:
+    """Return the data set with the predictions and the warnings of an analysis of them."""
+    images = dataset.images
+    assert images is not None, "This is a bug: check_files checks for labels."
     layout = Layout(
-        dataset=name,
-        names=pa.array(names.tolist(), type=pa.binary()),
-        positions=lambda _: np.arange(len(names)),
+        dataset=request.dataset,
+        names=pa.array(images.names.tolist(), type=pa.binary()),
+        positions=partial(image_positions, images.names, images.all_targets),
         label_space=dataset.label_space,
     )
     with path.open("rb") as file:
-        return parse_upload(file, layout, RowOrder.UNSPECIFIED, max_bytes).predictions.top1
+        parsed = parse_upload(file, layout, request.row_order, max_bytes)
+    _, warnings = check_upload(images, dataset.label_space, parsed, request)
+    return replace(dataset, predicted=parsed.predictions.top1, prediction_warnings=(*parsed.warnings, *warnings))

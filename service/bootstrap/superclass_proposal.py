@@ -8,7 +8,7 @@ from pathlib import Path
 from errata.errors import InvalidEvidence
 
 from service.bootstrap.dataset_check import Inputs, check_files
-from service.domain import LabelSpace
+from service.domain import LabelSpace, RowOrder
 from service.evidence.class_files import read_classes
 from service.evidence.class_similarity import (
     MIN_CONFUSION,
@@ -34,6 +34,7 @@ class ProposalInputs:
     labels: Path | None = None
     predictions: Path | None = None
     encoder: str = ""  # MODULE:CLASS
+    row_order: RowOrder = RowOrder.UNSPECIFIED  # of predictions without file names
     max_size: int = 10  # classes in a superclass
     max_bytes: int = 1 << 30  # of the predictions
 
@@ -118,7 +119,8 @@ def write_proposal(proposal: SuperclassProposal, path: Path) -> None:
 
 
 def _from_confusions(inputs: ProposalInputs, predictions: Path) -> SuperclassProposal:
-    files = check_files(NAME, Inputs(classes=inputs.classes, labels=inputs.labels), predictions, inputs.max_bytes)
+    source = Inputs(classes=inputs.classes, labels=inputs.labels)
+    files = check_files(NAME, source, predictions, inputs.max_bytes, inputs.row_order)
     if files.errors:
         error, more = files.errors[0], len(files.errors) - 1
         place = "" if error.line is None else f", {error.unit} {error.line}"

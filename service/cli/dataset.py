@@ -16,8 +16,9 @@ from errata.messages import pluralize
 from rich.console import Console
 
 from service.bootstrap.dataset_check import Inputs, check_files
-from service.cli.dataset_options import FILE, dataset_options
+from service.cli.dataset_options import FILE, dataset_options, row_order_option
 from service.cli.propose import propose
+from service.domain import RowOrder
 from service.evidence.dataset_check import Advice, find_advice
 from service.evidence.dataset_files import DatasetFiles, FileError
 from service.settings import read_settings
@@ -39,18 +40,19 @@ dataset.add_command(propose)
 @dataset.command(examples=EXAMPLES)
 @dataset_options
 @click.option("--predictions", type=FILE, metavar="FILE", help="Predictions of a model to check. Requires --labels.")
+@row_order_option
 @click.option(
     "--dataset", default="my-data-set", help="A built-in data set, such as cifar-100, whose classes the labels use."
 )
 @json_option
-def check(dataset: str, predictions: Path | None, as_json: bool, **inputs: Any) -> None:
+def check(dataset: str, predictions: Path | None, row_order: RowOrder, as_json: bool, **inputs: Any) -> None:
     """List the errors of all files of a data set, with their lines, and what would improve the error breakdown.
 
     'errata evidence build' accepts the same files. Exit code: 1 if a file has errors; 0 if there is only advice.
     """
     if not (inputs["classes"] or inputs["labels"]):
         raise InvalidInput("There is nothing to check. Add --classes FILE, --labels FILE, or both.", field="classes")
-    files = check_files(dataset, Inputs(**inputs), predictions, read_settings().max_upload_bytes)
+    files = check_files(dataset, Inputs(**inputs), predictions, read_settings().max_upload_bytes, row_order)
     advice = [] if files.dataset is None else find_advice(files.dataset)
     if as_json:
         click.echo(json.dumps(_to_plain(files, advice), indent=2))

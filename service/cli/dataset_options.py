@@ -5,10 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from errata.cli.analyze import ROW_ORDERS
 
+from service.domain import RowOrder
 from service.evidence.cooccurrence import MIN_COUNT
 
 FILE = click.Path(path_type=Path)
+row_order_option = click.option(
+    "--row-order",
+    type=click.Choice(ROW_ORDERS),
+    callback=lambda _, __, value: RowOrder[value.upper().replace("-", "_")] if value else RowOrder.UNSPECIFIED,
+    help="The order of the rows of predictions without file names. Default: path.",
+)
 _OPTIONS = (
     click.option(
         "--classes",

@@ -1,7 +1,6 @@
 """errata dataset propose: superclasses as a starting point, in a file that a person edits."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,9 +12,8 @@ from errata.cli.views import labeled
 from errata.messages import format_count, pluralize
 
 from service.bootstrap.superclass_proposal import ProposalInputs, propose_superclasses, write_proposal
+from service.cli.dataset_options import FILE, row_order_option
 from service.settings import read_settings
-
-FILE = click.Path(path_type=Path)
 
 
 @command(
@@ -30,6 +28,7 @@ errata dataset propose --classes classes.csv --encoder service.evidence.clip:Ope
 @click.option(
     "--predictions", type=FILE, metavar="FILE", help="Predictions of a model, whose confused classes are grouped."
 )
+@row_order_option
 @click.option(
     "--encoder",
     default="",

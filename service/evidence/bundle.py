@@ -289,11 +289,15 @@ class Bundle:
 
     def positions(self, order: RowOrder) -> NDArray[np.intp]:
         """Return, for each row of an upload without file names, the index of the image in the data set, (A,)."""
-        names = self.arrays["names"]
-        if order is RowOrder.FILE_NAME:
-            files = np.array([name.rsplit(b"/", 1)[-1] for name in names.tolist()])
-            return np.argsort(files, kind="stable")
-        return np.lexsort((names, self.all_targets))
+        return image_positions(self.arrays["names"], self.all_targets, order)
+
+
+def image_positions(names: NDArray[np.bytes_], all_targets: Classes, order: RowOrder) -> NDArray[np.intp]:
+    """Return, for each row of an upload without file names, the index of the image among all names, (A,)."""
+    if order is RowOrder.FILE_NAME:
+        files = np.array([name.rsplit(b"/", 1)[-1] for name in names.tolist()])
+        return np.argsort(files, kind="stable")
+    return np.lexsort((names, all_targets))
 
 
 def evidence_of(

@@ -33,6 +33,7 @@ class Dataset:
     pairs: CooccurrenceInputs | None = None  # None although `images` is set: no pair reaches the minimum
     min_cooccurrence: int = MIN_COUNT
     predicted: Classes | None = None  # predicted classes of images; -1: no prediction
+    prediction_warnings: tuple[str, ...] = ()  # warnings that an analysis of the predictions has
     has_overlaps: bool = False  # there is a file of overlaps, perhaps with errors
     has_vocabulary: bool = False
     has_own_classes: bool = True  # False: the classes and their relations are built in
@@ -50,6 +51,7 @@ def find_advice(dataset: Dataset) -> list[Advice]:
             advice += _check_use(space, images)
         if dataset.predicted is not None:
             advice += _check_predictions(dataset, images, dataset.predicted)
+    advice += [Advice("prediction-warnings", warning) for warning in dataset.prediction_warnings]
     return advice
 
 

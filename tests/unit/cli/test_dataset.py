@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,49 @@ def test_errors_of_arrays_have_rows(folder: Path) -> None:
 
     assert result.exit_code == 1
     assert "error  predictions.npy, row 3, " in result.stdout
+
+
+def write_twelve_classes(predicted: Callable[[int], int], images: int = 60) -> None:
+    """Write the files of a data set with images of 12 classes in turn, and the predictions of some images."""
+    Path("classes.csv").write_text("name\n" + "".join(f"c{number}\n" for number in range(12)))
+    Path("labels.csv").write_text(
+        "file_name,labels\n" + "".join(f"{image:02}.jpg,{image % 12}\n" for image in range(60))
+    )
+    rows = "".join(f"{image:02}.jpg,{predicted(image % 12)}\n" for image in range(images))
+    Path("predictions.csv").write_text("file_name,top1\n" + rows)
+
+
+def test_another_class_numbering_is_an_error_as_in_an_analysis(folder: Path) -> None:
+    write_twelve_classes(lambda target: (target + 1) % 12)
+
+    result = run("--classes", "classes.csv", "--labels", "labels.csv", "--predictions", "predictions.csv")
+
+    assert result.exit_code == 1
+    assert "error  predictions.csv: Class numbering looks wrong: top-1 accuracy is 0.0 %" in result.stdout
+    assert "Subtract 1, so that they start at 0." in result.stdout
+
+
+def test_images_without_a_prediction_are_advice(folder: Path) -> None:
+    write_twelve_classes(lambda target: target, images=57)
+
+    result = run("--classes", "classes.csv", "--labels", "labels.csv", "--predictions", "predictions.csv")
+
+    assert result.exit_code == 0
+    assert "advice  The predictions cover 57 of 60 images (95.0 %)." in result.stdout
+    assert "Images without a prediction: 57.jpg, 58.jpg, 59.jpg." in result.stdout
+
+
+def test_rows_of_arrays_have_the_order_of_the_option(folder: Path) -> None:
+    write_twelve_classes(lambda target: target)
+    np.save("predictions.npy", np.arange(60) % 12)  # in the order of the names
+    files = ("--classes", "classes.csv", "--labels", "labels.csv", "--predictions", "predictions.npy")
+
+    by_path, by_name = run(*files), run(*files, "--row-order", "file-name")
+
+    assert by_path.exit_code == 1
+    assert "error  predictions.npy: Row order looks wrong: top-1 accuracy is" in by_path.stdout
+    assert "Try --row-order file-name." in by_path.stdout
+    assert by_name.exit_code == 0
 
 
 def test_predictions_without_labels_are_refused(folder: Path) -> None:

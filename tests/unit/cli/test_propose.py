@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from errata.errors import InvalidInput, InvalidRequest
@@ -53,6 +54,18 @@ def test_confusions_give_superclasses_to_classes_without_any(folder: Path) -> No
     space = read_superclasses(Path("out.csv"), read_classes(Path("classes.csv"), "mine"))
     assert space.superclasses.similar_to(2).tolist() == [2, 3]
     assert space.superclasses.names_of(0) == ("pets",)
+
+
+def test_rows_of_arrays_are_images_in_the_order_of_the_option(folder: Path) -> None:
+    np.save("by-path.npy", np.array([1, 0, 3, 2, 4]))
+    np.save("by-name.npy", np.array([0, 3, 2, 4, 1]))
+    expected = from_confusions("--output", "expected.csv")
+
+    by_path = from_confusions("--predictions", "by-path.npy", "--output", "by-path.csv")
+    by_name = from_confusions("--predictions", "by-name.npy", "--row-order", "file-name", "--output", "by-name.csv")
+
+    assert (expected.exit_code, by_path.exit_code, by_name.exit_code) == (0, 0, 0)
+    assert Path("by-path.csv").read_text() == Path("by-name.csv").read_text() == Path("expected.csv").read_text()
 
 
 def test_a_superclass_with_a_semicolon_is_refused(folder: Path) -> None:
