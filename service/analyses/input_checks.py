@@ -6,8 +6,19 @@ from service.analyses.coverage import coverage_warnings
 from service.domain import AnalysisRequest, LabelSpace
 from service.evidence.inputs import LabelInputs
 from service.predictions.uploads import Upload
-from service.report.messages.input_checks import ACCEPT_REMEDY, classes_from_one, permuted_classes, reordered_rows
-from service.summary.input_checks import find_classes_from_one, find_permuted_classes, find_reordered_rows
+from service.report.messages.input_checks import (
+    ACCEPT_REMEDY,
+    classes_from_one,
+    permuted_classes,
+    renumbered_classes,
+    reordered_rows,
+)
+from service.summary.input_checks import (
+    find_classes_from_one,
+    find_permuted_classes,
+    find_renumbered_classes,
+    find_reordered_rows,
+)
 
 
 def check_upload(
@@ -19,26 +30,21 @@ def check_upload(
         ImplausibleUpload: The request does not accept implausible predictions.
         InvalidUpload: No evaluated image has a prediction, or the coverage is below the minimum of the request.
     """
-    problem = _find_implausible(images, label_space, parsed, request)
-    warnings = coverage_warnings(images, parsed.predictions, request)
-    predicted = parsed.predictions.top1.take(images.rows)
-    if problem or parsed.has_class_names:
-        return problem, warnings
-    if permuted := find_classes_from_one(images.targets, predicted):
-        warnings = (*warnings, classes_from_one(permuted))
-    return problem, warnings
-
-
-def _find_implausible(images: LabelInputs, label_space: LabelSpace, parsed: Upload, request: AnalysisRequest) -> str:
     problem = field = ""
+    targets, predicted = images.targets, parsed.predictions.top1.take(images.rows)
     if parsed.reordered is not None and (
         reordered := find_reordered_rows(images.all_targets, parsed.predictions, parsed.reordered)
     ):
         problem, field = reordered_rows(reordered, request.row_order), "row_order"
-    elif permuted := find_permuted_classes(
-        images.targets, parsed.predictions.top1.take(images.rows), label_space.num_classes
-    ):
+    elif permuted := find_permuted_classes(targets, predicted, label_space.num_classes):
         problem, field = permuted_classes(permuted, label_space.name), "predicted_class"
     if problem and not request.accept_implausible:
         raise ImplausibleUpload(f"{problem} {ACCEPT_REMEDY}", field=field)
-    return problem
+    warnings = coverage_warnings(images, parsed.predictions, request)
+    if problem or parsed.has_class_names:
+        return problem, warnings
+    if permuted := find_classes_from_one(targets, predicted):
+        warnings = (*warnings, classes_from_one(permuted))
+    elif permuted := find_renumbered_classes(targets, predicted, label_space.num_classes):
+        warnings = (*warnings, renumbered_classes(permuted, label_space.name))
+    return problem, warnings

@@ -46,7 +46,7 @@ class LabelInputs:
     @property
     def targets(self) -> Classes:
         """Return the original label of each evaluated image, shape (N,)."""
-        return self.all_targets[self.rows]
+        return self.all_targets.take(self.rows)
 
     @property
     def effective_targets(self) -> Classes:

@@ -10,6 +10,8 @@ PERMUTED_COVERAGE = 0.5  # share of samples
 MIN_CLASS_SAMPLES = 5  # samples of a class; with fewer, the most frequent prediction covers many by chance
 MIN_CLASSES = 10  # classes with that many samples
 FEW_CLASSES_COVERAGE = 0.9  # share of samples if fewer classes are large; random predictions cover half of them
+RENUMBERED_COVERAGE = 0.9  # share of samples for a warning at 5 % top-1 accuracy or more
+RENUMBERED_GAIN = 0.6  # minimum difference to the top-1 accuracy for this warning
 SHIFT_SHARE = 0.8  # share of the covered samples that a shift of all classes explains
 ONE_BASED_KAPPA = 0.5  # of the targets and the classes before the predicted ones
 ONE_BASED_SCORE = 3.0  # minimum standard score beyond this kappa; few images of confused neighbors can reach it
@@ -36,6 +38,32 @@ def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int
     accuracy = _top1_accuracy(targets, predicted)
     if accuracy >= PERMUTED_BELOW:
         return None
+    return _fit_numbering(targets, predicted, num_classes, accuracy, PERMUTED_COVERAGE)
+
+
+def find_renumbered_classes(targets: Classes, predicted: Classes, num_classes: int) -> PermutedClasses | None:
+    """Find predictions whose classes may have another numbering that keeps the numbers of some classes.
+
+    Top-1 accuracy is at least 5 %, at least ten classes are large, and a one-to-one mapping as in
+    `find_permuted_classes` covers at least 90 % of their samples, and 60 percentage points more than top-1.
+
+    Args:
+        targets: (n,) target classes.
+        predicted: (n,) predicted classes; -1: no prediction.
+        num_classes: Number of classes of the label space.
+    """
+    accuracy = _top1_accuracy(targets, predicted)
+    if not PERMUTED_BELOW <= accuracy <= 1 - RENUMBERED_GAIN or len(np.unique(targets[predicted >= 0])) < MIN_CLASSES:
+        return None
+    return _fit_numbering(
+        targets, predicted, num_classes, accuracy, max(RENUMBERED_COVERAGE, accuracy + RENUMBERED_GAIN)
+    )
+
+
+def _fit_numbering(
+    targets: Classes, predicted: Classes, num_classes: int, accuracy: float, min_coverage: float
+) -> PermutedClasses | None:
+    """Return the numbering of the second and the third condition of `find_permuted_classes`."""
     known = predicted >= 0
     known_targets = targets[known].astype(np.int64)
     known_predicted = predicted[known].astype(np.int64)
@@ -50,7 +78,7 @@ def find_permuted_classes(targets: Classes, predicted: Classes, num_classes: int
     has_few_classes = num_large < MIN_CLASSES
     if has_few_classes and len(mapped) < 2:
         return None
-    if frequencies.sum() < (FEW_CLASSES_COVERAGE if has_few_classes else PERMUTED_COVERAGE) * total:
+    if frequencies.sum() < (FEW_CLASSES_COVERAGE if has_few_classes else min_coverage) * total:
         return None
     shifts, positions = np.unique(favorites - mapped, return_inverse=True)
     by_shift = np.bincount(positions.reshape(-1), weights=frequencies)

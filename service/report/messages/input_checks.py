@@ -27,6 +27,15 @@ def classes_from_one(permuted: PermutedClasses) -> str:
     )
 
 
+def renumbered_classes(permuted: PermutedClasses, label_space: str) -> str:
+    """Describe predictions whose class numbering may differ from that of the label space with this name."""
+    return (
+        f"The class numbering may be wrong: top-1 accuracy is {format_percentage(permuted.top1_accuracy)}, but "
+        f"{format_percentage(permuted.coverage)} of the images would be correct with each class renumbered. If so, "
+        f"correct the file, and upload it again. {_numbering_remedy(permuted.shift, label_space)}"
+    )
+
+
 def correct_throughout(summary: Summary) -> tuple[str, ...]:
     """Return a warning if all of many predictions are the original labels; the file may have these labels instead."""
     group = summary.groups[ALL]

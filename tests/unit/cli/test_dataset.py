@@ -124,6 +124,16 @@ def test_another_class_numbering_is_an_error_as_in_an_analysis(folder: Path) -> 
     assert "Subtract 1, so that they start at 0." in result.stdout
 
 
+def test_classes_in_alphabetical_order_are_advice_if_one_class_keeps_its_number(folder: Path) -> None:
+    order = [0, *range(2, 12), 1]
+    write_twelve_classes(lambda target: order[target])
+
+    result = run("--classes", "classes.csv", "--labels", "labels.csv", "--predictions", "predictions.csv")
+
+    assert result.exit_code == 0
+    assert "advice  The class numbering may be wrong: top-1 accuracy is 8.3 %, but 100.0 %" in result.stdout
+
+
 def test_images_without_a_prediction_are_advice(folder: Path) -> None:
     write_twelve_classes(lambda target: target, images=57)
 

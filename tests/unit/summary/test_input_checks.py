@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from service.domain import Predictions
 from service.evidence.labels import original_labels, validation_name
-from service.summary.input_checks import find_classes_from_one, find_permuted_classes, find_reordered_rows
+from service.summary.input_checks import (
+    find_classes_from_one,
+    find_permuted_classes,
+    find_renumbered_classes,
+    find_reordered_rows,
+)
 
 PREDICTIONS = "predictions/imagenet_val_resnet50_cv.csv"  # of a real ResNet-50
 
@@ -319,3 +324,31 @@ def test_images_outside_a_subset_do_not_hide_reordered_rows(size: int) -> None:
     result = find_reordered_rows(targets, wrong, right)
 
     assert result is not None and (result.top1_accuracy, result.other_accuracy) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("accuracy", "is_found"), [(0.95, True), (0.75, False)])
+def test_a_numbering_that_keeps_one_of_ten_classes_is_found_if_it_explains_most_predictions(
+    accuracy: float, is_found: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    targets = np.tile(np.arange(10), 100).astype(np.int16)
+    own = np.where(rng.random(1000) < accuracy, targets, rng.integers(0, 10, 1000))
+    renumbered = np.array([0, 9, 8, 7, 6, 4, 5, 3, 2, 1])[own].astype(np.int16)
+
+    assert (find_renumbered_classes(targets, renumbered, 10) is not None) == is_found
+    assert find_renumbered_classes(targets, own.astype(np.int16), 10) is None
+
+
+@pytest.mark.parametrize("num_classes", [10, 30, 100])
+@pytest.mark.parametrize("accuracy", [0.1, 0.2, 0.4, 0.6])
+def test_weak_models_with_half_of_their_errors_in_one_other_class_have_no_other_numbering(
+    num_classes: int, accuracy: float
+) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        targets = np.repeat(np.arange(num_classes), 10)
+        count = len(targets)
+        wrong = np.where(rng.random(count) < 0.5, (targets + 1) % num_classes, rng.integers(0, num_classes, count))
+        predicted = np.where(rng.random(count) < accuracy, targets, wrong)
+
+        assert find_renumbered_classes(targets.astype(np.int16), predicted.astype(np.int16), num_classes) is None
