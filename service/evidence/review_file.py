@@ -68,10 +68,12 @@ def parse_review(line: str | bytes, bundle: Bundle) -> Review:
     """
     try:
         parsed = parse_json(line, to_unique_dict)
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(
             f"The line is not JSON ({error!s:.80}). Write lines as 'errata review export' does.", field="row"
         ) from error
+    except ValueError as error:
+        raise InvalidRequest(f"Invalid JSON: {error!s:.120}.", field="row") from error
     raw = _checked_fields(parsed)
     if raw["dataset"] not in ("", bundle.dataset):
         raise InvalidRequest(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from service.domain import (
     ALL,
@@ -62,7 +63,7 @@ class PageSource:
     changes: ImageChanges
 
 
-Options = tuple[tuple[str, str], ...]  # values of a filter, with their texts
+Options: TypeAlias = tuple[tuple[str, str], ...]  # values of a filter, with their texts
 
 
 @dataclass(frozen=True)

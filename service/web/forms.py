@@ -45,7 +45,7 @@ def form_token(request: Request) -> str:
 
 
 def form_page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
-    """Return a page with forms: its template gets `form_token`, and the browser gets the cookie unless it has it."""
+    """Return a page with forms. The template gets `form_token`. The response sets the cookie if it is missing."""
     token = form_token(request)
     response = html_page(render(template, site=True, form_token=token, **values), status)
     if request.cookies.get(COOKIE) != token:

@@ -5,18 +5,16 @@ from collections.abc import Sequence
 from service.domain import IMAGENET_1K, LabelSpace
 
 ONE_BASED = "Class indices start at 0: subtract 1 if yours start at 1."
-REPLACEMENT = "\ufffd"  # replaces bytes that are not UTF-8
-NOT_UTF8 = f"{REPLACEMENT} replaces bytes that are not UTF-8. Save the file as UTF-8."
+REPLACEMENT = "\ufffd"  # replaces bytes that are not UTF-8, here or where the file was written
+NOT_UTF8 = f"{REPLACEMENT} replaces bytes that were not UTF-8. Save the original file as UTF-8."
 SCORES_REMEDY = "Write scores of all classes to a Parquet file."  # if text is too long
 
 
 def describe_unknown_name(name: object, dataset: str, similar: Sequence[bytes]) -> str:
     """Return the description of a file name that the data set does not have."""
-    description = f"Image {decode_name(name)!r:.80} is not in data set '{dataset}'."
-    if REPLACEMENT in decode_name(name):
-        return f"{description} {NOT_UTF8}"
     names = f" Similar names: {_list_names(similar)}." if similar else ""
-    return f"{description}{names} Correct the name, or remove the row."
+    remedy = NOT_UTF8 if REPLACEMENT in decode_name(name) else "Correct the name, or remove the row."
+    return f"Image {decode_name(name)!r:.80} is not in data set '{dataset}'.{names} {remedy}"
 
 
 def describe_ambiguous_name(name: object, candidates: Sequence[bytes]) -> str:
@@ -78,16 +76,14 @@ def describe_class(value: object, label_space: LabelSpace) -> str:
             f"Class {value!r:.80} can mean {len(classes)} classes: {label_space.describe(classes)}. Write an ID, an "
             "index, or a name that means only one class."
         )
-    if REPLACEMENT in str(value):
-        return f"Unknown class {value!r:.80}. {NOT_UTF8}"
     description = f"Unknown class {value!r:.80}. Expected {class_forms(label_space)}."
     if str(value).strip() == str(label_space.num_classes):
         return f"{description} {ONE_BASED}"
     if isinstance(value, str) and "." in value and parse_number(value).is_integer():
         return f"{description} Write the index without a decimal point."
     if isinstance(value, str) and (names := label_space.similar_names(value)):
-        return f"{description} Similar names: {', '.join(f'{name:.80}' for name in names)}."
-    return description
+        description = f"{description} Similar names: {', '.join(f'{name:.80}' for name in names)}."
+    return f"{description} {NOT_UTF8}" if REPLACEMENT in str(value) else description
 
 
 def describe_probability(value: object) -> str:

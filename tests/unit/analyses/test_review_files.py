@@ -188,6 +188,13 @@ def test_a_line_that_is_no_json_names_the_expected_format(stores: Stores, demo: 
         import_reviews(stores, "demo", read(content))
 
 
+def test_a_repeated_field_is_named(stores: Stores) -> None:
+    message = "Line 1: Invalid JSON: duplicate field 'image'; write it once. Nothing was imported."
+    with pytest.raises(InvalidRow) as error:
+        import_reviews(stores, "demo", read('{"image": "a", "image": "b", "reviewer": "ann"}'))
+    assert error.value.message == message
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_empty(data_dir: Path, content: bytes) -> None:
     stores = Backend(EvidenceRepository({}, data_dir)).ports.stores

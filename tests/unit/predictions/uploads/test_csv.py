@@ -433,7 +433,14 @@ def test_a_row_that_is_not_utf8_is_rejected_with_its_line(small, write, expected
     assert expected_error.lines(error) == [6]
     if place in ("name", "class"):
         assert "'\ufffd'" in error.message
-        assert "\ufffd replaces bytes that are not UTF-8. Save the file as UTF-8." in error.message
+        assert "\ufffd replaces bytes that were not UTF-8. Save the original file as UTF-8." in error.message
+
+
+def test_bytes_that_are_not_utf8_count_once_in_the_length_of_a_line(small, write) -> None:
+    rows = [f"{name},{predicted},§" for name, predicted in small.rows(TWELVE)]
+    text = write.lines("file_name,predicted_class,note", *rows).replace("§".encode(), b"\xff", 11)
+
+    assert small.top1(text.replace("§".encode(), b"\xff" * 400_000)) == TWELVE
 
 
 def test_large_blocks_of_bytes_that_are_not_utf8_are_read_completely() -> None:
