@@ -10,6 +10,7 @@ from errata.errors import InvalidRequest
 
 from service.analyses import model_votes
 from service.analyses.model_votes import model_identity
+from service.analyses.ports import Stores
 from service.analyses.review_queue import QueueReason, ReviewQueue, find_votes, locate_image, review_queue
 from service.analyses.upload import upload
 from service.domain import Analysis, AnalysisRequest, ErrorType, ModelInfo, Review, Suggestions, suggest_labels
@@ -39,8 +40,7 @@ def analyze(
     return upload(backend.ports, request, io.BytesIO("\n".join(lines).encode()))
 
 
-def suggestions(backend: Backend, demo: Bundle, min_agreement: int | None = None) -> Suggestions:
-    stores = backend.ports.stores
+def suggestions(stores: Stores, demo: Bundle, min_agreement: int | None = None) -> Suggestions:
     return stores.votes.suggestions(find_votes(stores, demo), demo, min_agreement)
 
 
@@ -140,21 +140,21 @@ def test_each_model_has_one_vote_with_its_newest_analysis(backend: Backend, demo
     first, second = severe_classes(demo, 3, 2)
     for number in range(3):
         analyze(backend, demo, {3: first, 9 + number: first}, "net")
-    assert suggestions(backend, demo, 2).rows.tolist() == []
-    assert suggestions(backend, demo, 1).rows.tolist() == [3, 11]
+    assert suggestions(backend.ports.stores, demo, 2).rows.tolist() == []
+    assert suggestions(backend.ports.stores, demo, 1).rows.tolist() == [3, 11]
 
     analyze(backend, demo, {3: second}, "net")
-    found = suggestions(backend, demo, 1)
+    found = suggestions(backend.ports.stores, demo, 1)
     assert (found.rows.tolist(), found.classes.tolist()) == ([3], [second])
 
 
 def test_suggestions_at_the_default_agreement_stay_cached_while_they_are_used(
     backend: Backend, demo: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    computed: list[int | None] = []
+    stores, computed = backend.ports.stores, list[int | None]()
     monkeypatch.setattr(model_votes, "suggest_labels", lambda *args: computed.append(args[-1]) or suggest_labels(*args))
     for number in (None, 4, 5, None, 6, None, 7, None):
-        suggestions(backend, demo, number)
+        suggestions(stores, demo, number)
 
     assert computed == [None, 4, 5, 6, 7]
 
@@ -202,10 +202,10 @@ def test_the_cached_votes_follow_new_and_deleted_analyses(backend: Backend, demo
     stores = backend.ports.stores
     analyses = [analyze(backend, demo, {3: wrong, 8 + number: wrong}, f"net {number}") for number in range(3)]
     assert rows_of(review_queue(stores, "demo"), QueueReason.SEVERE_ERROR) == [3, 10]
-    assert suggestions(backend, demo).rows.tolist() == [3]
+    assert suggestions(stores, demo).rows.tolist() == [3]
 
     stores.archive.delete(analyses[0].id)
-    assert suggestions(backend, demo).rows.tolist() == []
+    assert suggestions(stores, demo).rows.tolist() == []
     assert review_queue(stores, "demo").num_models == 2
 
 
@@ -261,7 +261,7 @@ def test_invalid_requests_are_refused(backend: Backend, demo: Bundle) -> None:
     with pytest.raises(InvalidRequest, match="Invalid page"):
         review_queue(backend.ports.stores, "demo", limit=0)
     with pytest.raises(InvalidRequest, match="min_agreement is 0"):
-        suggestions(backend, demo, 0)
+        suggestions(backend.ports.stores, demo, 0)
 
 
 def test_images_that_are_set_aside_are_no_severe_errors(
