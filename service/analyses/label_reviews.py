@@ -91,7 +91,8 @@ class _Differences:
 
     def __init__(self, bundle: Bundle, reviews: Sequence[Review], own: Sequence[Review]) -> None:
         self._bundle = bundle
-        self._images = apply_decisions(bundle, decide_images(reviews))
+        self._decisions = decide_images(reviews)
+        self._images = apply_decisions(bundle, self._decisions)
         self._stated_on = decide_images(own)
 
     def of(self, image: str, labels: Sequence[int], reason: str | None) -> ReviewRequest | None:
@@ -100,13 +101,17 @@ class _Differences:
         Args:
             image: The image.
             labels: The classes of the row.
-            reason: Why the row sets the image aside; empty: it does not; None: it does not say.
+            reason: Why the row sets the image aside; empty: it does not; None: it does not say. Labels of an image
+                without labels then end that it is set aside, unless reviewers set it aside.
         """
         row, stated = self._bundle.row_of_name[image], self._stated_on.get(image, Decision())
         was_aside = bool(self._images.problematic[row])
-        is_same = reason is None or (reason == NO_LABEL and not labels)
-        is_aside = was_aside if is_same else bool(reason)
         current, wanted = {*self._images.labels.of(row).tolist()}, {*labels}
+        if reason is None:
+            is_set_aside = self._decisions.get(image, Decision()).problematic
+            is_aside = was_aside and not (wanted and not current and not is_set_aside)
+        else:
+            is_aside = was_aside if reason == NO_LABEL and not labels else bool(reason)
         if current == wanted and is_aside == was_aside:
             return None
         original = {*self._bundle.evidence.labels.of(row).tolist()}

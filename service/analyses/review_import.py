@@ -23,8 +23,11 @@ MAX_IMPORT_LINES = 250_000  # about 500 MB of memory
 MAX_VIOLATIONS = 10  # lines that an error lists
 MAX_AHEAD = timedelta(minutes=5)  # how far an imported review may be in the future; until then, it counts as newest
 RECORDS_PER_WRITE = 64  # open files
-# The start of an array of objects with `file_name`, or of an object of lists that has several lines.
-_LABELS_JSON = re.compile(rb'\s*(\[\s*\{[^{}]*"file_name"|\{[ \r]*\n\s*"([^"\\]|\\.)*"\s*:\s*\[)')
+# The start of an array of objects with `file_name`, or of an object of lists whose first entry ends its line.
+_LABELS_JSON = re.compile(
+    rb'\s*(\[\s*\{[^{}]*"file_name"|\{[ \t\r]*\n\s*"([^"\\]|\\.)*"\s*:\s*\[|'
+    rb'\{[ \t]*"([^"\\]|\\.)*"[ \t]*:[ \t]*\[[^\]\n]*\],?[ \t\r]*\n)'
+)
 
 
 @dataclass(frozen=True)

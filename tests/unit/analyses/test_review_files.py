@@ -324,6 +324,30 @@ def test_two_imports_of_a_labels_file_at_once_store_its_reviews_once(
     assert len({review.id[:8] for review in reviews}) == num_added
 
 
+def test_labels_in_an_object_with_one_image_per_line(stores: Stores, demo: Bundle) -> None:
+    first, second = demo.judged_names[:2]
+    lines = f'{{"{first}": {json.dumps([*labels_of(demo, first), "281"])},\n "{second}": ["281"]}}'
+
+    assert import_reviews(stores, "demo", read(lines), reviewer="ann") == ImportResult(2, 0)
+
+
+def test_labels_of_an_image_without_labels_end_that_it_is_set_aside(stores: Stores, tmp_path: Path) -> None:
+    (tmp_path / "classes.csv").write_text("id,name\nx1,person\nx2,bicycle\nx3,car\n")
+    (tmp_path / "labels.csv").write_text(
+        "file_name,target,labels,problematic\na.jpg,person,person,\nc.jpg,car,,no label\nd.jpg,car,,no label\n"
+    )
+    inputs = Inputs(classes=tmp_path / "classes.csv", labels=tmp_path / "labels.csv")
+    build_evidence("street", inputs, tmp_path / "street")
+    stores = replace(stores, evidence=EvidenceRepository({"street": [tmp_path / "street"]}, tmp_path / "data"))
+    create_review(stores, ReviewRequest("street", "d.jpg", problematic=True, reason="copyright"), "bob")
+
+    file = "file_name,target,labels\nc.jpg,car,bicycle\nd.jpg,car,bicycle\n"
+    assert import_reviews(stores, "street", read(file), reviewer="ann") == ImportResult(2, 0)
+
+    statements = {review.image: review.problematic for review in list_reviews(stores, "street", reviewer="ann")}
+    assert statements == {"c.jpg": False, "d.jpg": None}
+
+
 @pytest.mark.parametrize("as_csv", [True, False])
 def test_a_labels_file_without_problematic_leaves_images_set_aside(stores: Stores, demo: Bundle, as_csv: bool) -> None:
     first, second = demo.judged_names[:2]
