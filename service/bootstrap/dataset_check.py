@@ -19,7 +19,13 @@ __all__ = ["Inputs", "check_files"]
 
 
 def check_files(
-    name: str, inputs: Inputs, predictions: Path | None, max_bytes: int, row_order: RowOrder = RowOrder.UNSPECIFIED
+    name: str,
+    inputs: Inputs,
+    predictions: Path | None,
+    max_bytes: int,
+    row_order: RowOrder = RowOrder.UNSPECIFIED,
+    *,
+    accept_implausible: bool = False,
 ) -> DatasetFiles:
     """Read the files of a data set and collect their errors.
 
@@ -29,6 +35,7 @@ def check_files(
         predictions: Predictions for the images of the labels.
         max_bytes: Maximum size of the predictions.
         row_order: Order of the rows of predictions without file names.
+        accept_implausible: Whether implausible predictions are no error.
 
     Raises:
         InvalidEvidence: The combination of files is invalid.
@@ -45,7 +52,7 @@ def check_files(
         files.unchecked.append(predictions.name)
         return files
     try:
-        request = AnalysisRequest(name, row_order=row_order)
+        request = AnalysisRequest(name, row_order=row_order, accept_implausible=accept_implausible)
         files.dataset = _with_predictions(files.dataset, predictions, max_bytes, request)
     except OSError as error:
         files.errors.append(FileError(predictions.name, f"Cannot read the file: {error.strerror}. Check the path."))

@@ -1,5 +1,7 @@
 """Input checks: detect predictions with another class numbering or with reordered rows."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +47,8 @@ def find_renumbered_classes(targets: Classes, predicted: Classes, num_classes: i
     """Find predictions whose classes may have another numbering that keeps the numbers of some classes.
 
     Top-1 accuracy is at least 5 %, at least ten classes are large, and a one-to-one mapping as in
-    `find_permuted_classes` covers at least 90 % of their samples, and 60 percentage points more than top-1.
+    `find_permuted_classes` covers at least 90 % of their samples, and 60 percentage points more than top-1. The result
+    has no shift that would move a prediction out of the classes.
 
     Args:
         targets: (n,) target classes.
@@ -55,9 +58,12 @@ def find_renumbered_classes(targets: Classes, predicted: Classes, num_classes: i
     accuracy = _top1_accuracy(targets, predicted)
     if not PERMUTED_BELOW <= accuracy <= 1 - RENUMBERED_GAIN or len(np.unique(targets[predicted >= 0])) < MIN_CLASSES:
         return None
-    return _fit_numbering(
-        targets, predicted, num_classes, accuracy, max(RENUMBERED_COVERAGE, accuracy + RENUMBERED_GAIN)
-    )
+    min_coverage = max(RENUMBERED_COVERAGE, accuracy + RENUMBERED_GAIN)
+    result = _fit_numbering(targets, predicted, num_classes, accuracy, min_coverage)
+    if result is None or result.shift is None:
+        return result
+    shifted = predicted[predicted >= 0].astype(np.int64) - result.shift
+    return result if shifted.min() >= 0 and shifted.max() < num_classes else replace(result, shift=None)
 
 
 def _fit_numbering(

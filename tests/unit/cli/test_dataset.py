@@ -132,6 +132,7 @@ def test_classes_in_alphabetical_order_are_advice_if_one_class_keeps_its_number(
 
     assert result.exit_code == 0
     assert "advice  The class numbering may be wrong: top-1 accuracy is 8.3 %, but 100.0 %" in result.stdout
+    assert "Number the classes as label space" in result.stdout
 
 
 def test_images_without_a_prediction_are_advice(folder: Path) -> None:

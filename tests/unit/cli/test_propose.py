@@ -222,6 +222,21 @@ def test_wordnet_finds_almost_half_of_the_pairs_of_cifar100(
     assert (round(precision, 2), round(recall, 2)) == (0.47, 0.44)
 
 
+def test_a_model_that_confuses_classes_in_pairs_gives_superclasses_although_it_looks_implausible(folder: Path) -> None:
+    Path("classes.csv").write_text("name\n" + "".join(f"c{number}\n" for number in range(12)))
+    images = [(f"{image:02}.jpg", image % 12) for image in range(60)]
+    Path("labels.csv").write_text("file_name,labels\n" + "".join(f"{name},{target}\n" for name, target in images))
+    Path("predictions.csv").write_text(
+        "file_name,top1\n" + "".join(f"{name},{target ^ 1}\n" for name, target in images)
+    )
+
+    files = ("--classes", "classes.csv", "--labels", "labels.csv", "--predictions", "predictions.csv")
+    result = run(*files, "--output", "superclasses.csv")
+
+    assert result.exit_code == 0, result.output
+    assert "6 superclasses for 12 of 12 classes" in result.output
+
+
 def test_confusions_find_two_fifths_of_the_pairs_of_cifar100(folder: Path, cifar100: Path) -> None:
     files = ("--labels", str(cifar100 / "labels.csv"), "--predictions", str(cifar100 / "predictions.csv"))
 

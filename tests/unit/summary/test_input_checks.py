@@ -339,6 +339,19 @@ def test_a_numbering_that_keeps_one_of_ten_classes_is_found_if_it_explains_most_
     assert find_renumbered_classes(targets, own.astype(np.int16), 10) is None
 
 
+@pytest.mark.parametrize(("first", "shift"), [(0, None), (1, 1)])
+def test_a_shift_of_a_numbering_keeps_predictions_in_the_classes(first: int, shift: int | None) -> None:
+    """Given classes from 1 to 19 that are numbered one too high, and class 0, which is 0 or also 1."""
+    targets = np.tile(np.arange(20), 10).astype(np.int16)
+    predicted = np.array([first, *range(2, 21)])[targets].astype(np.int16)
+    predicted[:20] = targets[:20]  # so that the accuracy is at least 5 %
+    predicted[0] = first
+
+    result = find_renumbered_classes(targets, predicted, 21)
+
+    assert result is not None and result.shift == shift
+
+
 @pytest.mark.parametrize("num_classes", [10, 30, 100])
 @pytest.mark.parametrize("accuracy", [0.1, 0.2, 0.4, 0.6])
 def test_weak_models_with_half_of_their_errors_in_one_other_class_have_no_other_numbering(
