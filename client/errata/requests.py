@@ -173,7 +173,7 @@ class TrendOptions(TypedDict, total=False):
     analyses: Iterable[AnalysisRef]
     """The analyses, at most 1000. Default: all stored analyses of the data set."""
     dataset: str
-    """The data set. Default: that of the analyses, or without analyses, the one with the most stored analyses."""
+    """The data set. Default: that of the analyses, or without analyses, the one with the most succeeded analyses."""
     group: str
     """The group whose errors the trend shows: a group of the label space, such as `organism`, or `all`."""
     by: str

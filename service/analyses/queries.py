@@ -59,9 +59,12 @@ def get(stores: Stores, analysis_id: str) -> Analysis:
 
 
 def default_dataset(stores: Stores) -> str:
-    """Return the data set with the most stored analyses."""
+    """Return the data set with the most succeeded analyses; without any, that with the most stored analyses."""
     counts = stores.index.num_by_dataset()
-    return max(counts, key=lambda name: (counts[name], name), default=DEFAULT_DATASET)
+    succeeded = {
+        name: stores.index.count(AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=name)) for name in counts
+    }
+    return max(counts, key=lambda name: (succeeded[name], counts[name], name), default=DEFAULT_DATASET)
 
 
 def _is_indexed(stores: Stores, analysis_id: str) -> bool:

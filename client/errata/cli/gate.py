@@ -104,7 +104,7 @@ def gate(
             try:
                 result = evaluate(request, seconds)
             except ConnectionFailed as error:
-                if text or not is_folder(analysis):
+                if text or target.is_explicit or not is_folder(analysis):
                     raise
                 raise ConnectionFailed(
                     f"{error.message} To evaluate the folder {analysis} without a service, pass --policy FILE."

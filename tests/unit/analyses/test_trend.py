@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from service.analyses.judge import compute_summary
+from service.analyses.queries import default_dataset
 from service.analyses.report import report
 from service.analyses.trend import MAX_RANKED, TrendAnalyses, TrendRequest, build_trend
 from service.analyses.trend import trend as compute_trend
@@ -269,6 +270,17 @@ def archive_analysis(backend: Backend, bundle: Bundle) -> Analysis:
     analysis = Analysis(bundle.digest[:12], request, State.SUCCEEDED, bundle.digest, start_time)
     backend.archive.put(replace(analysis, summary=compute_summary(bundle, predictions)), predictions)
     return analysis
+
+
+def test_the_default_data_set_of_a_trend_has_the_most_succeeded_analyses(
+    backend: Backend, authors: Bundle, demo: Bundle
+) -> None:
+    succeeded = archive_analysis(backend, authors)
+    for number in range(2):
+        failed = replace(succeeded, id=f"failed{number}", state=State.FAILED, request=AnalysisRequest(demo.dataset))
+        backend.archive.put(failed, Predictions(np.zeros(20, dtype=np.int16)))
+
+    assert default_dataset(backend.ports.stores) == authors.dataset
 
 
 def test_models_are_not_compared_with_published_models_on_corrected_labels(authors: Bundle, tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def test_a_folder_without_a_policy_and_without_a_service_needs_a_policy(
     assert isinstance(error, ConnectionFailed)
     assert error.message.startswith("No service at 127.0.0.1:1.")
     assert error.message.endswith(f" To evaluate the folder {tmp_path} without a service, pass --policy FILE.")
+    error = CliRunner().invoke(gate, [str(tmp_path), "--server", "127.0.0.1:1"]).exception
+    assert isinstance(error, ConnectionFailed) and "--policy" not in error.message  # it would not help
 
 
 @pytest.mark.parametrize(
