@@ -8,7 +8,7 @@ import pyarrow as pa
 from errata.errors import ErrataError, InvalidEvidence
 
 from service.analyses.input_checks import check_upload
-from service.domain import AnalysisRequest, RowOrder
+from service.domain import AnalysisRequest
 from service.evidence.build_inputs import Inputs, check_inputs
 from service.evidence.bundle import image_positions
 from service.evidence.dataset_check import Dataset
@@ -18,41 +18,30 @@ from service.predictions.uploads import Layout, parse_upload
 __all__ = ["Inputs", "check_files"]
 
 
-def check_files(
-    name: str,
-    inputs: Inputs,
-    predictions: Path | None,
-    max_bytes: int,
-    row_order: RowOrder = RowOrder.UNSPECIFIED,
-    *,
-    accept_implausible: bool = False,
-) -> DatasetFiles:
+def check_files(request: AnalysisRequest, inputs: Inputs, predictions: Path | None, max_bytes: int) -> DatasetFiles:
     """Read the files of a data set and collect their errors.
 
     Args:
-        name: Name of the data set.
+        request: The request of an analysis of the predictions, with the name of the data set.
         inputs: The files.
         predictions: Predictions for the images of the labels.
         max_bytes: Maximum size of the predictions.
-        row_order: Order of the rows of predictions without file names.
-        accept_implausible: Whether implausible predictions are no error.
 
     Raises:
         InvalidEvidence: The combination of files is invalid.
     """
-    check_inputs(name, inputs, is_custom=True)
+    check_inputs(request.dataset, inputs, is_custom=True)
     if predictions is not None and inputs.labels is None:
         raise InvalidEvidence(
             "Predictions are checked with the labels of their images. Add --labels FILE.", field="labels"
         )
-    files = read_files(name, inputs)
+    files = read_files(request.dataset, inputs)
     if predictions is None:
         return files
     if files.dataset is None or files.dataset.images is None:
         files.unchecked.append(predictions.name)
         return files
     try:
-        request = AnalysisRequest(name, row_order=row_order, accept_implausible=accept_implausible)
         files.dataset = _with_predictions(files.dataset, predictions, max_bytes, request)
     except OSError as error:
         files.errors.append(FileError(predictions.name, f"Cannot read the file: {error.strerror}. Check the path."))

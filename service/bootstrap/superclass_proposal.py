@@ -8,7 +8,7 @@ from pathlib import Path
 from errata.errors import InvalidEvidence
 
 from service.bootstrap.dataset_check import Inputs, check_files
-from service.domain import LabelSpace, RowOrder
+from service.domain import AnalysisRequest, LabelSpace, RowOrder
 from service.evidence.class_files import read_classes
 from service.evidence.class_similarity import (
     MIN_CONFUSION,
@@ -121,7 +121,8 @@ def write_proposal(proposal: SuperclassProposal, path: Path) -> None:
 def _from_confusions(inputs: ProposalInputs, predictions: Path) -> SuperclassProposal:
     source = Inputs(classes=inputs.classes, labels=inputs.labels)
     # A model that confuses classes in pairs looks implausible, and such confusions are what a proposal needs.
-    files = check_files(NAME, source, predictions, inputs.max_bytes, inputs.row_order, accept_implausible=True)
+    request = AnalysisRequest(NAME, row_order=inputs.row_order, accept_implausible=True)
+    files = check_files(request, source, predictions, inputs.max_bytes)
     if files.errors:
         error, more = files.errors[0], len(files.errors) - 1
         place = "" if error.line is None else f", {error.unit} {error.line}"

@@ -18,7 +18,7 @@ from rich.console import Console
 from service.bootstrap.dataset_check import Inputs, check_files
 from service.cli.dataset_options import FILE, dataset_options, row_order_option
 from service.cli.propose import propose
-from service.domain import RowOrder
+from service.domain import AnalysisRequest, RowOrder
 from service.evidence.dataset_check import Advice, find_advice
 from service.evidence.dataset_files import DatasetFiles, FileError
 from service.settings import read_settings
@@ -52,7 +52,8 @@ def check(dataset: str, predictions: Path | None, row_order: RowOrder, as_json: 
     """
     if not (inputs["classes"] or inputs["labels"]):
         raise InvalidInput("There is nothing to check. Add --classes FILE, --labels FILE, or both.", field="classes")
-    files = check_files(dataset, Inputs(**inputs), predictions, read_settings().max_upload_bytes, row_order)
+    request = AnalysisRequest(dataset, row_order=row_order)
+    files = check_files(request, Inputs(**inputs), predictions, read_settings().max_upload_bytes)
     advice = [] if files.dataset is None else find_advice(files.dataset)
     if as_json:
         click.echo(json.dumps(_to_plain(files, advice), indent=2))
