@@ -13,8 +13,8 @@ from errata.errors import InvalidRequest
 from numpy.typing import NDArray
 
 from service.analyses.images import select_images, take_images
+from service.analyses.lru_cache import LruCache
 from service.analyses.ports import Stores
-from service.analyses.verdict_cache import Newest
 from service.domain import MULTI_LABEL_ERROR_TYPES, is_among
 from service.domain.images import ImageQuery, ImageRow
 from service.evidence.bundle import Bundle
@@ -50,7 +50,7 @@ class ErrorMaps:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._lock = threading.Lock()
-        self._axes: Newest[str, Axes] = Newest(MAX_CACHED)  # by digest
+        self._axes: LruCache[str, Axes] = LruCache(MAX_CACHED)  # by digest
 
     def compute(self, analysis: str) -> ErrorMap:
         """Return the map of the errors of an analysis, without problematic images.

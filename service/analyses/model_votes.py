@@ -6,7 +6,7 @@ import numpy as np
 from errata.errors import InvalidRequest
 
 from service.analyses.archived_predictions import find_predictions, is_usable
-from service.analyses.verdict_cache import BundleCache, Newest
+from service.analyses.lru_cache import BundleCache, LruCache
 from service.archive.port import AnalysisIndex, Archive, iterate_index
 from service.domain import Analysis, AnalysisFilter, ModelVotes, State, Suggestions, suggest_labels
 from service.domain.listing import version_key
@@ -39,7 +39,7 @@ class VoteCache:
 
     def __init__(self) -> None:
         self._votes: BundleCache[ModelVotes] = BundleCache()
-        self._suggestions: tuple[ModelVotes | None, Newest[int | None, Suggestions]] = None, Newest(MAX_AGREEMENTS)
+        self._suggestions: tuple[ModelVotes | None, LruCache[int | None, Suggestions]] = None, LruCache(MAX_AGREEMENTS)
 
     def get(self, index: AnalysisIndex, archive: Archive, bundle: Bundle) -> ModelVotes:
         """Return the votes on the images of a bundle, the newest model first.
@@ -65,7 +65,7 @@ class VoteCache:
         agreement = None if min_agreement == votes.default_agreement else min_agreement
         known_votes, cached = self._suggestions
         if known_votes is not votes:
-            cached = Newest(MAX_AGREEMENTS)
+            cached = LruCache(MAX_AGREEMENTS)
             self._suggestions = votes, cached
         if (result := cached.find(agreement)) is None:
             try:

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from service.analyses.decisions import DecisionCache
+from service.analyses.lru_cache import LruCache
 from service.analyses.model_votes import VoteCache
-from service.analyses.verdict_cache import Newest, VerdictCache
+from service.analyses.verdict_cache import VerdictCache
 from service.archive.port import AnalysisIndex, Archive
 from service.archive.record_log import RecordLog
 from service.domain import AuditEvent, GateDecision, Observer, Review
@@ -41,7 +42,9 @@ class Stores:
     votes: VoteCache = field(default_factory=VoteCache)
     decisions: DecisionCache = field(default_factory=DecisionCache)
     events: RecordLog[AuditEvent] | None = None  # audit events, except those of evidence; None: they are not stored
-    gate_decisions: Newest[tuple[str, ...], GateDecision] = field(default_factory=lambda: Newest(MAX_GATE_DECISIONS))
+    gate_decisions: LruCache[tuple[str, ...], GateDecision] = field(
+        default_factory=lambda: LruCache(MAX_GATE_DECISIONS)
+    )
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from errata.errors import Unavailable
 
 from service.analyses import audit
 from service.analyses.audit import AuditFilter, list_events, record_change, record_gate
+from service.analyses.lru_cache import LruCache
 from service.analyses.ports import Stores
-from service.analyses.verdict_cache import Newest
 from service.archive.files import FolderFiles
 from service.archive.record_log import RecordLog
 from service.caller import CALLER, Caller, restricted_to
@@ -40,7 +40,7 @@ def make_stores(folder: Path, clock: Clock) -> Stores:
         "events": RecordLog(FolderFiles(folder), AuditEvent),
         "evidence": SimpleNamespace(published=SimpleNamespace(publications=InMemoryPublications())),
         "clock": clock,
-        "gate_decisions": Newest(10),
+        "gate_decisions": LruCache(10),
     }
     return cast(Stores, SimpleNamespace(**fields))
 
