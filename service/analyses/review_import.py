@@ -23,10 +23,9 @@ MAX_IMPORT_LINES = 250_000  # about 500 MB of memory
 MAX_VIOLATIONS = 10  # lines that an error lists
 MAX_AHEAD = timedelta(minutes=5)  # how far an imported review may be in the future; until then, it counts as newest
 RECORDS_PER_WRITE = 64  # open files
-# The start of an array of objects with `file_name`, or of an object of lists whose first entry ends its line.
+# The start of an array of objects with `file_name`, or of an object of lists. In a review, only three fields are lists.
 _LABELS_JSON = re.compile(
-    rb'\s*(\[\s*\{[^{}]*"file_name"|\{[ \t\r]*\n\s*"([^"\\]|\\.)*"\s*:\s*\[|'
-    rb'\{[ \t]*"([^"\\]|\\.)*"[ \t]*:[ \t]*\[[^\]\n]*\],?[ \t\r]*\n)'
+    rb'\s*(\[\s*\{[^{}]*"file_name"|\{\s*"(?!(?:confirmed|added|rejected)")(?:[^"\\]|\\.)*"\s*:\s*\[)'
 )
 
 
@@ -98,14 +97,13 @@ def _is_labels_file(file: BinaryIO) -> bool:
     file.seek(0)
     if line.startswith(b"{"):
         try:
-            first = parse_json(line)
+            return "file_name" in parse_json(line)
         except ValueError:
             return False
-        return "file_name" in first or (bool(first) and all(isinstance(labels, list) for labels in first.values()))
     if line and b"file_name" not in line:
         description = (
             "The line is neither a review nor the header of a labels file. Expected a file of 'errata review export': "
-            "JSON lines, or CSV with the header file_name,target,labels,problematic."
+            "JSON lines, or CSV with the header file_name,target,labels,problematic. Labels can also be JSON."
         )
         raise InvalidRow(
             f"Line {number}: {description} Nothing was imported.", violations=[Violation("row", description, number)]
@@ -165,9 +163,8 @@ class _Reader:
                 self.num_existing += 1
             else:
                 raise InvalidRequest(f"The ID {review.id} belongs to another review. Remove the ID.", field="id")
-        except (ErrataError, ValueError) as error:
-            is_own = isinstance(error, ErrataError) and bool(error.violations)
-            self._add_problem(number, error.violations[0].field if is_own else "row", str(error))  # type: ignore[union-attr]
+        except ErrataError as error:
+            self._add_problem(number, error.violations[0].field if error.violations else "row", str(error))
 
     def check(self) -> None:
         """Raise InvalidRow if a line is invalid, or undoes a review that does not exist."""

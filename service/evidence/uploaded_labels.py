@@ -60,7 +60,9 @@ def read_uploaded_labels(bundle: Bundle, path: Path) -> LabelTable:
     """
     with path.open("rb") as file:
         if file.read(len(PARQUET_SIGNATURE)) == PARQUET_SIGNATURE:
-            raise InvalidEvidence("The labels are a Parquet file. Upload them as CSV or as JSON lines.", field="labels")
+            raise InvalidEvidence(
+                "The labels are a Parquet file. Upload them as CSV, JSON, or JSON lines.", field="labels"
+            )
     table = read_label_table(path, bundle.label_space)
     ids, targets = bundle.label_space.ids, bundle.evidence.targets
     for (name, line), target, has_target in zip(table.line_of.items(), table.targets, table.has_target, strict=True):

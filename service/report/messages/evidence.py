@@ -72,7 +72,7 @@ EVIDENCE_TEXTS = (
     "Upload labels",
     "A labels file replaces all labels of the base. Upload a bundle with the Python client: client.upload_evidence.",
     "The default",
-    "labels file, CSV or JSON lines, at most 64 MB",
+    "labels file, CSV, JSON, or JSON lines, at most 64 MB",
     "Upload and build",
     "This is the default evidence.",
     "evidence {digest}",

@@ -324,11 +324,18 @@ def test_two_imports_of_a_labels_file_at_once_store_its_reviews_once(
     assert len({review.id[:8] for review in reviews}) == num_added
 
 
-def test_labels_in_an_object_with_one_image_per_line(stores: Stores, demo: Bundle) -> None:
-    first, second = demo.judged_names[:2]
-    lines = f'{{"{first}": {json.dumps([*labels_of(demo, first), "281"])},\n "{second}": ["281"]}}'
+@pytest.mark.parametrize(
+    "layout",
+    [
+        '{{"{0}": ["281"],\n "{1}": ["281"], "{2}": ["281"]}}',
+        '{{"{0}": [\n"281"], "{1}": ["281"], "{2}": ["281"]}}',
+        '{{"{0}": ["281"], "{1}": ["281"],\n"{2}": ["281"]}}',
+    ],
+)
+def test_labels_in_an_object_with_any_line_breaks(stores: Stores, demo: Bundle, layout: str) -> None:
+    lines = layout.format(*demo.judged_names)
 
-    assert import_reviews(stores, "demo", read(lines), reviewer="ann") == ImportResult(2, 0)
+    assert import_reviews(stores, "demo", read(lines), reviewer="ann") == ImportResult(3, 0)
 
 
 def test_labels_of_an_image_without_labels_end_that_it_is_set_aside(stores: Stores, tmp_path: Path) -> None:
