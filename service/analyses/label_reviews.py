@@ -101,8 +101,9 @@ class _Differences:
         Args:
             image: The image.
             labels: The classes of the row.
-            reason: Why the row sets the image aside; empty: it does not; None: it does not say. Labels of an image
-                without labels then end that it is set aside, unless reviewers set it aside.
+            reason: Why the row sets the image aside; empty: it does not; None: the file does not say. The image then
+                keeps its state, except that an image that was set aside only because it had no label counts again if
+                the row has labels.
         """
         row, stated = self._bundle.row_of_name[image], self._stated_on.get(image, Decision())
         was_aside = bool(self._images.problematic[row])

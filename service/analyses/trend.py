@@ -59,7 +59,7 @@ class TrendRequest:
     """The request of a trend."""
 
     names: Sequence[str] = ()  # ids of the selected analyses; empty: all archived ones of the data set
-    dataset: str = ""  # empty: the data set of the selected analyses, or the one with the most stored analyses
+    dataset: str = ""  # empty: that of the selected analyses, or without any, `queries.default_dataset`
     group: str = ALL
     by: str = ""  # label by which models are grouped
     reference: bytes = b""  # published models, in the CSV layout of the paper's authors

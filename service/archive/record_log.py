@@ -78,7 +78,7 @@ class RecordLog(Generic[T]):
         self._files.write(self.encode(*records))
 
     def append_new(self, *records: T) -> int:
-        """Store the records whose IDs have no readable record, as `append` does; return their number."""
+        """Store records as `append` does, except those that are stored in readable files; return how many."""
         contents = self.encode(*records)
         files = self._files.read_many([*contents])
         stored = {name for name, content in files if content is not None and self._decode(name, content) is not None}

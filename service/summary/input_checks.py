@@ -69,7 +69,10 @@ def find_renumbered_classes(targets: Classes, predicted: Classes, num_classes: i
 def _fit_numbering(
     targets: Classes, predicted: Classes, num_classes: int, accuracy: float, min_coverage: float
 ) -> PermutedClasses | None:
-    """Return the numbering of the second and the third condition of `find_permuted_classes`."""
+    """Return the mapping of classes that meets conditions 2 and 3 of `find_permuted_classes`; None if there is none.
+
+    The mapping must cover `min_coverage` instead of one half.
+    """
     known = predicted >= 0
     known_targets = targets[known].astype(np.int64)
     known_predicted = predicted[known].astype(np.int64)

@@ -120,7 +120,7 @@ class Conditions:
     help="Verdicts with this original label, or this first label if the labels reject the original label.",
 )
 @click.option("--predicted", default="", metavar="CLASS", help="Verdicts with this prediction.")
-@click.option("--superclass", default="", help="Verdicts whose --target or prediction is in it.")
+@click.option("--superclass", default="", help="Verdicts whose effective target or prediction is in this superclass.")
 @click.option("--group", metavar="NAME", help="Verdicts of this group of the label space.")
 @click.option("--slice", default="", metavar="NAME", help="Verdicts of a slice, such as time=night.")
 @limit_option(50, "Maximum number of verdicts. With --json, there is no maximum by default.")

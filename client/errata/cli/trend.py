@@ -38,7 +38,9 @@ errata trend results/a results/b results/c
 
 @command(examples=EXAMPLES)
 @click.argument("analyses", nargs=-1, metavar="[ANALYSIS]...")
-@click.option("--dataset", default="", help="Without ANALYSIS: the data set. Default: the one with the most analyses.")
+@click.option(
+    "--dataset", default="", help="Without ANALYSIS: the data set. Default: the one with the most succeeded analyses."
+)
 @click.option(
     "--group",
     default=ALL,

@@ -129,7 +129,10 @@ def percentile_message(rank: PercentileRank) -> str:
 
 
 def _is_tie(rank: PercentileRank) -> bool:
-    """Return whether all similarly accurate models have the same value: none is below 0 or above 1; ties count half."""
+    """Return whether all similarly accurate models have the same portion, 0 or 1.
+
+    No portion is lower than 0 or higher than 1, so a percentile of 0.5 means that all are ties.
+    """
     return rank.percentile == 0.5 and rank.value in (0, 1)
 
 
