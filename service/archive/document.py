@@ -5,7 +5,7 @@ See domain/schema_version.py for the rules of schema versions.
 
 import json
 import math
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import datetime
 from typing import Any
 
@@ -47,25 +47,22 @@ _TIMES = ("create_time", "start_time", "end_time")
 
 def to_document(analysis: Analysis) -> dict[str, Any]:
     """Return an analysis as JSON values."""
-    document: dict[str, Any] = {"schema": SCHEMA} | {
-        field.name: getattr(analysis, field.name)
-        for field in fields(analysis)
-        if field.name not in ("request", "summary", "failure", "model_info", "progress", "subset", "answers", *_TIMES)
+    times = {name: getattr(analysis, name) for name in _TIMES}
+    return {
+        "schema": SCHEMA,
+        **vars(analysis),
+        "state": analysis.state.name,
+        "warnings": list(analysis.warnings),
+        "assumptions": list(analysis.assumptions),
+        "request": vars(analysis.request) | {"row_order": analysis.request.row_order.name},
+        "progress": {"done": analysis.progress.done, "total": analysis.progress.total},
+        **{name: time.isoformat() if time else None for name, time in times.items()},
+        "failure": vars(analysis.failure) if analysis.failure else None,
+        "model_info": vars(analysis.model_info) if analysis.model_info else None,
+        "answers": _answers_to_json(analysis.answers) if analysis.answers else None,
+        "subset": vars(analysis.subset) if analysis.subset else None,
+        "summary": _summary_to_json(analysis.summary) if analysis.summary else None,
     }
-    document["state"] = analysis.state.name
-    document["warnings"] = list(analysis.warnings)
-    document["assumptions"] = list(analysis.assumptions)
-    document["request"] = asdict(analysis.request) | {"row_order": analysis.request.row_order.name}
-    document["progress"] = {"done": analysis.progress.done, "total": analysis.progress.total}
-    for name in _TIMES:
-        time = getattr(analysis, name)
-        document[name] = time.isoformat() if time else None
-    document["failure"] = asdict(analysis.failure) if analysis.failure else None
-    document["model_info"] = asdict(analysis.model_info) if analysis.model_info else None
-    document["answers"] = _answers_to_json(analysis.answers) if analysis.answers else None
-    document["subset"] = asdict(analysis.subset) if analysis.subset else None
-    document["summary"] = _summary_to_json(analysis.summary) if analysis.summary else None
-    return document
 
 
 def from_document(document: dict[str, Any]) -> Analysis:
@@ -161,8 +158,8 @@ def _check_complete(analysis: Analysis) -> None:
 
 
 def _answers_to_json(answers: AnswerSummary) -> dict[str, Any]:
-    examples = [asdict(example) | {"outcome": example.outcome.name} for example in answers.examples]
-    return asdict(answers) | {"examples": examples}
+    examples = [vars(example) | {"outcome": example.outcome.name} for example in answers.examples]
+    return vars(answers) | {"examples": examples}
 
 
 def _answers_from_json(values: dict[str, Any]) -> AnswerSummary:
@@ -177,14 +174,14 @@ def _answers_from_json(values: dict[str, Any]) -> AnswerSummary:
 
 
 def _summary_to_json(summary: Summary) -> dict[str, Any]:
-    values = {field.name: getattr(summary, field.name) for field in fields(summary)}
-    values["abstained"] = [error_type.name for error_type in summary.abstained]
-    values["groups"] = {group: _group_to_json(group_summary) for group, group_summary in summary.groups.items()}
-    return values
+    return vars(summary) | {
+        "abstained": [error_type.name for error_type in summary.abstained],
+        "groups": {group: _group_to_json(group_summary) for group, group_summary in summary.groups.items()},
+    }
 
 
 def _group_to_json(summary: GroupSummary) -> dict[str, Any]:
-    values = {field.name: getattr(summary, field.name) for field in fields(summary)}
+    values = vars(summary)
     return values | {name: {key.name: value for key, value in values[name].items()} for name in _BY_TYPE}
 
 
