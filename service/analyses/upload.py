@@ -29,7 +29,6 @@ from service.analyses.ports import Ports, Stores
 from service.archive.port import OutcomeUnknown
 from service.domain import REGISTRY_OWNER, Analysis, AnalysisRequest, Predictions, Progress, Stage, State
 from service.evidence.bundle import Bundle
-from service.evidence.relabeled import labels_of
 from service.jobs.store import Outcome
 from service.predictions.answers.mapping_file import digest_mapping
 from service.predictions.uploads import Layout, Upload, parse_upload
@@ -81,7 +80,7 @@ def upload(
         parsed = parse_upload(source, layout, request.row_order, limit, parse_binary)
         check_mapping_applies(request.answers_mapping, parsed.predictions)
     parsed = replace(parsed, predictions=restrict_to_subset(parsed.predictions, subset))
-    problem, warnings = check_upload(labels_of(bundle), bundle.label_space, parsed, request)
+    problem, warnings = check_upload(bundle.label_inputs, bundle.label_space, parsed, request)
     request_digest = requests.digest(request, hashed.digest()) if request.request_id else ""
     # The id has the time of its reservation, not of the start: an upload can take longer than JUDGING_SECONDS.
     analysis_id = requests.new_id(ports.stores.clock())

@@ -65,7 +65,7 @@ from service.evidence.built_in import known_classes
 from service.evidence.bundle_arrays import BundleArrays
 from service.evidence.cooccurrence import MIN_COUNT, cooccurrence_relation
 from service.evidence.expert_judgments import unpack_judgments
-from service.evidence.inputs import CooccurrenceInputs
+from service.evidence.inputs import CooccurrenceInputs, LabelInputs
 from service.evidence.label_space_json import MAX_BYTES, from_json
 from service.evidence.labels import validation_names
 from service.evidence.layout import EXPERT_JUDGMENTS, PROPOSALS, VERDICTS, check_layout
@@ -208,6 +208,17 @@ class Bundle:
     def evidence(self) -> Evidence:
         """Return the inputs of the rules."""
         return evidence_of(self.arrays, self.label_space, self.manifest.min_cooccurrence)
+
+    @cached_property
+    def label_inputs(self) -> LabelInputs:
+        """Return the images and their labels."""
+        return LabelInputs(
+            names=self.arrays["names"],
+            all_targets=self.all_targets,
+            rows=self.rows,
+            labels=self.evidence.labels,
+            problematic=self.evidence.problematic,
+        )
 
     @cached_property
     def strata(self) -> Strata:

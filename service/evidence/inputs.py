@@ -1,6 +1,7 @@
 """Inputs of a bundle: one record with all evidence, and the sources of its parts."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class LabelInputs:
     problematic: Mask  # (N,)
     sources: tuple[Source, ...] = ()
 
-    @property
+    @cached_property
     def targets(self) -> Classes:
         """Return the original label of each evaluated image, shape (N,)."""
         return self.all_targets.take(self.rows)

@@ -33,7 +33,7 @@ def inputs_of(bundle: Bundle) -> BundleInputs:
     arrays, manifest = bundle.arrays, bundle.manifest
     return BundleInputs(
         dataset=bundle.dataset,
-        labels=labels_of(bundle),
+        labels=bundle.label_inputs,
         label_space=bundle.label_space,
         pairs=bundle.pairs,
         non_prototypical=arrays.get("non_prototypical"),
@@ -44,17 +44,6 @@ def inputs_of(bundle: Bundle) -> BundleInputs:
         min_cooccurrence=manifest.min_cooccurrence,
         base=manifest.base,
         reviews=manifest.reviews,
-    )
-
-
-def labels_of(bundle: Bundle) -> LabelInputs:
-    """Return the images of a bundle and their labels."""
-    return LabelInputs(
-        names=bundle.arrays["names"],
-        all_targets=bundle.all_targets,
-        rows=bundle.rows,
-        labels=bundle.evidence.labels,
-        problematic=bundle.evidence.problematic,
     )
 
 
@@ -105,7 +94,7 @@ def _clip_of(bundle: Bundle) -> ClipInputs | None:
         encoder=bundle.manifest.encoder,
         proposals=None if bundle.label_space.name == IMAGENET_1K else bundle.proposals,
     )
-    return clip if len(clip.label_preferred) else _decide_again(bundle, clip, labels_of(bundle))
+    return clip if len(clip.label_preferred) else _decide_again(bundle, clip, bundle.label_inputs)
 
 
 def _relabel_clip(bundle: Bundle, clip: ClipInputs, images: LabelInputs, rows: NDArray[np.intp]) -> ClipInputs:

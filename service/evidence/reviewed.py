@@ -26,7 +26,7 @@ from service.domain import Decision, Labels, LabelSource, Review, active_reviews
 from service.evidence.build_inputs import OWN_LICENSE
 from service.evidence.bundle import Bundle
 from service.evidence.inputs import BundleInputs, LabelInputs, ReviewsInfo, Source
-from service.evidence.relabeled import changed_labels, labels_of, relabel
+from service.evidence.relabeled import changed_labels, relabel
 
 SOURCE = "reviews"
 _REVIEW = TypeAdapter(Review)
@@ -47,7 +47,7 @@ def apply_reviews(bundle: Bundle, reviews: Iterable[Review], min_reviews: int = 
     if min_reviews < 1:
         raise InvalidEvidence(f"min_reviews is {min_reviews}. Expected a number from 1.", field="min_reviews")
     used = [review for review in active_reviews(reviews) if review.image in bundle.row_of_name]
-    before = labels_of(bundle)
+    before = bundle.label_inputs
     images = apply_decisions(bundle, decide_images(used, min_reviews))
     changed = changed_labels(before.labels, images.labels) | (before.problematic != images.problematic)
     if not changed.any():
@@ -72,7 +72,7 @@ def apply_reviews(bundle: Bundle, reviews: Iterable[Review], min_reviews: int = 
 
 def apply_decisions(bundle: Bundle, decisions: Mapping[str, Decision]) -> LabelInputs:
     """Return the images of a bundle with the labels that result from the decisions, which are given by image."""
-    images = labels_of(bundle)
+    images = bundle.label_inputs
     index_of = {class_id: index for index, class_id in enumerate(bundle.label_space.ids)}
     problematic = images.problematic.copy()
     decided: dict[int, Mapping[int, int]] = {}
