@@ -36,8 +36,8 @@ def recognizes(head: bytes) -> bool:
 def read(content: BoundedStream, images: int, label_space: LabelSpace) -> Iterator[NamedRows]:
     """Yield blocks of rows; raise InvalidUpload or InvalidRow for invalid content, TooLarge for far too many rows."""
     line = _read_first_line(content)
-    header = parse_header(line)
-    parser = _block_parser(header)
+    parser = _block_parser(line)
+    header = parser.header
     ragged = _RaggedLines(len(header.names), first_line=1 if header.is_missing else 2)
     for block, has_quotes in _read_blocks(content, ragged, line + b"\n" if header.is_missing else b""):
         try:
@@ -55,7 +55,8 @@ def read(content: BoundedStream, images: int, label_space: LabelSpace) -> Iterat
             raise _invalid_line(number, "A quotation continues on the next line. Close each quotation on its line.")
         check_row_count(int(lines[-1]) - 1 if len(lines) else 0, images)
         yield _named_rows(batch, header.columns, lines, header.delimiter, label_space)
-    yield NamedRows.without_rows(tuple(ragged.violations), len(ragged.lines))
+    if ragged.lines:
+        yield NamedRows.without_rows(tuple(ragged.violations), len(ragged.lines))
 
 
 class _RaggedLines:
@@ -89,8 +90,8 @@ class _BlockParser:
     """Parses blocks of complete lines. File names become bytes; the other columns that Errata reads become text."""
 
     def __init__(self, header: Header) -> None:
+        self.header = header
         columns = header.columns
-        self._delimiter = header.delimiter
         types = dict.fromkeys(columns.names, pa.string()) | {columns.file_name: pa.binary()}
         self._empty = pa.record_batch({name: pa.array([], type=type) for name, type in types.items()})
         self._read_options = arrow_csv.ReadOptions(use_threads=False, block_size=MAX_BLOCK, column_names=header.names)
@@ -108,7 +109,7 @@ class _BlockParser:
                 pa.BufferReader(block),
                 read_options=self._read_options,
                 parse_options=arrow_csv.ParseOptions(
-                    delimiter=self._delimiter,
+                    delimiter=self.header.delimiter,
                     quote_char='"' if has_quotes else False,  # Arrow is faster without quotes
                     ignore_empty_lines=False,
                     invalid_row_handler=ragged,
@@ -122,9 +123,10 @@ class _BlockParser:
             raise
 
 
-@lru_cache(maxsize=4)  # most files have one of a few headers; the largest header needs about 3 MB
-def _block_parser(header: Header) -> _BlockParser:
-    return _BlockParser(header)
+@lru_cache(maxsize=4)  # most files begin with one of a few lines; the longest one needs about 3 MB
+def _block_parser(line: bytes) -> _BlockParser:
+    """Return the parser of the files that begin with a line; raise InvalidUpload if its columns are unknown."""
+    return _BlockParser(parse_header(line))
 
 
 def _read_blocks(content: BoundedStream, ragged: _RaggedLines, start: bytes) -> Iterator[tuple[bytes, bool]]:
@@ -153,17 +155,22 @@ def _read_blocks(content: BoundedStream, ragged: _RaggedLines, start: bytes) -> 
 
 
 def _check_line_lengths(text: bytes, first_line: int) -> None:
-    """Raise InvalidUpload if no line ends within MAX_LINE bytes, or three times as many if the text has U+FFFD."""
-    has_replacement = not text.isascii() and REPLACEMENT.encode() in text
-    limit = 3 * MAX_LINE if has_replacement else MAX_LINE  # U+FFFD, which replaces one byte, has three bytes
-    for start in range(0, len(text) - limit, limit):
-        if text.find(b"\n", start, start + limit) < 0:
-            line = first_line - 1 + text.count(b"\n", 0, start)
-            raise InvalidUpload(
-                f"A line after line {line:,} is longer than 1 MB. Write one image per line, and check the line breaks "
-                "and quotation marks.",
-                field="chunk",
-            )
+    """Raise InvalidUpload for a line of more than MAX_LINE bytes. U+FFFD counts as the one byte that it replaced."""
+    start = 0
+    while len(text) - start > MAX_LINE:
+        end = text.rfind(b"\n", start, start + MAX_LINE + 1)  # of the last line that ends within the limit
+        if end < 0:
+            end = text.find(b"\n", start)
+            end = len(text) if end < 0 else end
+            if end - start - 2 * text.count(REPLACEMENT.encode(), start, end) > MAX_LINE:
+                line = first_line + text.count(b"\n", 0, start)
+                raise InvalidUpload(
+                    f"Line {line:,} is longer than 1 MB. Write one image per line, and check the line breaks and "
+                    "quotation marks.",
+                    field="chunk",
+                    line=line,
+                )
+        start = end + 1
 
 
 def _check_quotes(block: bytes, first_line: int) -> None:

@@ -443,6 +443,25 @@ def test_bytes_that_are_not_utf8_count_once_in_the_length_of_a_line(small, write
     assert small.top1(text.replace("§".encode(), b"\xff" * 400_000)) == TWELVE
 
 
+@pytest.mark.parametrize("letter", [b"x", b"\xff", "\ufffd".encode()])
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+def test_only_a_line_of_more_than_one_megabyte_is_rejected_with_its_number(letter, place) -> None:
+    """Given a line of exactly 1 MiB, it is read; with one letter more, it is rejected."""
+    row, is_end = b"a.jpg,1,", place == "last"
+    before, after = b"" if place == "first" else b"a.jpg,1,x\n" * 100_000, b"" if is_end else b"\na.jpg,1,x\n" * 9
+
+    def read(length: int) -> None:
+        content = b"file_name,predicted_class,note\n" + before + row + letter * (length - len(row)) + after
+        blocks = reader.read(BoundedStream(io.BytesIO(content), 1 << 24, ""), 200_000, imagenet_1k())
+        assert sum(len(block.names) for block in blocks) == content.count(b",1,")
+
+    read(1 << 20)
+    with pytest.raises(InvalidUpload, match=rf"^Line {before.count(10) + 2:,} is longer than 1 MB") as caught:
+        read((1 << 20) + 1)
+
+    assert [violation.line for violation in caught.value.violations] == [before.count(10) + 2]
+
+
 def test_large_blocks_of_bytes_that_are_not_utf8_are_read_completely() -> None:
     """Given 13 MB of such bytes, of which each becomes three bytes, all rows are read."""
     content = b"file_name,predicted_class,note\n" + b"".join(

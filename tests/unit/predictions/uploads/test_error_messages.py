@@ -283,12 +283,12 @@ def test_scores_that_are_too_long_for_json_are_rejected_with_the_limit_and_a_rem
     assert "JSONL" not in message
 
 
-def test_a_line_longer_than_a_block_is_rejected_with_the_line_before_it(write) -> None:
+def test_a_line_longer_than_a_block_is_rejected_with_its_number(write) -> None:
     names = [f"{number:05}.JPEG" for number in range(10_000)]
     layout = Layout("large", pa.array(names).cast(pa.binary()), lambda _: None, imagenet_1k())
     text = write.lines("file_name,top1", *(f"{name},1" for name in names)) + b"x" * (3 << 20) + b",1\n"
 
-    with pytest.raises(InvalidUpload, match="longer than 1 MB") as caught:
+    with pytest.raises(InvalidUpload, match=r"^Line 10,002 is longer than 1 MB") as caught:
         parse_upload(io.BytesIO(text), layout, RowOrder.UNSPECIFIED, 8 << 20)
 
     assert "straddl" not in caught.value.message
