@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
@@ -207,15 +207,13 @@ def parse_policy(text: str | bytes) -> GatePolicy:
     try:
         document = Document.model_validate(values)
     except ValidationError as error:
-        violations = [_violation(details, lines) for details in error.errors(include_url=False)]
-        first = violations[0]
-        line = f" (line {first.line})" if first.line else ""
-        raise InvalidPolicy(
-            f"Invalid gate policy: {first.field}: {first.description}{line}.", violations=violations[:MAX_VIOLATIONS]
-        ) from None
+        raise _invalid_fields([_violation(details, lines) for details in error.errors(include_url=False)]) from None
     return GatePolicy(
         name=document.name,
-        bounds=tuple(_bound(number, bound) for number, bound in enumerate(document.bounds, 1)),
+        bounds=tuple(
+            _bound(number, bound, lines.get(("bounds", number, "group")))
+            for number, bound in enumerate(document.bounds)
+        ),
         min_samples=document.min_samples,
         min_coverage=document.min_coverage,
     )
@@ -261,8 +259,8 @@ def check_groups(policy: GatePolicy, groups: Collection[str]) -> None:
     """
     for number, bound in enumerate(policy.bounds):
         if bound.group != ALL and bound.group not in groups:
-            field = f"bounds[{number}].group"
-            raise _invalid(f"{field}: {unknown_group(bound.group, groups)}", field)
+            problem = unknown_group(bound.group, groups).removesuffix(".")
+            raise _invalid_fields([Violation(f"bounds[{number}].group", problem, bound.group_line)])
 
 
 def policy_schema() -> dict[str, Any]:
@@ -274,11 +272,11 @@ def policy_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _bound(number: int, document: BoundDocument) -> Bound:
+def _bound(number: int, document: BoundDocument, group_line: int | None) -> Bound:
     fields = document.model_dump(exclude={"types", "name", "test"})
     types = tuple(dict.fromkeys(ErrorType[name] for name in document.types))
-    name = document.name or f"bound {number}"
-    return Bound(name=name, types=types, non_inferiority=document.test is not None, **fields)
+    name = document.name or f"bound {number + 1}"
+    return Bound(name=name, types=types, non_inferiority=document.test is not None, group_line=group_line, **fields)
 
 
 def _compose(text: str | bytes) -> yaml.Node:
@@ -316,6 +314,15 @@ def _check_events(text: str | bytes) -> None:
 
 def _invalid(problem: str, field: str = "policy", line: int | None = None) -> InvalidPolicy:
     return InvalidPolicy(f"Invalid gate policy: {problem}", field=field, line=line)
+
+
+def _invalid_fields(violations: Sequence[Violation]) -> InvalidPolicy:
+    """Return the error for the violations of fields; its message states the first one."""
+    first = violations[0]
+    line = f" (line {first.line})" if first.line else ""
+    return InvalidPolicy(
+        f"Invalid gate policy: {first.field}: {first.description}{line}.", violations=violations[:MAX_VIOLATIONS]
+    )
 
 
 def _not_yaml(error: Exception) -> InvalidPolicy:

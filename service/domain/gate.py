@@ -1,6 +1,6 @@
 """Records of quality gates: policies with bounds, and their decisions (spec/statistics: "gate UNDECIDED")."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from errata.error_types import ErrorType
@@ -83,6 +83,7 @@ class Bound:
     alpha: float | None = None  # only a change with a McNemar p-value below alpha can fail
     undecided_within_interval: bool = False  # undecided if the 95 % interval of the change contains the limit
     non_inferiority: bool = False  # passes only if the one-sided 95 % limit of the change is below the limit
+    group_line: int | None = field(default=None, compare=False)  # line of `group` in the text of the policy, for errors
 
     @property
     def is_on_change(self) -> bool:

@@ -255,14 +255,17 @@ def test_gate_uses_groups_and_refuses_unknown_ones(bundle: Bundle, tmp_path: Pat
         for group, reason in zip(groups, result.reasons[1:], strict=True)
         if group != ALL
     )
-    expected = re.escape(f"Expected one of the groups of the data set: {', '.join(groups)}.")
+    expected = re.escape(f"Expected one of the groups of the data set: {', '.join(groups)} (line 7).")
+    bound = "  - measure: top1_accuracy\n    min: 0.1\n"
+    text = f"version: 1\nbounds:\n{bound}{bound}    group: plants\n"
     for refused in (
-        lambda: evaluate_gate(backend.ports.stores, analysis.id, policy(ALL, "plants")),
-        lambda: send(backend, bundle, gate_policy=policy(ALL, "plants")),
+        lambda: evaluate_gate(backend.ports.stores, analysis.id, text),
+        lambda: evaluate_gate(backend.ports.stores, analysis.id, text, min_coverage=0.5),
+        lambda: send(backend, bundle, gate_policy=text),
     ):
         with pytest.raises(InvalidPolicy, match=rf"bounds\[1\]\.group: Unknown group 'plants'\. {expected}") as error:
             refused()
-        assert [violation.field for violation in error.value.violations] == ["bounds[1].group"]
+        assert [(violation.field, violation.line) for violation in error.value.violations] == [("bounds[1].group", 7)]
 
 
 def test_changes_of_groups_are_bounded(odd: Bundle, tmp_path: Path) -> None:
