@@ -72,11 +72,12 @@ class Servers:
         uploads = make_upload_limit(settings.max_uploads)
         quota = RequestQuota(self.ports.stores.jobs)
         server = self._make_grpc_server(uploads, quota)
-        upload_page = UploadPage(self.ports, uploads)
+        pages = Pages(self.ports, self.metrics)
+        upload_page = UploadPage(self.ports, uploads, pages.evidence.refuse_labels)
         families = (
             Hooks(self.ports, self.hook_sources, self.metrics),
             Gates(self.ports, settings.public_url),
-            Pages(self.ports, self.metrics),
+            pages,
             Pictures(self.ports.thumbnails),
             upload_page,
         )

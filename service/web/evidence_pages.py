@@ -23,7 +23,7 @@ from service.analyses.evidence_versions import EvidenceVersion, list_audit_event
 from service.analyses.ports import Ports
 from service.authorization import may
 from service.caller import CALLER
-from service.redact import public_message, public_text
+from service.redact import public_message
 from service.report import evidence_view as views
 from service.report.class_names import display_names
 from service.report.evidence_changes_view import MAX_EVENTS, FormsView, RunView, event_row, run_view
@@ -32,7 +32,7 @@ from service.report.urls import changes_url, evidence_form_url, image_url, revie
 from service.web.application import retry_header
 from service.web.forms import form_page
 from service.web.judging_runs import JudgingRun, JudgingRuns
-from service.web.responses import HEADERS
+from service.web.responses import HEADERS, handle, unstated_problems
 from service.web.status import status_of
 
 Form: TypeAlias = "ImmutableMultiDict[str, str]"
@@ -62,6 +62,10 @@ class EvidencePages:
             "/datasets/{dataset}/evidence/{digest}/judge": self._judge,
         }
 
+    def refuse_labels(self, request: Request, fields: Mapping[str, str], error: ErrataError) -> Response:
+        """Return the page of the versions, with the error of a labels file that was refused."""
+        return handle(lambda request: self._versions(request, error, fields.get("base", "")), request)
+
     def stop(self) -> None:
         """Stop judging."""
         self._runs.stop()
@@ -81,7 +85,7 @@ class EvidencePages:
             base=base,
             min_reviews=min_reviews,
             problem=public_message(error) if error else "",
-            details=_describe_violations(error) if error else (),
+            details=unstated_problems(error) if error else (),
             runs=self._run_views(dataset),
             events=tuple(map(event_row, events[:MAX_EVENTS])),
             num_events=len(events),
@@ -148,11 +152,6 @@ class EvidencePages:
 
 def _redirect(url: str) -> Response:
     return RedirectResponse(url, status_code=303, headers=HEADERS)
-
-
-def _describe_violations(error: ErrataError) -> tuple[str, ...]:
-    texts = (public_text(error, violation.description) for violation in error.violations)
-    return tuple(text for text in texts if text not in error.message)
 
 
 def _to_run_view(digest: str, run: JudgingRun) -> RunView:

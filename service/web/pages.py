@@ -93,7 +93,7 @@ class Pages:
         self._cache = _PageCache(metrics, ports.observer)
         requests = ConcurrencyLimit(MAX_REQUESTS, "requests for pages", RETRY_SECONDS)
         self._executor = BoundedExecutor(NUM_THREADS, "page", requests)
-        self._evidence = EvidencePages(ports)
+        self.evidence = EvidencePages(ports)
         self._maps = ErrorMaps(ports.stores)
 
     def routes(self) -> list[Route]:
@@ -111,16 +111,16 @@ class Pages:
             "/trend": self._trend,
             "/upload": self._upload,
             **ImagePages(self._ports).handlers(),
-            **self._evidence.handlers(),
+            **self.evidence.handlers(),
         }
         routes = [Route(path, self._endpoint(handler)) for path, handler in handlers.items()]
-        forms = {"/analyses/{id}/delete": self._delete, **self._evidence.form_handlers()}
+        forms = {"/analyses/{id}/delete": self._delete, **self.evidence.form_handlers()}
         routes += [Route(path, self._form_endpoint(handler), methods=["POST"]) for path, handler in forms.items()]
         return [*routes, *ReviewPages(self._ports).routes(self._endpoint)]
 
     def stop(self) -> None:
         """Stop the thread pools."""
-        self._evidence.stop()
+        self.evidence.stop()
         self._executor.stop()
 
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
 from errata.errors import AlreadyExists, ErrataError, TruncatedUpload
@@ -43,6 +43,7 @@ PIECE = 1 << 20  # bytes that are parsed at once
 MAX_DRAINED = 64 << 20  # bytes that are read after an error, so that the browser shows the response
 _log = structlog.get_logger()
 Result = TypeVar("Result")
+Refuse: TypeAlias = Callable[[Request, Mapping[str, str], ErrataError], Response]
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,15 @@ class _Target:
     file_kind: str  # for messages
     max_bytes: int
     use: Callable[[FileForm, Callable[[], bool]], str]  # returns the URL of the result; the last argument: is_closed
-    refuse: Callable[[Request, Mapping[str, str], ErrataError], Response]
+    refuse: Refuse
 
 
 class UploadPage:
     """Receives files, and uses them in a thread pool."""
 
-    def __init__(self, ports: Ports, uploads: ConcurrencyLimit) -> None:
+    def __init__(self, ports: Ports, uploads: ConcurrencyLimit, refuse_labels: Refuse) -> None:
         self._ports = ports
+        self._refuse_labels = refuse_labels
         self._uploads = uploads
         self._pool = ThreadPoolExecutor(uploads.limit, thread_name_prefix="web-upload")
         self._open: dict[asyncio.Task[Response], asyncio.Timeout] = {}  # uploads, with the timeouts of their requests
@@ -117,8 +119,7 @@ class UploadPage:
             bundle = evidence_versions.upload_labels(stores, dataset, form.finish(), CALLER.get().name, base)
             return changes_url(dataset, bundle.digest)
 
-        target = _Target("labels", MAX_LABELS_BYTES, build, lambda _, __, error: error_page(error))
-        return await self._receive(request, target)
+        return await self._receive(request, _Target("labels", MAX_LABELS_BYTES, build, self._refuse_labels))
 
     async def _receive(self, request: Request, target: _Target) -> Response:
         limit = target.max_bytes

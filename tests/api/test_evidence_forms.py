@@ -88,17 +88,21 @@ def test_a_labels_file_becomes_a_version_or_has_the_messages_of_the_api(start: S
         bad = b"file_name,labels\na.jpg,cat\nb.jpg,horse\nc.jpg,sheep\n"
         with pytest.raises(InvalidEvidence) as error:
             running.client.upload_labels(io.BytesIO(bad), "street")
-        refused = browser.upload(bad, path=f"{URL}/labels")
-        assert refused.status == 400
+        digest = running.client.evidence("street").digest
+        refused = browser.upload(bad, path=f"{URL}/labels", base=digest)
+        assert (refused.status, refused.headers["Cache-Control"]) == (400, "no-store")
         for text in (error.value.message, *(violation.description for violation in error.value.violations)):
             assert text in text_of(refused)
         assert "Line 4: unknown class 'sheep'" in text_of(refused)
+        form = refused.text.partition(f'action="{URL}/labels"')[2].partition("</form>")[0]
+        assert '<input type="file" name="file" required>' in form and f'<option value="{digest}" selected>' in form
         empty = browser.upload(b"", path=f"{URL}/labels")
         assert (empty.status, "Select a labels file that is not empty." in text_of(empty)) == (400, True)
         good = b"file_name,labels\na.jpg,cat;dog\nb.jpg,dog\nc.jpg,owl\n"
         assert browser.upload(good, path=f"{URL}/labels", headers=CROSS_SITE).status == 403
         assert browser.upload(good, path=f"{URL}/labels", form_token="").status == 403
         assert browser.upload(good, path=f"{URL}/labels", base="ffff").status == 404
+        assert browser.upload(good, path="/datasets/none/evidence/labels").status == 404
         assert [*running.client.audit_events()] == []
 
         built = browser.upload(good, path=f"{URL}/labels")
@@ -206,6 +210,7 @@ def test_too_many_runs_are_refused_and_a_running_one_is_not_started_twice(
                 assert (answer.status, answer.headers["Location"]) == (303, URL)
             busy = browser.post(f"{URL}/build", min_reviews="1")
             assert busy.status == 503 and "at most 1 at once" in busy.text and busy.headers["Retry-After"] == "10"
+            assert 'http-equiv="refresh"' not in busy.text, "the URL of a form has no page"
             page = wait_for(browser, "1 of 2 analyses judged: 0 new, 1 skipped")
             assert "data-live" in page and 'http-equiv="refresh"' in page
             assert HOSTILE in unescape(page) and HOSTILE not in page

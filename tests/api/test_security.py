@@ -124,12 +124,13 @@ def test_the_permissions_include_every_rpc() -> None:
 
 def test_the_permissions_include_every_route() -> None:
     ports, metrics = cast(Ports, SimpleNamespace(observer=Observer(), stores=None)), Metrics(CollectorRegistry())
+    pages = Pages(ports, metrics)
     families = (
-        Pages(ports, metrics),
+        pages,
         Pictures(Thumbnails({})),
         Gates(ports),
         Hooks(ports, {}, metrics),
-        UploadPage(ports, make_upload_limit(1)),
+        UploadPage(ports, make_upload_limit(1), pages.evidence.refuse_labels),
     )
     routes = {route.path for family in families for route in family.routes()}
 
