@@ -1,7 +1,9 @@
 """The gRPC server: the services, health, and reflection on one port."""
 
 import asyncio
+import errno
 import resource
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,6 +110,8 @@ def make_server(
     Raises:
         RuntimeError: The address is in use, or gRPC cannot use a file of the credentials.
     """
+    if _is_in_use(address):
+        raise RuntimeError(f"Cannot listen on {address}. Check whether another process uses the port.")
     initialize_series(metrics.rpc_handled, rpc_names(), SERVICE_FAULT_CODES)
     calls = CallInterceptor(metrics, authorizer, quota)
     connections = ("grpc.max_allowed_incoming_connections", max_connections())
@@ -126,6 +130,25 @@ def make_server(
     reflection.enable_server_reflection((*service_names()[1:], health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
     return GrpcServer(server, calls, analyses, receiver, sender, servicer, port)
+
+
+def _is_in_use(address: str) -> bool:
+    """Return whether gRPC cannot listen because an IP address and port are in use; it would write a line to stderr.
+
+    A host name can have several addresses, of which gRPC uses the free ones: False.
+    """
+    host, _, port = address.rpartition(":")
+    host = "0.0.0.0" if host == "[::]" else host.strip("[]")  # noqa: S104 - gRPC uses it if only IPv6 is in use
+    try:
+        family, kind, protocol, _, name = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does
+            probe.bind(name)
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
 
 
 def max_connections() -> int:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import urllib.request
 
 import grpc
@@ -11,6 +12,7 @@ from errata.errors import InvalidRequest
 from errata.v1 import catalog_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from running_service import Running, Start
 
 from service.authorization import ALLOW_ALL
 from service.bootstrap.security import Security, is_loopback
@@ -185,9 +187,26 @@ def test_an_unparsable_message_is_rejected_without_side_effects(running, method:
     assert running.client.error_types()
 
 
-def test_an_address_in_use_is_rejected(running, start) -> None:
-    with pytest.raises(errors.Unavailable, match="in use"), start(grpc_address=running.addresses.grpc):
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "[::]"])
+def test_an_address_in_use_is_rejected_without_a_line_of_grpc(
+    running: Running, start: Start, capfd: pytest.CaptureFixture[str], host: str
+) -> None:
+    address = f"{host}:{running.addresses.grpc.rpartition(':')[2]}"
+
+    with pytest.raises(errors.Unavailable, match="in use"), start(grpc_address=address, allow_insecure=True):
         pass
+
+    assert "Failed to add port" not in capfd.readouterr().err
+
+
+def test_a_service_on_all_addresses_starts_if_its_port_is_in_use_only_on_ipv6(start: Start) -> None:
+    with socket.socket(socket.AF_INET6) as other:
+        other.bind(("::1", 0))
+        other.listen()
+        with start(grpc_address=f"[::]:{other.getsockname()[1]}", allow_insecure=True) as started:
+            port = started.addresses.grpc.rpartition(":")[2]
+            with Client(f"127.0.0.1:{port}") as client:
+                assert client.error_types()
 
 
 def security(allow_insecure: bool) -> Security:
