@@ -4,22 +4,18 @@ import numpy as np
 
 from service.analyses.judge import JudgedAnalysis
 from service.analyses.ports import Stores
-from service.analyses.verdicts import load_judged
 from service.domain import Attributes, SliceTable
 from service.rules.table import error_types
 from service.summary.slices import slice_table
 
 
-def compute_slices(stores: Stores, analysis_id: str) -> SliceTable:
-    """Return the slices of a finished analysis.
+def compute_slices(stores: Stores, judged: JudgedAnalysis) -> SliceTable:
+    """Return the slices of a judged analysis.
 
     Raises:
-        AnalysisNotFound: The analysis does not exist.
-        NotReady: The analysis has no result.
         NotFound: Its data set has no attributes.
         InvalidEvidence: A file of attributes is invalid, or names unknown images.
     """
-    judged = load_judged(stores, analysis_id)
     return slices_of(judged, stores.attributes.get(judged.bundle))
 
 

@@ -256,14 +256,21 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
         def compute() -> pb.Breakdown:
             result = verdicts.load_judged(self._ports.stores, analysis_id)
-            return wire.to_breakdown(breakdown.compute_breakdown(result, request.by == pb.BREAKDOWN_BY_SUPERCLASS))
+            rows = breakdown.compute_breakdown(result, request.by == pb.BREAKDOWN_BY_SUPERCLASS)
+            return wire.to_breakdown(rows, result.bundle.manifest.abstained)
 
         return await self._executor.call(compute)
 
     async def ComputeSlices(self, request: pb.ComputeSlicesRequest, context: Context) -> pb.Slices:
         """Return the error rates of the slices."""
-        name = wire.analysis_id(request.name)
-        return await self._executor.call(lambda: wire.to_slices(slices.compute_slices(self._ports.stores, name)))
+        analysis_id = wire.analysis_id(request.name)
+
+        def compute() -> pb.Slices:
+            result = verdicts.load_judged(self._ports.stores, analysis_id)
+            table = slices.compute_slices(self._ports.stores, result)
+            return wire.to_slices(table, result.bundle.manifest.abstained)
+
+        return await self._executor.call(compute)
 
     async def CompareAnalyses(self, request: pb.CompareAnalysesRequest, context: Context) -> pb.Comparison:
         """Compare two analyses of the same images."""

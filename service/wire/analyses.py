@@ -20,6 +20,7 @@ from service.domain import (
     AnalysisFilter,
     AnalysisRequest,
     BreakdownRow,
+    ErrorType,
     GroupSummary,
     ModelInfo,
     Progress,
@@ -150,8 +151,8 @@ def to_summary(summary: Summary) -> pb.Summary:
     )
 
 
-def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
-    """Convert the rows of a breakdown."""
+def to_breakdown(rows: Iterable[BreakdownRow], abstained: Iterable[ErrorType]) -> pb.Breakdown:
+    """Convert the rows of a breakdown, with the types whose rules had no evidence."""
     return pb.Breakdown(
         rows=[
             pb.BreakdownRow(
@@ -164,7 +165,8 @@ def to_breakdown(rows: Iterable[BreakdownRow]) -> pb.Breakdown:
                 gain_if_fixed_multi_label=by_key(row.gain_if_fixed_multi_label),
             )
             for row in rows
-        ]
+        ],
+        abstained=[error_type.key for error_type in abstained],
     )
 
 

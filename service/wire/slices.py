@@ -1,13 +1,15 @@
 """Messages of slices."""
 
+from collections.abc import Iterable
+
 from errata import v1 as pb
 
-from service.domain import RateContrast, SliceChange, SliceTable
+from service.domain import ErrorType, RateContrast, SliceChange, SliceTable
 from service.wire.names import by_key
 
 
-def to_slices(table: SliceTable) -> pb.Slices:
-    """Convert the slices of an analysis."""
+def to_slices(table: SliceTable, abstained: Iterable[ErrorType]) -> pb.Slices:
+    """Convert the slices of an analysis, with the types whose rules had no evidence."""
     return pb.Slices(
         attributes=table.digest,
         rows=[
@@ -22,6 +24,7 @@ def to_slices(table: SliceTable) -> pb.Slices:
             )
             for row in table.rows
         ],
+        abstained=[error_type.key for error_type in abstained],
     )
 
 

@@ -215,6 +215,18 @@ def test_commands_show_slices(running: Running, pair: tuple[pb.Analysis, pb.Anal
         assert "The number of model failures is an upper bound." in " ".join(text.split())
 
 
+@pytest.mark.parametrize("by", ["class", "superclass", "slice"])
+def test_the_json_of_a_breakdown_names_the_abstained_rules(
+    running: Running, pair: tuple[pb.Analysis, pb.Analysis], tmp_path: Path, by: str
+) -> None:
+    environment = {"ERRATA_SERVER": running.addresses.grpc, "HOME": str(tmp_path)}
+
+    document = json.loads(run_command(["show", "after", "--by", by, "--json"], environment).stdout)
+
+    assert document["rows"]
+    assert document["abstained"] == [*pair[1].summary.abstained] != []
+
+
 def test_a_data_set_without_attributes_has_no_slices(running: Running, demo_csv: bytes) -> None:
     analysis = running.client.upload(io.BytesIO(demo_csv), "demo")
 

@@ -427,8 +427,9 @@ rows = st.builds(
 @given(st.lists(rows, max_size=5))
 @max_examples(80)
 def test_a_breakdown_is_converted_completely(breakdown_rows: list[BreakdownRow]) -> None:
-    sent = pb.Breakdown.FromString(wire.to_breakdown(breakdown_rows).SerializeToString())
+    sent = pb.Breakdown.FromString(wire.to_breakdown(breakdown_rows, ERROR_TYPES[3:5]).SerializeToString())
 
+    assert [*sent.abstained] == [error_type.key for error_type in ERROR_TYPES[3:5]]
     back = [
         BreakdownRow(
             row.display_name,
