@@ -23,16 +23,18 @@ class BeingArchived(Unavailable):
 def cancel(ports: Ports, analysis_id: str) -> Analysis:
     """Cancel an open analysis. An ended one is returned unchanged.
 
-    An archived analysis has ended, even if a job store that was restored from a backup lists it as open.
+    An archived analysis has ended, even if a job store that was restored from a backup lists it as open. It is returned
+    once `queries.get` returns it as well: a judge archives an analysis before the index has it.
 
     Raises:
         AnalysisNotFound: The analysis does not exist.
         BeingArchived: Results of the computation of the analysis may be archived already.
     """
     stores = ports.stores
-    if (archived := queries.read_archived(stores, analysis_id)) is not None:
-        return archived
-    is_canceled = stores.jobs.cancel(analysis_id, "Canceled by the user.")
+    is_archived = queries.read_archived(stores, analysis_id) is not None
+    if is_archived and (analysis := queries.get(stores, analysis_id)).state.is_final:
+        return analysis
+    is_canceled = None if is_archived else stores.jobs.cancel(analysis_id, "Canceled by the user.")
     if is_canceled is None:
         raise BeingArchived(
             f"Analysis {analysis_id} cannot be canceled now, because results of its computation may be archived "

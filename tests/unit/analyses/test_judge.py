@@ -283,6 +283,23 @@ def test_an_analysis_cannot_be_cancelled_while_it_is_archived(backend: Backend) 
     assert [analysis.id for analysis in backend.finished] == [first.id, second.id]
 
 
+def test_a_cancellation_returns_an_archived_analysis_once_it_has_ended_for_readers(backend: Backend) -> None:
+    """The judge writes the analysis to the archive, and then to the index."""
+    job, (analysis,) = predict_job(backend)
+
+    def put(archived: Analysis, predictions: Predictions) -> None:
+        backend.archive.stored.put(archived, predictions)
+        with pytest.raises(lifecycle.BeingArchived):
+            lifecycle.cancel(backend.ports, analysis.id)
+        assert get(backend.ports.stores, analysis.id).state is State.RUNNING
+
+    backend.archive.put = put  # type: ignore[method-assign, assignment]
+    judge_job(backend.ports, job)
+
+    assert [analysis.state for analysis in backend.finished] == [State.SUCCEEDED]
+    assert lifecycle.cancel(backend.ports, analysis.id) == get(backend.ports.stores, analysis.id)
+
+
 def test_an_analysis_can_be_cancelled_while_its_job_waits_for_the_archive(backend: Backend) -> None:
     job, (analysis,) = predict_job(backend)
     put = backend.archive.put
