@@ -181,6 +181,9 @@ class TrendOptions(TypedDict, total=False):
     or `size`."""
     reference: bytes
     """Published models (CSV)."""
+    owner: str
+    """Owner of the other analyses, which `analyses` does not name: name of a token, or `registry:` and the ID of a
+    registry. Default: any owner."""
 
 
 def build(message: Callable[Fields, Message], /, *args: Fields.args, **fields: Fields.kwargs) -> Message:

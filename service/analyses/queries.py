@@ -58,11 +58,12 @@ def get(stores: Stores, analysis_id: str) -> Analysis:
     raise AnalysisNotFound(f"Analysis {analysis_id!r:.80} not found. List analyses with 'errata list'.", field="name")
 
 
-def default_dataset(stores: Stores) -> str:
-    """Return the data set with the most succeeded analyses; without any, that with the most stored analyses."""
+def default_dataset(stores: Stores, owner: str = "") -> str:
+    """Return the data set with the most succeeded analyses of an owner; without any, that with the most analyses."""
     counts = stores.index.num_by_dataset()
     succeeded = {
-        name: stores.index.count(AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=name)) for name in counts
+        name: stores.index.count(AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=name, owner=owner))
+        for name in counts
     }
     return max(counts, key=lambda name: (succeeded[name], counts[name], name), default=DEFAULT_DATASET)
 

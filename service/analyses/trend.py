@@ -64,6 +64,7 @@ class TrendRequest:
     by: str = ""  # label by which models are grouped
     reference: bytes = b""  # published models, in the CSV layout of the paper's authors
     x: Axis | None = None  # accuracy that all metrics are plotted over; None: as in the paper
+    owner: str = ""  # of the archived analyses that are not selected; empty: any
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class TrendAnalyses:
     others: Sequence[StoredResult]
     own_superclasses: bool
     groups: Sequence[str]
-    same_evidence: Sequence[StoredResult] = ()  # all analyses with this evidence, including other versions of models
+    same_evidence: Sequence[StoredResult] = ()  # all analyses with this evidence, including other versions and owners
     num_left_out: int = 0
     num_of_version: Mapping[tuple[str, str], int] = field(default_factory=dict)  # analyses by version of a model
     changed_labels: bool | None = False  # whether the evidence has other labels than the authors'; None: unknown
@@ -96,33 +97,37 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
         NotReady: A selected analysis has no result.
         NotComparable: The selected analyses differ in data set or evidence, or have implausible predictions.
         InvalidUpload: The file of published models is invalid.
-        InvalidRequest: There are too many names, the label is too long, or the data set has no such group.
+        InvalidRequest: There are too many names, the label or the owner is too long, or the data set has no such group.
     """
     check_name_count(len(request.names))
     if len(request.by) > MAX_TEXT:
         raise InvalidRequest(f"The label of --by has {len(request.by)} characters. Use at most {MAX_TEXT}.", field="by")
+    if len(request.owner) > MAX_TEXT:
+        raise InvalidRequest(f"The owner has {len(request.owner)} characters. Use at most {MAX_TEXT}.", field="owner")
     published = read_published_models(request)
     selected = [queries.get_succeeded(stores, name) for name in dict.fromkeys(request.names)]
     check_same_evidence(selected, request.dataset)
     check_plausible(selected)
-    dataset = selected[0].request.dataset if selected else request.dataset or queries.default_dataset(stores)
-    archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset)
+    dataset = selected[0].request.dataset if selected else request.dataset
+    dataset = dataset or queries.default_dataset(stores, request.owner)
+    archived = AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset, owner=request.owner)
     evidence = selected[0].evidence if selected else _default_evidence(stores, archived)
     bundle = _find_bundle(stores, dataset, evidence)
     groups = _groups(stores, bundle, selected, replace(archived, evidence=evidence))
     check_group(request.group, groups, "group")
     same_evidence = stores.index.results(dataset, evidence, request.group)
+    of_owner = [result for result in same_evidence if request.owner in ("", result.owner)]
     results = [StoredResult.of(analysis, request.group) for analysis in selected]
     analyses = TrendAnalyses(
         dataset,
         evidence,
         results,
-        _find_others(same_evidence, results, request.by),
+        _find_others(of_owner, results, request.by),
         own_superclasses=bundle is None or has_own_superclasses(bundle.manifest),
         groups=groups,
         same_evidence=same_evidence,
-        num_left_out=stores.index.count(archived) - len(same_evidence),
-        num_of_version=Counter(result.version for result in same_evidence),
+        num_left_out=stores.index.count(archived) - len(of_owner),
+        num_of_version=Counter(result.version for result in of_owner),
         changed_labels=bundle is not None and has_other_labels(bundle.manifest),
     )
     return build_trend(analyses, request, published)
@@ -170,6 +175,7 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         evidence=analyses.evidence,
         group=request.group,
         by=request.by,
+        owner=request.owner,
         points=tuple(points),
         fits=fits_of(points, fitted_axes, _frequent_labels(points), curves, request.group),
         curves=curves,

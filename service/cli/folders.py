@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from errata import pb
 from errata.cli.folder import CLASSES, VERDICTS, check_counts, parse_verdicts, read_analysis, read_classes
-from errata.errors import InvalidInput
+from errata.errors import InvalidInput, InvalidRequest
 from errata.groups import check_group
 
 from service import wire
@@ -94,9 +94,13 @@ def trend_folders(
     Raises:
         InvalidInput: A file of a folder or the reference is damaged.
         NotComparable: The analyses are of different data sets or evidence, or an analysis is implausible.
-        InvalidRequest: The analyses do not have the group of the request.
+        InvalidRequest: The analyses do not have the group of the request, or the request has an owner.
     """
     question = wire.trend_request(request)
+    if question.owner:
+        raise InvalidRequest(
+            "--owner selects stored analyses. Remove it, or name analyses of a service.", field="owner"
+        )
     analyses = [read_finished(folder) for folder in dict.fromkeys(folders)]
     check_same_evidence(analyses, question.dataset)
     check_plausible(analyses)

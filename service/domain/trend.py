@@ -178,6 +178,7 @@ class Trend:
     changed_labels: bool | None = False
     has_rejected_targets: bool = False  # whether the number of top-1 errors is not that of the errors by type
     without_images: tuple[str, ...] = ()  # titles of requested analyses that have no evaluated image with a prediction
+    owner: str = ""  # of the stored analyses that are not requested; empty: any
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -116,6 +116,7 @@ class TrendView:
     fits: tuple[FitRow, ...]
     evidence: str
     datasets: tuple[tuple[str, str], ...] = ()  # data sets that can be selected
+    owner: str = ""  # of the analyses that are not selected; empty: any
 
 
 def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
@@ -140,10 +141,11 @@ def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
     num_reference = trend.curves.num_models if trend.curves else 0
     return TrendView(
         title=f"Error types and accuracy: {trend.dataset}",
-        summary=trend_summary(len(analyses), len(trend.points) - len(analyses), num_reference),
+        summary=trend_summary(len(analyses), len(trend.points) - len(analyses), num_reference, trend.owner),
         dataset=trend.dataset,
         group=trend.group,
         by=trend.by,
+        owner=trend.owner,
         group_names=tuple((group, group_title(group)) for group in trend.groups),
         x=x,
         y=y,

@@ -11,7 +11,7 @@
 /compare?mark=…&mark=…                redirects to the comparison with the older analysis as a
 /compare/{a}/{b}                      redirects to /compare
 /compare/{a}/{b}/report.html          the comparison as a stand-alone file
-/trend                                dataset, group, by, x, y, mark (repeated)
+/trend                                dataset, group, by, owner, x, y, mark (repeated)
 
 service.web.image_pages has the pages of images, service.web.review_pages those of reviews, and
 service.web.evidence_pages those of versions of evidence.
@@ -235,7 +235,8 @@ class Pages:
         return download(report.comparison_report(self._ports.stores, a, b), f"errata-{a}-{b}.html")
 
     def _trend(self, request: Request) -> Response:
-        dataset, marks = self._marked(request)
+        owner = parameter(request, "owner")
+        dataset, marks = self._marked(request, owner)
         self._ports.stores.evidence.find(dataset, "")  # raises an error for an unknown data set
         trend_request = TrendRequest(
             names=marks,
@@ -243,10 +244,11 @@ class Pages:
             group=parameter(request, "group") or ALL,
             by=parameter(request, "by"),
             x=_axis(parameter(request, "x")),
+            owner=owner,
         )
         return html_page(report.trend_page(self._ports.stores, trend_request, parameter(request, "y")))
 
-    def _marked(self, request: Request) -> tuple[str, list[str]]:
+    def _marked(self, request: Request, owner: str) -> tuple[str, list[str]]:
         """Return the data set, and the IDs of its analyses to highlight; analyses of other data sets are ignored."""
         dataset, names = parameter(request, "dataset"), [*dict.fromkeys(request.query_params.getlist("mark"))]
         names = [name for name in names if name]
@@ -257,7 +259,7 @@ class Pages:
             if not wire.is_id(name):
                 raise AnalysisNotFound(f"Analysis {name!r:.80} not found.", field="mark")
             datasets[name] = queries.get(self._ports.stores, name).request.dataset
-        dataset = dataset or next(iter(datasets.values()), "") or queries.default_dataset(self._ports.stores)
+        dataset = dataset or next(iter(datasets.values()), "") or queries.default_dataset(self._ports.stores, owner)
         return dataset, [name for name in names if datasets[name] == dataset]
 
     def _respond_cached(self, request: Request, key: tuple[str, ...], render_page: Callable[[], str]) -> Response:

@@ -30,6 +30,7 @@ def trend_request(message: pb.ComputeTrendRequest) -> TrendRequest:
         dataset=dataset_id(message.dataset),
         group=message.group or ALL,
         by=message.by,
+        owner=message.owner,
         reference=message.reference,
     )
 
@@ -41,6 +42,7 @@ def to_trend(trend: Trend) -> pb.Trend:
         evidence=evidence_name(trend.dataset, trend.evidence) if trend.evidence else "",
         group=trend.group,
         by=trend.by,
+        owner=trend.owner,
         models=[_model(point) for point in trend.points],
         fits=[_fit(fit) for fit in trend.fits],
         bands=_bands(trend),

@@ -351,6 +351,8 @@ def test_invalid_gate_and_trend_requests_are_rejected(client: Client, demo: Bund
         client.upload(predictions(demo, 1), "demo", gate_policy=CHANGE, gate_baseline="analyses/nope")
     with pytest.raises(errors.InvalidRequest, match="at most 256"):
         client.trend(pb.ComputeTrendRequest(dataset="demo", by="x" * 300))
+    with pytest.raises(errors.InvalidRequest, match="at most 256"):
+        client.trend(pb.ComputeTrendRequest(dataset="demo", owner="x" * 300))
 
 
 def test_a_missing_bundle_is_reported_with_the_remedy(start: Start, tmp_path: Path) -> None:

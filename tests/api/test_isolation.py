@@ -340,6 +340,8 @@ def test_an_open_analysis_is_hidden_too(case: Case) -> None:
 def test_a_filter_of_another_owner_finds_nothing(case: Case) -> None:
     with case.client("bob") as bob, case.client("root") as root:
         assert [*bob.list(owner="alice")] == []
+        assert [*bob.trend(dataset="demo", owner="alice").models] == []
+        assert case.alice in [model.analysis for model in root.trend(dataset="demo", owner="alice").models]
         for analyses in (bob.list(), bob.list(evidence=case.evidence), bob.list(created_after=YEAR_2000)):
             assert {analysis.owner for analysis in analyses} == {"bob"}
         assert case.alice in [analysis.name for analysis in root.list(owner="alice")]

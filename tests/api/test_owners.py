@@ -60,12 +60,39 @@ def test_pages_show_the_owners(
         assert owner.format(**ids) in page
 
 
+def test_a_trend_is_filtered_by_owner(service: tuple[Running, dict[str, str]]) -> None:
+    """Both analyses are of the same version of a model, which a trend shows once."""
+    running, ids = service
+    with Client(running.addresses.grpc, TOKENS["bob"]) as client:
+        for owner, name in ids.items():
+            result = client.trend(dataset="demo", owner=owner)
+            assert ([model.analysis for model in result.models], result.owner) == ([f"analyses/{name}"], owner)
+            assert f"stored analyses of the owner {owner}," in client.trend_report(dataset="demo", owner=owner).decode()
+        assert len(client.trend(dataset="demo").models) == 1
+        assert [*client.trend(dataset="demo", owner="nobody").models] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"), [("owner=ann", {"ann"}), ("owner=bob", {"bob"}), ("owner=nobody&mark={ann}", {"ann"})]
+)
+def test_the_trend_page_is_filtered_by_owner(
+    service: tuple[Running, dict[str, str]], query: str, shown: set[str]
+) -> None:
+    running, ids = service
+    page = request(running, f"/trend?dataset=demo&{query.format(**ids)}", token=TOKENS["ann"]).text
+
+    assert {name for name in ids if f"<small>owner: {name}</small>" in page} == shown
+    assert f'name="owner" value="{query.removeprefix("owner=").partition("&")[0]}"' in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "owner"),
     [
         (["images", "{bob}"], "Owner: bob\n"),
         (["explain", "{image}", "--analysis", "{bob}"], "Owner: bob\n"),
         (["compare", "{ann}", "{bob}"], "Owner of A: ann. Owner of B: bob.\n"),
+        (["trend", "--dataset", "demo", "--owner", "bob", "--json"], '"analysis": "analyses/{bob}"'),
+        (["trend", "--dataset", "demo", "--owner", "ann", "--json"], '"analysis": "analyses/{ann}"'),
     ],
 )
 def test_commands_show_the_owners(
@@ -80,4 +107,4 @@ def test_commands_show_the_owners(
     done = run_command([text.format(image=demo.judged_names[0], **ids) for text in arguments], environment)
 
     assert done.returncode == 0, done.stderr
-    assert owner in done.stdout
+    assert owner.format(**ids) in done.stdout

@@ -88,6 +88,7 @@ def test_every_page_may_load_and_run_only_its_own_content(running: Running, anal
         ("/compare/x/y%20z", 404, "Analysis &#39;y z&#39; not found"),
         ("/compare?a=x&b=y&class=" + "x" * 300, 404, "Analysis &#39;x&#39; not found"),
         ("/trend?group=odd", 400, "Unknown group &#39;odd&#39;"),
+        ("/trend?owner=" + "x" * 300, 400, "At most 256 are allowed."),
         ("/trend?dataset=odd", 404, "not found. Expected one of"),
     ],
 )

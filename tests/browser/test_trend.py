@@ -119,12 +119,14 @@ def test_several_analyses_are_marked_and_stay_marked(chromium: Browser, trend: t
         page.select_option("[name=y]", "model_failure")
         page.select_option("[name=x]", "top1_accuracy")
         page.select_option("[name=by]", "data")
+        page.get_by_label("owner", exact=True).fill("nobody")
         page.get_by_role("button", name="Show").click()
         assert page.locator("figure svg").count() == 1
         assert "top-1 accuracy, %" in page.locator("figure svg text").all_text_contents()
         assert {*page.locator(".key li").all_inner_texts()} == {"set 0", "set 1"}
         assert {*marked.all_inner_texts()} == {"◆ resnet50", "◆ vit"}
-        for name, value in (("x", "top1_accuracy"), ("y", "model_failure"), ("by", "data")):
+        assert page.locator("#models ~ .wide tbody tr").count() == 2, "only the marked ones"
+        for name, value in (("x", "top1_accuracy"), ("y", "model_failure"), ("by", "data"), ("owner", "nobody")):
             assert page.input_value(f"[name={name}]") == value
 
 

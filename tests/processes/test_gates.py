@@ -188,6 +188,10 @@ def test_a_trend_of_folders_and_stored_analyses_is_printed(
 
     assert (alone.returncode, stored.returncode) == (0, 0)
     assert [model["top1_accuracy"] for model in json.loads(alone.stdout)["models"]] == [0.75, 0.9]
+    of_owner = errata("trend", *folders, "--owner", "ann")
+    assert of_owner.returncode == 2 and "--owner selects stored analyses" in of_owner.stderr
+    nothing = errata("trend", "--local", "--dataset", "demo", "--owner", "nobody")
+    assert nothing.returncode == 0 and "No analyses of data set 'demo' and owner 'nobody'." in nothing.stderr
     assert "a.csv" in stored.stdout and "b.csv" in stored.stdout
     assert "Data set: demo" in stored.stderr and "No published models" in stored.stderr
     assert "2 stored analyses" in (tmp_path / "t.html").read_text()

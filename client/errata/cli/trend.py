@@ -32,6 +32,7 @@ EXAMPLES = """
 errata trend
 errata trend resnet50 resnet101 --by architecture
 errata trend --dataset imagenet-real --output trend.html
+errata trend --owner pipeline
 errata trend results/a results/b results/c
 """
 
@@ -55,6 +56,11 @@ errata trend results/a results/b results/c
     help="Group models by a label, or by owner, model, architecture, architecture-family, pre-training, or size.",
 )
 @click.option(
+    "--owner",
+    default="",
+    help="Besides ANALYSIS, only analyses of this owner: a token's name, or registry:ID.",
+)
+@click.option(
     "--reference",
     type=FilePath(),
     metavar="FILE",
@@ -68,6 +74,7 @@ def trend(
     dataset: str,
     group: str,
     by: str,
+    owner: str,
     reference: Path | None,
     output: str | None,
     as_json: bool,
@@ -75,7 +82,7 @@ def trend(
 ) -> None:
     """Compare the error types of analyses with those of models of the same accuracy.
 
-    Without ANALYSIS, the trend is of all stored analyses of the data set.
+    Without ANALYSIS, the trend is of all stored analyses of the data set, or of those of an owner.
 
     To compare folders that 'errata analyze --output' wrote, install errata-service. No running service is needed.
     """
@@ -84,6 +91,7 @@ def trend(
         dataset=dataset,
         group=group,
         by=by,
+        owner=owner,
         reference=read_input(reference, MAX_REFERENCE, "reference") if reference is not None else b"",
     )
     if all_folders([*analyses]) and not target.is_explicit:
@@ -113,9 +121,11 @@ def _show_trend(result: pb.Trend, is_selection: bool) -> None:
     for note in result.notes:
         stderr_console().print(f"[dim]{safe(note)}[/]")
     if not models and not is_selection:
+        of_owner = f" and owner '{result.owner}'" if result.owner else ""
         stderr_console().print(
             safe(
-                f"No analyses of data set '{dataset}'. Choose another data set with --dataset, or run 'errata analyze'."
+                f"No analyses of data set '{dataset}'{of_owner}. Choose another data set with --dataset, or run "
+                "'errata analyze'."
             )
         )
     if not models:

@@ -220,6 +220,7 @@ _TEXTS = (
     "Next",
     "No analyses match the filters.",
     "No analyses of this data set.",
+    "No analyses of this data set and owner.",
     "No error type and no class differs.",
     "No errors.",
     "No images.",

@@ -63,6 +63,10 @@ MISSING_LABEL_NOTE = (
     "No model has the label {label}. Set it with --label, or add labeled reference models with --reference."
 )
 MISSING_OWNER_NOTE = "No analysis has an owner, because all were created without a token."
+OWNER_NOTE = (
+    "The trend shows the stored analyses of the owner {owner}, and those that you selected. Percentiles do not depend "
+    "on the owner."
+)
 OTHER_DATASET_NOTE = (
     "The added reference models were evaluated on another data set with a different mix of errors. Do not compare them "
     "with these analyses."
@@ -163,7 +167,7 @@ def percentile_interval(rank: PercentileRank) -> str:
 
 def trend_notes(trend: Trend) -> list[str]:
     """Return the notes that a reader of a trend needs."""
-    notes = []
+    notes = [OWNER_NOTE.format(owner=isolate(trend.owner))] if trend.owner else []
     if trend.curves is None:
         notes.append(own_models_note(trend.num_other_models, bool(trend.changed_labels)))
         if sum(bool(point.id) for point in trend.points) > trend.num_other_models + 1:
@@ -179,7 +183,7 @@ def trend_notes(trend: Trend) -> list[str]:
         notes.append(REJECTED_TARGETS_NOTE)
     if trend.without_images:
         notes.append(without_images_note(trend.without_images))
-    if trend.by and not any(point.label for point in trend.points):
+    if trend.by and trend.points and not any(point.label for point in trend.points):
         notes.append(MISSING_OWNER_NOTE if trend.by == "owner" else MISSING_LABEL_NOTE.format(label=trend.by))
     if any(point.num_analyses > 1 for point in trend.points):
         notes.append(SAME_VERSION_NOTE)
@@ -241,13 +245,14 @@ def excluded_note(count: int) -> str:
     return f"{analyses} of this data set {verb} excluded because {pronoun} other evidence or implausible predictions."
 
 
-def trend_summary(num_analyses: int, num_added: int, num_reference: int) -> str:
+def trend_summary(num_analyses: int, num_added: int, num_reference: int, owner: str = "") -> str:
     """Summarize the models of a trend.
 
     Args:
         num_analyses: Number of stored analyses.
         num_added: Number of reference models among the points.
         num_reference: Number of reference models behind the bands.
+        owner: The owner in the request; empty: any.
 
     Returns:
         A sentence.
@@ -255,7 +260,7 @@ def trend_summary(num_analyses: int, num_added: int, num_reference: int) -> str:
     models = [pluralize(num_analyses, "stored analysis", "stored analyses")] if num_analyses else []
     models += [pluralize(num_added, "reference model")] if num_added else []
     if not models:
-        return "No models are stored for this data set."
+        return f"No models are stored for this data set{f' and the owner {isolate(owner)}' if owner else ''}."
     compared = f", compared with {format_count(num_reference)} reference models" if num_reference else ""
     return f"Error types and accuracy of {list_names(models)}{compared}."
 

@@ -3,16 +3,19 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from service.analyses.judge import compute_summary
+from service.analyses.ports import Ports
 from service.analyses.queries import default_dataset
 from service.analyses.report import report
 from service.analyses.trend import MAX_RANKED, TrendAnalyses, TrendRequest, build_trend
 from service.analyses.trend import trend as compute_trend
 from service.bootstrap.build import Inputs, build_evidence
+from service.caller import restricted_to
 from service.domain import (
     ALL,
     AXES,
@@ -260,7 +263,7 @@ def authors(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return build_evidence("imagenet", Inputs(annotations=folder / "annotations.csv"), folder / "bundle")
 
 
-def archive_analysis(backend: Backend, bundle: Bundle) -> Analysis:
+def archive_analysis(backend: Backend, bundle: Bundle, **changes: Any) -> Analysis:
     """Store an analysis with correct predictions for the first 30 images of a bundle."""
     top1 = np.full(len(bundle.all_targets), -1, dtype=np.int16)
     top1[bundle.rows] = bundle.evidence.targets
@@ -268,7 +271,8 @@ def archive_analysis(backend: Backend, bundle: Bundle) -> Analysis:
     predictions, start_time = Predictions(top1), datetime(2026, 1, 1, tzinfo=UTC)
     request = AnalysisRequest(bundle.dataset)
     analysis = Analysis(bundle.digest[:12], request, State.SUCCEEDED, bundle.digest, start_time)
-    backend.archive.put(replace(analysis, summary=compute_summary(bundle, predictions)), predictions)
+    analysis = replace(analysis, summary=compute_summary(bundle, predictions), **changes)
+    backend.archive.put(analysis, predictions)
     return analysis
 
 
@@ -281,6 +285,59 @@ def test_the_default_data_set_of_a_trend_has_the_most_succeeded_analyses(
         backend.archive.put(failed, Predictions(np.zeros(20, dtype=np.int16)))
 
     assert default_dataset(backend.ports.stores) == authors.dataset
+
+
+@pytest.fixture
+def owners(backend: Backend, demo: Bundle) -> Backend:
+    """Analyses of the owners ann and bob: of net 0 and net 1 on demo, and of bob on imagenet-real."""
+    for number, (name, owner) in enumerate([("ann0", "ann"), ("bob0", "bob"), ("ann1", "ann"), ("bob1", "bob")]):
+        request = AnalysisRequest(demo.dataset, labels={"model": f"net {name[-1]}", "version": "1"})
+        time = datetime(2026, 1, 1 + number, tzinfo=UTC)
+        archive_analysis(backend, demo, id=name, owner=owner, request=request, create_time=time)
+    for number in range(4):
+        request = AnalysisRequest("imagenet-real")
+        archive_analysis(backend, demo, id=f"other{number}", owner="bob", request=request, evidence="e" * 64)
+    return backend
+
+
+@pytest.mark.parametrize(
+    ("owner", "names", "expected"),
+    [
+        ("", (), {"bob0": 2, "bob1": 2}),
+        ("ann", (), {"ann0": 1, "ann1": 1}),
+        ("bob", (), {"bob0": 1, "bob1": 1}),
+        ("nobody", (), {}),
+        ("ann", ("bob1",), {"bob1": 1, "ann0": 1}),  # ann1 is of the same version of the model
+    ],
+)
+def test_a_trend_of_an_owner_has_their_analyses_and_the_selected_ones(
+    owners: Backend, owner: str, names: tuple[str, ...], expected: dict[str, int]
+) -> None:
+    compared = compute_trend(owners.ports.stores, TrendRequest(names, "demo", owner=owner))
+
+    assert {point.id: point.num_analyses for point in compared.points} == expected
+    assert (compared.owner, compared.num_left_out) == (owner, 0)
+    assert compared.num_other_models == 1, "the reference models can have any owner"
+    assert any(f"of the owner {owner}," in note for note in trend_notes(compared)) is bool(owner)
+
+
+def test_a_trend_of_an_owner_has_the_data_set_and_the_evidence_of_their_analyses(owners: Backend, demo: Bundle) -> None:
+    for name, owner, year in (("newest", "bob", 2027), ("oldest", "ann", 2025)):
+        time = datetime(year, 1, 1, tzinfo=UTC)
+        archive_analysis(owners, demo, id=name, owner=owner, evidence="f" * 64, create_time=time)
+
+    trends = [compute_trend(owners.ports.stores, TrendRequest(owner=owner)) for owner in ("", "ann", "bob")]
+
+    assert [trend.dataset for trend in trends] == ["demo", "demo", "imagenet-real"]
+    assert [trend.evidence[:2] for trend in trends] == ["ff", demo.digest[:2], "ee"]
+    assert trends[1].num_left_out == 1
+
+
+def test_a_token_that_sees_its_own_analyses_only_finds_no_others_by_owner(owners: Backend, isolated: Ports) -> None:
+    with restricted_to("ann"):
+        trends = [compute_trend(isolated.stores, TrendRequest((), "demo", owner=owner)) for owner in ("", "ann", "bob")]
+
+    assert [{point.id for point in trend.points} for trend in trends] == [{"ann0", "ann1"}, {"ann0", "ann1"}, set()]
 
 
 def test_models_are_not_compared_with_published_models_on_corrected_labels(authors: Bundle, tmp_path: Path) -> None:

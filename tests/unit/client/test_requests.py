@@ -86,9 +86,10 @@ def test_a_value_that_is_no_time_is_refused(value: object) -> None:
 
 
 def test_a_trend_request_is_built_from_keywords() -> None:
-    built = trend_request(None, {"analyses": [Analysis(pb.Analysis(name="analyses/a")), "b"], "group": "artifact"})
+    analyses = [Analysis(pb.Analysis(name="analyses/a")), "b"]
+    built = trend_request(None, {"analyses": analyses, "group": "artifact", "owner": "ann"})
 
-    assert built == pb.ComputeTrendRequest(analyses=["analyses/a", "b"], group="artifact")
+    assert built == pb.ComputeTrendRequest(analyses=["analyses/a", "b"], group="artifact", owner="ann")
 
 
 def test_a_message_is_passed_on() -> None:

@@ -123,6 +123,13 @@ def test_trend_summary_counts_the_models(own: int, others: int, published: int, 
     assert trend_summary(own, others, published) == sentence
 
 
+def test_empty_trend_of_an_owner_names_the_owner_and_no_missing_label() -> None:
+    empty = view(points=(), curves=None, by="owner", owner="ann")
+
+    assert (empty.owner, empty.summary) == ("ann", "No models are stored for this data set and the owner ann.")
+    assert not [note for note in empty.notes if "without a token" in note]
+
+
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000))
 @max_examples(100)
 def test_trend_summary_is_complete(own: int, others: int, published: int) -> None:
