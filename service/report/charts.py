@@ -12,8 +12,9 @@ from typing import Any
 
 from errata.messages import format_count, format_percentage
 
-from service.domain import Calibration, ErrorType
+from service.domain import Calibration, ErrorType, Interval
 from service.report.chart_process import CHART_PROCESS
+from service.report.messages.formatting import describe_change
 from service.report.named_marks import NAMED, link_marks, name_mark
 
 _chart_numbers = itertools.count(1)  # make the IDs in one page unique
@@ -320,19 +321,26 @@ def _percent(title: str) -> Spec:
     return {"title": title, "format": ".0%", "tickCount": 5}
 
 
-def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> str:
-    """Draw differences with their confidence intervals.
+def intervals(rows: Sequence[tuple[str, Interval]], title: str, links: Mapping[str, str] = NO_LINKS) -> str:
+    """Draw differences with their confidence intervals. The whole row of an interval is its link.
 
     Args:
-        rows: (name, difference, low, high), fractions of 1.
+        rows: (name, interval), fractions of 1.
         title: Title of the axis.
+        links: URLs by name.
 
     Returns:
         The SVG.
     """
     values = [
-        {"name": name, "difference": 100 * difference, "low": 100 * low, "high": 100 * high}
-        for name, difference, low, high in rows
+        {
+            "name": name,
+            "difference": 100 * interval.difference,
+            "low": 100 * interval.low,
+            "high": 100 * interval.high,
+            "mark": name_mark(f"{name}: {describe_change(interval)}", links.get(name, "")),
+        }
+        for name, interval in rows
     ]
     y = _category_axis("name", [name for name, *_ in rows])
     axis = {"title": title, "tickCount": 7, "labelFlush": False, "labelSeparation": 8}
@@ -356,6 +364,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], title: str) -> st
                     "mark": {"type": "point", "filled": True, "size": 60, "color": "var(--ink)", "opacity": 1},
                     "encoding": {"x": {"field": "difference", "type": "quantitative"}, "y": y},
                 },
+                link_area({"x": {"value": 0}, "x2": {"value": "width"}, "y": y}),
             ],
         }
     )

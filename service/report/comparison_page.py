@@ -17,9 +17,11 @@ from service.domain import (
     SelectedImages,
     class_name_of,
 )
+from service.domain.images import ImageQuery
 from service.report.class_names import shorten
 from service.report.elements import css_class
 from service.report.grid_view import GridImage
+from service.report.image_urls import grid_parameters
 from service.report.messages.images import baseline_note, change_name
 from service.report.urls import comparison_url, grid_url, image_url, thumbnail_url
 
@@ -45,6 +47,11 @@ class ComparisonLinks:
     def images(self, query: ChangeQuery) -> str:
         """Return the URL of all images that a query selects."""
         return grid_url(self.id_b, baseline=self.id_a, **_parameters(query))
+
+    def images_of_type(self, error_type: ErrorType) -> str:
+        """Return the URL of the images of B with an error type."""
+        query = ImageQuery(self.id_b, error_type=error_type, baseline=self.id_a)
+        return grid_url(self.id_b, **grid_parameters(query, self.class_ids))
 
     def image(self, name: str, query: ChangeQuery) -> str:
         """Return the URL of the page of one image; the page links to the next image that the query selects."""

@@ -21,6 +21,7 @@ from service.domain import (
     ALL,
     ERROR_TYPES,
     METRIC_TYPES,
+    TOP1_ERROR_TYPES,
     ChangedImage,
     Comparison,
     ErrorType,
@@ -32,7 +33,7 @@ from service.domain import (
 )
 from service.report import charts
 from service.report.change_view import GroupChangeTables, change_tables
-from service.report.comparison_page import ComparisonPage, PageSource, comparison_page, transition
+from service.report.comparison_page import ComparisonLinks, ComparisonPage, PageSource, comparison_page, transition
 from service.report.direction import isolate
 from service.report.elements import Chart, Property, css_class, make_chart
 from service.report.messages.comparison import (
@@ -214,12 +215,9 @@ def comparison_view(
         ),
         chart=make_chart(
             charts.intervals(
-                [
-                    (name, interval.difference, interval.low, interval.high)
-                    for name, interval in intervals
-                    if not isnan(interval.low)
-                ],
+                [(name, interval) for name, interval in intervals if not isnan(interval.low)],
                 INTERVALS_TITLE,
+                _interval_urls(comparison, source.links) if source else charts.NO_LINKS,
             ),
             intervals_description(intervals),
         ),
@@ -269,6 +267,24 @@ def _intervals(
         for error_type, interval in overall.types.items()
         if (error_type,) not in METRIC_TYPES.values() and error_type not in abstained  # rows of rates
     ]
+
+
+def _interval_urls(comparison: Comparison, links: ComparisonLinks) -> dict[str, str]:
+    """Return the URLs of the images of B with the error type of a rate, by name of the rate.
+
+    If an image has a prediction of one analysis only, the grid could have other images than the comparison.
+    """
+    rates = comparison.groups[ALL].types
+    return {
+        _type_rate_name(error_type): links.images_of_type(error_type)
+        for error_type in TOP1_ERROR_TYPES
+        if not comparison.num_left_out and error_type in rates and rates[error_type].b
+    }
+
+
+def _type_rate_name(error_type: ErrorType) -> str:
+    names = {types: RATE_NAMES[metric] for metric, types in METRIC_TYPES.items()}
+    return names.get((error_type,), error_type_rate_name(error_type.title))
 
 
 def _evaluated_count(count: int, is_abstained: bool) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page
 
-from service.domain import CORRECT_TYPES
+from service.domain import CORRECT_TYPES, ERROR_TYPES
 from service.evidence.bundle import Bundle
 
 from .conftest import HOSTILE, SCREENSHOTS, Site, open_page
@@ -53,6 +53,25 @@ def test_cell_of_the_matrix_leads_to_the_images_with_the_transition(chromium: Br
         assert page.evaluate("document.activeElement.getAttribute('href')") == link.get_attribute("href")
     with open_page(chromium, compare(site, change="model_failure:correct")) as view:
         assert view.page.inner_text("#transition") == f"model failure → top-1 correct: {count}"
+
+
+def test_interval_of_an_error_type_leads_to_the_images_of_b(chromium: Browser, site: Site) -> None:
+    a, b = (item.name.removeprefix("analyses/") for item in (site.analysis, site.other))
+    with open_page(chromium, compare(site)) as view:
+        page = view.page
+        totals = page.locator(".matrix tbody tr").last.locator("td").all_inner_texts()
+        links = page.locator("section[aria-labelledby=tests] figure a")
+        types = [parse_qs(urlsplit(link.get_attribute("href") or "").query)["type"][0] for link in links.all()]
+        assert types[0] == "model_failure"
+        assert {*types} == {
+            error_type.key
+            for error_type, total in zip(ERROR_TYPES, totals, strict=False)
+            if error_type.key != "correct" and total not in ("0", "–")
+        }
+        links.first.click()
+        page.wait_for_url(f"{site.url}/analyses/{b}/images?type=model_failure&baseline={a}")
+        assert page.inner_text("[role=status]").endswith(f" of {totals[-2]}")
+        assert "before: " in page.inner_text(".image-grid li")
 
 
 def test_grids_show_both_predictions(chromium: Browser, site: Site) -> None:

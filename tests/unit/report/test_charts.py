@@ -21,6 +21,7 @@ from service.domain import (
     Calibration,
     Curves,
     ErrorType,
+    Interval,
     Trend,
     TrendPoint,
 )
@@ -40,6 +41,10 @@ def kinds(counts: tuple[int, ...] = COUNTS) -> list[tuple[ErrorType, int]]:
 
 def gain_rows() -> list[tuple[ErrorType, float, float]]:
     return [(error_type, count / 100, count / 120) for error_type, count in kinds()]
+
+
+def interval_rows(*names: str) -> list[tuple[str, Interval]]:
+    return [(name, Interval(0.5, 0.6 - 0.2 * number, -0.2, 0.2)) for number, name in enumerate(names)]
 
 
 def calibration() -> Calibration:
@@ -86,7 +91,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     ),
     "reliability": lambda: charts.reliability(calibration(), ("top-1", "multi-label")),
     "reliability of nothing": lambda: charts.reliability(Calibration((), None, None), ("top-1", "multi-label")),
-    "intervals": lambda: charts.intervals([("a", 0.1, 0.05, 0.2), ("b", -0.1, -0.2, 0.1)], "points"),
+    "intervals": lambda: charts.intervals(interval_rows("a", "b"), "points"),
     "no intervals": lambda: charts.intervals([], "points"),
     "multiples": lambda: multiples([point(0.6, "a1"), point(0.7), point(0.8)], curves()),
     "multiples of the last metric": lambda: all_multiples([point(0.6, "a1"), point(0.7), point(0.8)], curves())[-1],
@@ -180,7 +185,7 @@ def test_same_data_gives_the_same_chart_except_for_ids(name: str) -> None:
         lambda: charts.breakdown([(HOSTILE, kinds())]),
         lambda: charts.gains(gain_rows(), (HOSTILE, "b")),
         lambda: charts.reliability(calibration(), (HOSTILE, "b")),
-        lambda: charts.intervals([(HOSTILE, 0.1, 0.05, 0.2)], HOSTILE),
+        lambda: charts.intervals(interval_rows(HOSTILE), HOSTILE),
         lambda: multiples([point(0.6, HOSTILE)], curves(), HOSTILE),
     ],
     ids=["funnel", "gains", "reliability", "intervals", "multiples"],

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,12 +17,14 @@ from service.domain import (
     ERROR_TYPES,
     AdjustedTest,
     ChangedImage,
+    ChangeQuery,
     ChangeRow,
     Comparison,
     Coverage,
     ErrorType,
     GroupComparison,
     GroupSummary,
+    ImageChanges,
     Interval,
     PairedMetric,
     PairedTest,
@@ -29,6 +32,7 @@ from service.domain import (
     TypeChange,
 )
 from service.report.change_view import MAX_CLASSES
+from service.report.comparison_page import ComparisonLinks, PageSource
 from service.report.comparison_view import MAX_IMAGES, ComparisonView, IntervalRow, comparison_view
 from service.report.messages import comparison as comparison_messages
 from service.report.messages.comparison import comparison_summary
@@ -38,6 +42,7 @@ from service.taxonomy.imagenet_1k import GROUPS, imagenet_1k
 HEBREW, ARABIC = "חתול", "قط"
 HOLES = ("None", "nan", "  ", "()", " .", " ,", ",,", "..", ";;", "{", "}")
 TENCH, GOLDFISH = 0, 1
+SVG = "{http://www.w3.org/2000/svg}"
 test_result = comparison_messages.test_result
 test_result.__test__ = False  # type: ignore[attr-defined]  # its name looks like a test
 
@@ -351,6 +356,39 @@ def test_intervals_are_ordered_and_unique() -> None:
     assert result.intervals[0].change == "−5.00 points (−9.00 to −1.00)"
     (description,) = result.chart.description
     assert all(name in description for name in names)
+
+
+def interval_links(value: Comparison, is_page: bool = True) -> dict[str | None, str | None]:
+    """Return the URL of each row of the chart of intervals, by name; None: no link."""
+    links = ComparisonLinks("a1", "b2", "demo", has_pictures=False, class_ids=imagenet_1k().ids)
+    source = PageSource(links, ImageChanges(ChangeQuery(class_id=links.class_ids[TENCH]), MATRIX, (), ()))
+    names = imagenet_1k().names
+    result = comparison_view(value, summary(), summary(), names, source if is_page else None)
+    root = ElementTree.fromstring(result.chart.svg)
+    linked = {link.findtext(f"*/{SVG}title"): link.get("href") for link in root.iter(f"{SVG}a")}
+    return {title.text: linked.get(title.text) for title in root.iter(f"{SVG}title")}
+
+
+def test_intervals_of_error_types_link_to_the_images_of_b() -> None:
+    overall = comparison().groups[ALL]
+    types = {**overall.types, ErrorType.FINE_GRAINED: Interval(0.05, 0.0, -0.09, -0.01)}
+    links = interval_links(comparison(groups={ALL: replace(overall, types=types)}))
+
+    keys = ["", "", "", "model_failure", "class_overlap", "multi_label", "", "fine_grained_oov"]
+    keys += ["spurious_correlation", "non_prototypical"]
+    assert [*links.values()] == [f"/analyses/b2/images?type={key}&baseline=a1" if key else None for key in keys]
+    change = "−5.00 points (−9.00 to −1.00)"
+    assert [*links][:4] == [
+        f"{name}: {change}"
+        for name in ("top-1 accuracy", "multi-label accuracy (images)", CLASS_ACCURACY, "severe error rate")
+    ]
+
+
+@pytest.mark.parametrize(("changes", "is_page"), [({}, False), ({"num_left_out": 1}, True)])
+def test_intervals_have_no_links_in_a_file_or_to_other_images_than_the_compared_ones(
+    changes: dict[str, Any], is_page: bool
+) -> None:
+    assert {*interval_links(comparison(**changes), is_page).values()} == {None}
 
 
 def test_error_type_without_evidence_has_no_interval() -> None:
