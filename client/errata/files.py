@@ -64,7 +64,7 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
     # The functions of `os` take half of the time of pathlib and `open`. Uploads wait for these writes.
     for folder in {os.path.dirname(path) for path in contents}:
         if not os.path.isdir(folder or "."):
-            os.makedirs(folder, exist_ok=True)
+            Path(folder).mkdir(parents=True, exist_ok=True)
     files, names = list[int](), list[str]()
     try:
         for path, content in contents.items():

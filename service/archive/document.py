@@ -43,6 +43,8 @@ _BY_TYPE = (
 )
 _VALIDATOR = TypeAdapter(Analysis)  # dataclasses do not check types
 _TIMES = ("create_time", "start_time", "end_time")
+# Earlier versions write these fields after the others. The bytes of a document are compared while versions are mixed.
+_CONVERTED = {"request", "summary", "failure", "model_info", "progress", "subset", "answers", *_TIMES}
 
 
 def to_document(analysis: Analysis) -> dict[str, Any]:
@@ -50,17 +52,17 @@ def to_document(analysis: Analysis) -> dict[str, Any]:
     times = {name: getattr(analysis, name) for name in _TIMES}
     return {
         "schema": SCHEMA,
-        **vars(analysis),
+        **{name: value for name, value in vars(analysis).items() if name not in _CONVERTED},
         "state": analysis.state.name,
         "warnings": list(analysis.warnings),
         "assumptions": list(analysis.assumptions),
-        "request": vars(analysis.request) | {"row_order": analysis.request.row_order.name},
+        "request": _to_values(analysis.request) | {"row_order": analysis.request.row_order.name},
         "progress": {"done": analysis.progress.done, "total": analysis.progress.total},
         **{name: time.isoformat() if time else None for name, time in times.items()},
-        "failure": vars(analysis.failure) if analysis.failure else None,
-        "model_info": vars(analysis.model_info) if analysis.model_info else None,
+        "failure": _to_values(analysis.failure),
+        "model_info": _to_values(analysis.model_info),
         "answers": _answers_to_json(analysis.answers) if analysis.answers else None,
-        "subset": vars(analysis.subset) if analysis.subset else None,
+        "subset": _to_values(analysis.subset),
         "summary": _summary_to_json(analysis.summary) if analysis.summary else None,
     }
 
