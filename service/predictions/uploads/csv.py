@@ -38,7 +38,7 @@ def read(content: BoundedStream, images: int, label_space: LabelSpace) -> Iterat
     line = _read_first_line(content)
     parser = _block_parser(line)
     header = parser.header
-    ragged = _RaggedLines(len(header.names), first_line=1 if header.is_missing else 2)
+    ragged, num_rows = _RaggedLines(len(header.names), first_line=1 if header.is_missing else 2), 0
     for block, has_quotes in _read_blocks(content, ragged, line + b"\n" if header.is_missing else b""):
         try:
             batch = parser.parse(block, has_quotes, ragged)
@@ -53,8 +53,10 @@ def read(content: BoundedStream, images: int, label_space: LabelSpace) -> Iterat
         if has_quotes and ragged.next_line - first_line < block.count(b"\n") + (not block.endswith(b"\n")):
             number = _find_open_quotation(block, header.delimiter, first_line)
             raise _invalid_line(number, "A quotation continues on the next line. Close each quotation on its line.")
-        check_row_count(int(lines[-1]) - 1 if len(lines) else 0, images)
-        yield _named_rows(batch, header.columns, lines, header.delimiter, label_space)
+        rows = _named_rows(batch, header.columns, lines, header.delimiter, label_space)
+        num_rows += len(rows.names)
+        check_row_count(num_rows + len(ragged.lines), images)
+        yield rows
     if ragged.lines:
         yield NamedRows.without_rows(tuple(ragged.violations), len(ragged.lines))
 

@@ -345,6 +345,14 @@ def test_blank_lines_count_as_lines(small, write, expected_error) -> None:
     assert expected_error.lines(error) == [6, 19]
 
 
+@pytest.mark.parametrize("line_break", [b"\n", b"\r\n", b"\r\r\n"])
+def test_any_number_of_blank_lines_is_accepted(small, write, line_break) -> None:
+    """Python's csv module writes a blank line after each row on Windows, if the file was not opened with newline=''."""
+    text = write.csv(small.rows(TWELVE)).replace(b"\n", line_break * 2000)
+
+    assert small.top1(text) == TWELVE
+
+
 def test_blank_crlf_lines_count_as_lines(small, write, expected_error) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]
     text = write.lines("file_name,predicted_class", "", good[0], "", "zzz,3", *good[1:])
