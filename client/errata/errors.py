@@ -339,9 +339,9 @@ class ReviewNotFound(NotFound):
 
 
 class AlreadyExists(ErrataError):
-    """The `request_id` was used before with another request body.
+    """The `request_id` was used before with another request body or, with isolated owners, by another caller.
 
-    Use a new `request_id` for each new request.
+    Use a new `request_id` for each new request, for example one that contains the run ID of a pipeline.
     """
 
     reason = "REQUEST_ID_REUSED"

@@ -299,9 +299,10 @@ def find_reserved(ports: Ports, request: AnalysisRequest, analysis_id: str, deli
 
 
 def request_id_conflict(request_id: str) -> AlreadyExists:
-    """Return the error for a request ID that was used with another body."""
+    """Return the error for a request ID that was used with another body, or by an owner whose analyses are hidden."""
     return AlreadyExists(
-        f"Request ID {request_id!r:.80} was used for a different request. Use a new one.", field="request_id"
+        f"Request ID {request_id!r:.80} was used for a different request or by another caller. Use a new one.",
+        field="request_id",
     )
 
 

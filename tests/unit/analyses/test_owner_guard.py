@@ -76,7 +76,7 @@ def test_a_request_id_of_an_open_analysis_of_another_owner_is_not_released(backe
         opened = submit(isolated, request, "alice")
     backend.now += JUDGING_SECONDS
 
-    with restricted_to("bob"), pytest.raises(AlreadyExists):
+    with restricted_to("bob"), pytest.raises(AlreadyExists, match="or by another caller"):
         submit(isolated, request, "bob")
 
     with restricted_to("alice"):
