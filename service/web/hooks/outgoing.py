@@ -159,7 +159,9 @@ def make_target(name: str, url: str, key: bytes, ports: Sequence[int] = (), netw
     if parts.scheme != "https" or parts.username is not None or parts.password is not None or "@" in parts.netloc:
         raise _invalid_url(name, "The URL has another scheme or a user name. Use https://HOST/PATH.")
     if not _NAME.fullmatch(host):
-        raise _invalid_url(name, f"Invalid host name {host!r:.120}. Use the form https://HOST/PATH.")
+        raise _invalid_url(
+            name, f"Invalid host name {host!r:.120}. Use https://HOST/PATH with a DNS name: IP addresses are refused."
+        )
     if port != DEFAULT_PORT and port not in ports:
         raise _invalid_url(name, f"Port {port} is not allowed. Use 443 or add it to {name}.ports.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -83,6 +83,12 @@ def test_forbidden_url_is_rejected(url: str) -> None:
     assert "word" not in error.value.message
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_the_message_for_an_ip_address_says_that_it_is_refused(host: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"Invalid host name '{host.strip('[]')}'.*IP addresses are refused"):
+        make_target("prod", f"https://{host}/", KEY)
+
+
 @pytest.mark.parametrize("line", ["\r\nHost: evil.example", "\nx", "\r", "\t", "\x00", "\x7f"])
 def test_path_with_a_line_break_injects_no_header(line: str) -> None:
     try:
