@@ -487,6 +487,9 @@ def _refuse_unknown(environment: Mapping[str, str], known: Mapping[str, str]) ->
             or INJECTED.fullmatch(variable)
         ):
             continue
-        transposed = [name for name in known if sorted(name) == sorted(variable)]
-        nearest = transposed or difflib.get_close_matches(variable, known, n=1, cutoff=0)
-        raise InvalidSetting(f"Unknown setting {variable}. Did you mean {nearest[0]}?", field=variable)
+        names = [name.removeprefix(PREFIX) for name in known]
+        unknown = variable.removeprefix(PREFIX)
+        transposed = [name for name in names if sorted(name) == sorted(unknown)]
+        nearest = transposed or difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
+        remedy = f"Did you mean {PREFIX}{nearest[0]}?" if nearest else "Correct its name, or unset it."
+        raise InvalidSetting(f"Unknown setting {variable}. {remedy}", field=variable)

@@ -166,6 +166,15 @@ def test_message_for_a_misspelled_name_suggests_the_correct_one(name: str) -> No
     assert error.value.message == f"Unknown setting {misspelled}. Did you mean {correct}?"
 
 
+def test_message_for_an_unknown_name_suggests_only_a_similar_one() -> None:
+    with pytest.raises(InvalidSetting) as error:
+        read_settings({"ERRATA_FOO": "1"})
+    with pytest.raises(InvalidSetting, match=r"ERRATA_GRACE\. Did you mean ERRATA_GRACE_SECONDS"):
+        read_settings({"ERRATA_GRACE": "1"})
+
+    assert error.value.message == "Unknown setting ERRATA_FOO. Correct its name, or unset it."
+
+
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=1, max_size=12))
 @max_examples(100)
 def test_unknown_name_is_rejected(name: str) -> None:
