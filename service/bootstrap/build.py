@@ -74,7 +74,7 @@ def build_from_reviews(base: Path, reviews: Path | None, min_reviews: int, outpu
         The opened bundle.
 
     Raises:
-        InvalidEvidence: A review is invalid, or the reviews change nothing.
+        InvalidEvidence: A review is invalid, the archive has none, or the reviews change nothing.
         Unavailable: The archive cannot be read.
     """
     bundle = open_bundle(base)
@@ -83,6 +83,12 @@ def build_from_reviews(base: Path, reviews: Path | None, min_reviews: int, outpu
     else:
         log = RecordLog(open_files(settings.archive_location, "reviews"), Review)
         used = [review for review in log.all() if review.dataset == bundle.dataset]
+        if not used:
+            raise InvalidEvidence(
+                f"The archive {settings.archive_location!r} has no reviews of {bundle.dataset}. Set ERRATA_ARCHIVE to "
+                "the archive of the service, or pass a file of reviews with --reviews.",
+                field="reviews",
+            )
     write_bundle(apply_reviews(bundle, used, min_reviews), output)
     return open_bundle(output)
 

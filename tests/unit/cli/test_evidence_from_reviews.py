@@ -68,6 +68,11 @@ def test_reviews_of_a_file_and_of_the_archive_give_the_same_evidence(
     assert one.digest in from_file.output
 
 
+def test_an_archive_without_reviews_is_named(street: Bundle, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InvalidEvidence, match=rf"'{tmp_path}/archive' has no reviews of street\. Set ERRATA_ARCHIVE"):
+        run("--base", street.path, "--output", tmp_path / "one")
+
+
 def test_a_review_of_a_file_needs_no_id_evidence_or_data_set(street: Bundle, run: Run, tmp_path: Path) -> None:
     line = {"image": "b", "reviewer": "me", "time": "2026-01-31T12:00:00Z", "problematic": True, "reason": "torn"}
     (tmp_path / "reviews.jsonl").write_text(json.dumps(line))
