@@ -20,7 +20,7 @@ from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on
 from service.bootstrap.registries import RegistryThreads, check_datasets, make_hook_sources
 from service.bootstrap.security import make_api_security
 from service.bootstrap.servers import Addresses, Servers
-from service.bootstrap.wiring import image_folders, make_ports, process_predictor, worker_offer
+from service.bootstrap.wiring import image_folders, make_ports, process_predictor, start_dataset_check, worker_offer
 from service.jobs.engine import Engine, local_broker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.worker import Predictor, Worker
@@ -37,7 +37,7 @@ async def run_local(
     stopped: asyncio.Event,
     on_ready: Callable[[Addresses], None] = lambda _: None,
     predictor: Predictor | None = None,
-    start_parsers: bool = False,
+    is_server: bool = False,
 ) -> None:
     """Run the local service until `stopped` is set, and then cancel open analyses.
 
@@ -46,7 +46,8 @@ async def run_local(
         stopped: The event that ends the service.
         on_ready: Called with the addresses once the service is ready.
         predictor: Runs models; None: a child process with torch.
-        start_parsers: Whether to start the upload parsers now instead of with the first upload.
+        is_server: Whether the service runs for longer than one command: it starts the upload parsers now instead of
+            with the first upload, and checks the data sets of ERRATA_IMAGES and ERRATA_ATTRIBUTES.
     """
     metrics = Metrics(CollectorRegistry())
     security = make_api_security(settings)
@@ -62,7 +63,8 @@ async def run_local(
     start_each(background, indexing)
     background.callback(ports.parsers.stop)
     background.callback(ports.thumbnails.stop)
-    if start_parsers:
+    if is_server:
+        start_dataset_check(settings, ports.stores.evidence)
         ports.parsers.start()
     models = _serve_engine(engine, ports, store, settings, predictor)
     background.callback(models.close)
@@ -127,7 +129,7 @@ async def run_local_until_signal(settings: Settings) -> None:
     stopped = asyncio.Event()
     raise_file_limit()
     with stop_on_signals(stopped, settings.grace_seconds), reduced_latency():
-        await run_local(settings, stopped, start_parsers=True)
+        await run_local(settings, stopped, is_server=True)
 
 
 @contextmanager

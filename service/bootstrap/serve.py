@@ -21,7 +21,7 @@ from service.bootstrap.process import raise_file_limit, reduced_latency, stop_on
 from service.bootstrap.registries import RegistryThreads, check_datasets, make_hook_sources
 from service.bootstrap.security import make_api_security
 from service.bootstrap.servers import Servers
-from service.bootstrap.wiring import make_ports
+from service.bootstrap.wiring import make_ports, start_dataset_check
 from service.jobs.engine import Engine, NotifyingBroker
 from service.jobs.store import JobStore
 from service.jobs.worker import RetryLater
@@ -56,6 +56,7 @@ async def _run_service(settings: Settings, stopped: asyncio.Event) -> None:
     engine = Engine(partial(NotifyingBroker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     indexing = Indexing(settings, metrics, RedisNotices(client))
     ports = make_ports(settings, store, indexing.archive, engine, metrics)
+    start_dataset_check(settings, ports.stores.evidence)
     ports.parsers.start()
     registries = [source.registry for source in hook_sources.values()]
     check_datasets(ports.stores.evidence, registries)

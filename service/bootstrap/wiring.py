@@ -1,5 +1,6 @@
 """Components that several processes use: ports, image folders, the predictor, and the model policy."""
 
+import threading
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
-from errata.errors import InvalidEvidence
+from errata.errors import InvalidEvidence, Unavailable
 
 from service.analyses.owner_guard import GuardedArchive, GuardedIndex, GuardedJobStore
 from service.analyses.ports import Limits, ModelOffer, Models, Ports, Stores, Workers
@@ -88,6 +89,31 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
             image_locations(settings), PictureCache(picture_cache(settings), settings.thumbnail_cache_bytes)
         ),
     )
+
+
+def start_dataset_check(settings: Settings, repository: EvidenceRepository) -> threading.Thread:
+    """Check ERRATA_IMAGES and ERRATA_ATTRIBUTES in a thread, because the archive may not respond; return the thread."""
+    thread = threading.Thread(target=_warn_about_unknown_datasets, args=(settings, repository), daemon=True)
+    thread.start()
+    return thread
+
+
+def _warn_about_unknown_datasets(settings: Settings, repository: EvidenceRepository) -> None:
+    """Log a warning for each data set of ERRATA_IMAGES and ERRATA_ATTRIBUTES that has no evidence."""
+    named: Mapping[str, Collection[str]] = {
+        "ERRATA_IMAGES": settings.images,
+        "ERRATA_ATTRIBUTES": settings.attributes,
+    }
+    if not any(named.values()):
+        return
+    try:
+        known = repository.datasets()
+    except Unavailable as error:  # the archive has the published evidence
+        _log.warning("data sets of images and attributes not checked", error=error.message)
+        return
+    for variable, datasets in named.items():
+        for dataset in sorted(set(datasets) - set(known)):
+            _log.warning("data set not found", setting=variable, dataset=dataset, known=known)
 
 
 def process_predictor(settings: Settings, images: Mapping[str, Path]) -> ProcessPredictor:

@@ -1,11 +1,15 @@
 """The offers and the model policy that follow from the settings."""
 
+import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
-from errata.errors import InvalidModelId
+from errata.errors import InvalidModelId, Unavailable
+from structlog.testing import capture_logs
 
 from service.analyses.ports import Workers
+from service.archive.publications import ArchivePublications
 from service.bootstrap.wiring import (
     expected_offer,
     image_folders,
@@ -13,12 +17,38 @@ from service.bootstrap.wiring import (
     model_offers,
     model_policy,
     pin_allowed_model,
+    start_dataset_check,
     worker_offer,
 )
+from service.evidence.repository import EvidenceRepository
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.transitions import WorkerOffer
 from service.predictions.model_id import SOURCES, parse_model_id
 from service.settings import read_settings
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_datasets_of_images_and_attributes_that_have_no_evidence_are_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_readable: bool
+) -> None:
+    (tmp_path / "attributes.csv").write_text("file_name,attribute,value\na,weather,rain\n")
+    settings = read_settings(
+        {
+            "ERRATA_DATA_DIR": str(tmp_path),
+            "ERRATA_IMAGES": '{"demo": "/images", "dmeo": "/images"}',
+            "ERRATA_ATTRIBUTES": json.dumps({"imagenet-rael": str(tmp_path / "attributes.csv")}),
+        }
+    )
+    publications = ArchivePublications(settings.archive_location)
+    if not is_readable:
+        monkeypatch.setattr(publications, "events", Mock(side_effect=Unavailable("The archive is unavailable.")))
+
+    with capture_logs() as logs:
+        start_dataset_check(settings, EvidenceRepository({}, tmp_path, publications)).join()
+
+    warnings = [(entry.get("setting"), entry.get("dataset")) for entry in logs if entry["log_level"] == "warning"]
+    found = [("ERRATA_IMAGES", "dmeo"), ("ERRATA_ATTRIBUTES", "imagenet-rael")]
+    assert warnings == (found if is_readable else [(None, None)])
 
 
 def test_every_source_is_offered_if_files_are_allowed() -> None:
