@@ -12,6 +12,7 @@ import onnx
 import pytest
 import timm
 import torch
+from errata.errors import ModelNotFound
 from mlflow import MlflowClient
 from mlflow_server import MlflowServer
 from onnx import TensorProto, helper, numpy_helper
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 from service.analyses.write_back import WriteBack
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
+from service.domain import Action, RegistryEvent
 from service.evidence.bundle import Bundle
 from service.predictions.registry_http import RegistryAddress
 from service.web.hooks.mlflow import MlflowRegistry
@@ -199,6 +201,23 @@ def write_back_again(
     }
     for metric in client.get_run(run_id).data.metrics:
         assert len(client.get_metric_history(run_id, metric)) == 1, metric
+
+
+def test_the_aliases_and_tags_of_a_version_are_events_of_rules(
+    server: MlflowServer, client: MlflowClient, tmp_path: Path
+) -> None:
+    (tmp_path / "predictions.csv").write_text("")
+    first, second = (register(client, "flowers", tmp_path) for _ in range(2))
+    client.set_model_version_tag("flowers", first, "stage", "test")
+    for alias, version in (("candidate", first), ("old", first), ("champion", second)):
+        client.set_registered_model_alias("flowers", alias, version)
+    registry = MlflowRegistry(RegistryAddress("prod", server.url), ())
+
+    events = [registry.current_events(RegistryEvent(Action.TAG, "flowers", version)) for version in (first, second)]
+
+    assert events == [{"alias:candidate", "alias:old", "tag:stage"}, {"alias:champion"}]
+    with pytest.raises(ModelNotFound):
+        registry.current_events(RegistryEvent(Action.TAG, "flowers", "3"))
 
 
 def test_a_version_without_an_event_is_found_by_a_poll(

@@ -72,6 +72,9 @@ class HuggingFaceRegistry:
         """Return None: repositories have no aliases."""
         return None
 
+    def current_events(self, event: RegistryEvent) -> None:
+        """Return None: repositories have no aliases, and the Hub sends no tags."""
+
     def events(self) -> Iterator[RegistryEvent]:
         """Yield nothing: the Hub cannot list the repositories that have the webhook."""
         return iter(())

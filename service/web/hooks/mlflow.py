@@ -1,6 +1,6 @@
 """MLflow: webhooks, the registry API, and the results that are written to model versions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -83,6 +83,14 @@ class MlflowRegistry:
             return self._client.version_of_alias(model, alias)
         except ModelNotFound:
             return None
+
+    def current_events(self, event: RegistryEvent) -> Collection[str]:
+        """Return the aliases and tags of a version as events of rules; raise ModelNotFound or Unavailable."""
+        tags = self._client.model_version(event.model, event.version).tags
+        aliases = self._client.aliases_of(event.model).items()
+        return {f"tag:{key}" for key in tags} | {
+            f"alias:{name}" for name, version in aliases if version == event.version
+        }
 
     def events(self) -> Iterator[RegistryEvent]:
         """Yield the versions without a result of Errata, newest first, then all aliases; raise Unavailable."""

@@ -28,6 +28,9 @@ class ReceiveOnlyRegistry:
         """Return None: the registry has no API to resolve an alias."""
         return None
 
+    def current_events(self, event: RegistryEvent) -> None:
+        """Return None: the registry has no API to look up a version."""
+
     def events(self) -> Iterator[RegistryEvent]:
         """Yield nothing: the registry has no API to list versions."""
         return iter(())

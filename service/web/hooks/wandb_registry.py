@@ -54,6 +54,9 @@ class WandbRegistry:
         except ModelNotFound:
             return None
 
+    def current_events(self, event: RegistryEvent) -> None:
+        """Return None: W&B sends no requests to analyze a version again."""
+
     def events(self) -> Iterator[RegistryEvent]:
         """Yield nothing: the API cannot list the collections that have the automation."""
         return iter(())

@@ -59,6 +59,8 @@ class FakeRegistry:
     is_unavailable: bool = False
     own_versions: set[str] = field(default_factory=set)
     missing: set[tuple[str, str]] = field(default_factory=set)
+    tags: list[str] = field(default_factory=list)
+    has_lookup: bool = True
 
     def model_id(self, event: RegistryEvent) -> str:
         return MODEL
@@ -73,6 +75,12 @@ class FakeRegistry:
         if self.is_unavailable:
             raise Unavailable("the registry is unavailable")
         return self.aliases.get((model, alias))
+
+    def current_events(self, event: RegistryEvent) -> list[str] | None:
+        if not self.has_lookup:
+            return None
+        aliases = [f"alias:{alias}" for (_, alias), version in self.aliases.items() if version == event.version]
+        return aliases + self.tags
 
     def events(self) -> Iterator[RegistryEvent]:
         if self.is_unavailable:
@@ -756,6 +764,63 @@ def test_a_repeated_analysis_of_a_promoted_version_does_not_change_its_gate(back
 
     again = list_created(backend)[-1].request
     assert (again.gate_policy, again.labels.get("gate")) == ("", None)
+
+
+def test_a_request_to_analyze_again_applies_only_rules_that_describe_the_version_now(backend: Backend) -> None:
+    """Given a version without the alias of a rule, its gate is not evaluated for the version."""
+    candidate = replace(CREATED, event="alias:candidate", policy=PLAIN)
+    registry = FakeRegistry([CREATED, candidate, replace(candidate, event="tag:stage", policy=OTHER)])
+
+    def policies_of_request(delivery: str, version: str = "1") -> list[str]:
+        before = len(list_created(backend))
+        handle_event(backend.ports, registry, tagged(version, "errata.request", "analyze", delivery))
+        return [analysis.request.gate_policy for analysis in list_created(backend)[before:]]
+
+    registry.set_alias("candidate", "2")
+    assert policies_of_request("d1") == [""]
+    registry.set_alias("candidate", "1")
+    assert policies_of_request("d2") == ["", PLAIN]
+    registry.tags = ["tag:stage"]
+    assert policies_of_request("d3") == ["", PLAIN, OTHER]
+    registry.rules = [candidate]
+    assert policies_of_request("d4", version="2") == []
+
+
+def test_a_request_to_a_registry_without_lookups_repeats_the_aliases_of_earlier_analyses(backend: Backend) -> None:
+    candidate = replace(CREATED, event="alias:candidate", policy=PLAIN)
+    registry = FakeRegistry([candidate, replace(candidate, event="tag:stage")], has_lookup=False)
+    handle_event(backend.ports, registry, RegistryEvent(Action.ALIAS, "net", "1", "candidate"))
+
+    for version, expected in (("1", EventResult.QUEUED), ("2", EventResult.IGNORED)):
+        request = tagged(version, "errata.request", "analyze", delivery=version)
+        assert handle_event(backend.ports, registry, request) is expected
+
+    assert versions(backend) == ["1", "1"]
+
+
+def test_a_request_to_analyze_again_makes_one_of_equal_analyses(backend: Backend) -> None:
+    """Given a champion whose gate cannot compare it with itself, its rule requires the plain analysis."""
+    with_baseline = replace(CREATED, policy=PLAIN, baseline="alias:champion")
+    registry = FakeRegistry([CREATED, CHAMPION, replace(CREATED, policy=PLAIN), with_baseline])
+    registry.set_alias("champion", "1")
+    request = tagged("1", "errata.request", "analyze")
+
+    assert handle_event(backend.ports, registry, request) is EventResult.QUEUED
+
+    assert [analysis.request.gate_policy for analysis in list_created(backend)] == ["", PLAIN]
+
+
+def test_a_request_delivered_again_after_its_baseline_moved_has_no_effect(backend: Backend) -> None:
+    registry = FakeRegistry([CHALLENGER])
+    registry.set_alias("challenger", "3")
+    registry.set_alias("champion", "1")
+    request = tagged("3", "errata.request", "analyze")
+    assert handle_event(backend.ports, registry, request) is EventResult.QUEUED
+    registry.set_alias("champion", "2")
+
+    assert handle_event(backend.ports, registry, request) is EventResult.REPEATED
+
+    assert versions(backend).count("3") == 1
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x00", "1\n", "\ud800", "\x7f"])
