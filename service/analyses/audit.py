@@ -103,15 +103,18 @@ def record_review(stores: Stores, review: Review) -> None:
     _append(stores, _with_id(event, review.id[-SUFFIX_DIGITS:]))
 
 
-def record_gate(stores: Stores, analysis: Analysis, policy: str, result: GateResult) -> None:
-    """Add an event about the decision of a gate, unless it is pending or this process already recorded it."""
-    actor, digest = _actor(), hashlib.sha256(policy.encode()).hexdigest()
+def record_gate(stores: Stores, analysis: Analysis, policy: str, result: GateResult, actor: str = "") -> None:
+    """Add an event about the decision of a gate, unless it is pending or this process already recorded it.
+
+    The actor is the caller if `actor` is empty.
+    """
+    actor, digest = actor or _actor(), hashlib.sha256(policy.encode()).hexdigest()
     if result.decision is GateDecision.PENDING:
         return
     key = (actor, analysis.id, result.baseline, digest)
     if stores.gate_decisions.add(key, result.decision) is not result.decision:
         details = {"decision": result.decision.name.lower(), "policy": result.policy, "policy_sha256": digest}
-        record_change(stores, AuditAction.GATE, analysis, {**details, "baseline": result.baseline})
+        record_change(stores, AuditAction.GATE, analysis, {**details, "baseline": result.baseline}, actor=actor)
 
 
 def list_events(

@@ -16,7 +16,13 @@ from service.summary.gate import Baseline, SliceResult, decision_of, evaluate
 
 
 def evaluate_gate(
-    stores: Stores, analysis_id: str, policy: str = "", baseline: str = "", min_coverage: float | None = None
+    stores: Stores,
+    analysis_id: str,
+    policy: str = "",
+    baseline: str = "",
+    min_coverage: float | None = None,
+    *,
+    actor: str = "",
 ) -> GateResult:
     """Evaluate a gate policy for an analysis.
 
@@ -26,6 +32,7 @@ def evaluate_gate(
         policy: The policy as YAML; empty: the policy of the analysis's request.
         baseline: The analysis to compare with; empty: the baseline of the analysis's request.
         min_coverage: The minimum coverage; None: the minimum coverage of the policy.
+        actor: The actor in the audit log; empty: the caller.
 
     Raises:
         AnalysisNotFound: The analysis or the baseline does not exist.
@@ -34,7 +41,7 @@ def evaluate_gate(
     """
     analysis = queries.get(stores, analysis_id)
     result, text = _evaluate(stores, analysis, policy, baseline, min_coverage)
-    record_gate(stores, analysis, text, result)
+    record_gate(stores, analysis, text, result, actor)
     return result
 
 

@@ -70,7 +70,7 @@ def registry_of(analysis: Analysis) -> str:
 def build_result(ports: Ports, analysis: Analysis) -> WriteBack | None:
     """Return the result of an ended analysis for its registry; None while its baseline is not finished."""
     with acting_for(ports.stores.archive, analysis.owner):
-        gate, without_baseline = evaluate_registry_gate(ports.stores, analysis)
+        gate, without_baseline = evaluate_registry_gate(ports.stores, analysis, actor=analysis.owner)
         if gate is not None and gate.decision is GateDecision.PENDING:
             return None
         html = report(ports, analysis.id) if analysis.state is State.SUCCEEDED else ""
@@ -78,12 +78,15 @@ def build_result(ports: Ports, analysis: Analysis) -> WriteBack | None:
     return WriteBack(labels.get("model", ""), labels.get("version", ""), analysis, gate, without_baseline, html)
 
 
-def evaluate_registry_gate(stores: Stores, analysis: Analysis) -> tuple[GateResult | None, bool]:
-    """Return the gate result of a registry's analysis, and whether its policy lacks a baseline."""
+def evaluate_registry_gate(stores: Stores, analysis: Analysis, actor: str = "") -> tuple[GateResult | None, bool]:
+    """Return the gate result of a registry's analysis, and whether its policy lacks a baseline.
+
+    The actor in the audit log is the caller if `actor` is empty.
+    """
     if not analysis.request.gate_policy:
         return None, "gate" in analysis.request.labels
     try:
-        return evaluate_gate(stores, analysis.id), False
+        return evaluate_gate(stores, analysis.id, actor=actor), False
     except AnalysisNotFound:  # the baseline was deleted
         return None, True
 

@@ -8,6 +8,7 @@ from threading import Event
 import numpy as np
 import pytest
 from errata.errors import AnalysisNotFound, ModelNotFound, Unavailable
+from structlog.testing import capture_logs
 
 from service.analyses import queries
 from service.analyses.judge import judge_job
@@ -396,6 +397,14 @@ def test_a_result_waits_for_its_baseline(backend: Backend, writer: Recorder) -> 
     result = next(result for result in writer.results if result.analysis.id == analysis)
     assert result.gate is not None
     assert (result.gate.baseline, result.decision) == (baseline, GateDecision.PASS)  # the same predictions: no change
+
+
+def test_the_registry_is_the_actor_of_its_gate(backend: Backend, writer: Recorder) -> None:
+    finish(backend, request_analysis(backend, POLICY))
+    with capture_logs() as logs:
+        assert write_back(backend, writer) == {WriteBackResult.WRITTEN: 1}
+
+    assert [log["actor"] for log in logs if log.get("action") == "gate"] == ["registry:prod"]
 
 
 def test_a_baseline_that_fails_makes_the_gate_an_error(backend: Backend, writer: Recorder) -> None:
