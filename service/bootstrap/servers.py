@@ -76,7 +76,7 @@ class Servers:
         upload_page = UploadPage(self.ports, uploads, pages.evidence.refuse_labels)
         families = (
             Hooks(self.ports, self.hook_sources, self.metrics),
-            Gates(self.ports, settings.public_url),
+            Gates(self.ports, self.hook_sources, settings.public_url),
             pages,
             Pictures(self.ports.thumbnails),
             upload_page,

@@ -3,7 +3,7 @@
 200: the decision is pass, fail, undecided, pending, or error. 404: no analysis of the version exists.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 from errata.errors import ErrataError, ModelNotFound, TooBusy
@@ -37,8 +37,9 @@ _log = structlog.get_logger()
 class Gates:
     """Responds to requests for gates in a thread pool."""
 
-    def __init__(self, ports: Ports, public_url: str = "") -> None:
+    def __init__(self, ports: Ports, registries: Collection[str], public_url: str = "") -> None:
         self._ports = ports
+        self._registries = registries  # IDs of the configured registries
         self._public_url = public_url.rstrip("/")
         requests = ConcurrencyLimit(MAX_REQUESTS, "requests for gates", RETRY_SECONDS)
         self._executor = BoundedExecutor(NUM_THREADS, "gate", requests)
@@ -61,6 +62,8 @@ class Gates:
     def _evaluate(self, registry: str, model: str, version: str) -> Response:
         try:
             analysis = find_newest(self._ports.stores, registry, model, version)
+            if analysis is None and registry not in self._registries:
+                raise ModelNotFound(f"Registry {registry!r:.80} is not configured. Check its ID in ERRATA_REGISTRIES.")
             if analysis is None:
                 raise ModelNotFound(
                     f"No analysis of model {model!r:.120}, version {version!r:.40}, in registry {registry!r:.80}. "

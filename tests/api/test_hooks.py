@@ -596,6 +596,14 @@ def test_an_unknown_version_is_not_found(site: Site, path: str) -> None:
     assert answer.json["gate"]["decision"] not in ("pass", "fail")
 
 
+def test_a_gate_of_an_unknown_registry_names_the_registry(site: Site) -> None:
+    unknown, known = (site.gate(f"{registry}/photos/1e9") for registry in ("typo", "any"))
+
+    assert (unknown.status, known.status) == (404, 404)
+    assert unknown.json["gate"]["reasons"] == ["Registry 'typo' is not configured. Check its ID in ERRATA_REGISTRIES."]
+    assert known.json["gate"]["reasons"][0].startswith("No analysis of model 'photos', version '1e9'")
+
+
 @pytest.mark.parametrize(
     ("name", "model", "decision"), [("good/one", MODEL, ("pass", True)), ("photos", LITE1, ("undecided", None))]
 )

@@ -128,7 +128,7 @@ def test_the_permissions_include_every_route() -> None:
     families = (
         pages,
         Pictures(Thumbnails({})),
-        Gates(ports),
+        Gates(ports, ()),
         Hooks(ports, {}, metrics),
         UploadPage(ports, make_upload_limit(1), pages.evidence.refuse_labels),
     )
