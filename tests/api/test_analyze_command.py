@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from errata import Client, pb
 from errata.cli import analyze_models
-from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED
+from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, UNDECIDED
 from errata.cli.main import errata
 from errata.cli.progress import follow
 from errata.errors import InvalidRequest, Unavailable
@@ -43,7 +43,7 @@ def test_the_gate_of_an_upload_is_evaluated_because_it_has_finished(
 
 
 @pytest.mark.parametrize("models", [[MODEL], [MODEL, "demo:efficientnet_lite1"]], ids=["one", "several"])
-def test_the_gate_of_an_analysis_that_has_not_finished_is_not_evaluated(
+def test_a_gate_that_is_not_evaluated_because_the_analysis_has_not_finished_is_undecided(
     start: Start, policy: Path, models: list[str]
 ) -> None:
     with start() as running:
@@ -54,7 +54,7 @@ def test_the_gate_of_an_analysis_that_has_not_finished_is_not_evaluated(
             running.gate.set()
         names = [analysis.name.removeprefix("analyses/") for analysis in running.client.list()]
 
-    assert result.exit_code == 0
+    assert result.exit_code == UNDECIDED
     assert len(names) == len(models) == result.stderr.count("The gate was not evaluated")
     assert all(f"errata gate {name} --wait" in result.stderr for name in names)
 

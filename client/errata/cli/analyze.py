@@ -22,7 +22,7 @@ from errata.cli.connect import (
 )
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.coverage import min_coverage_option, read_subset
-from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED, UNDECIDED
+from errata.cli.exit_codes import ANALYSIS_FAILED, INTERRUPTED
 from errata.cli.folder import (
     CLASSES,
     JUNIT,
@@ -34,7 +34,7 @@ from errata.cli.folder import (
     make_folder,
     write_folder,
 )
-from errata.cli.gate import EXIT_CODES, evaluate_finished, policy_errors, read_policy, show_gate, write_gate
+from errata.cli.gate import evaluate_finished, exit_code, policy_errors, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.output import STDOUT, check_single_stdout, read_text
 from errata.cli.progress import follow, names_on_error
@@ -146,6 +146,8 @@ def analyze(
     The results of several models are shown in one table. If a model ID is refused, no model is analyzed.
 
     Exit code: 0, or with --gate the exit code of the gate; 4 if an analysis failed or was canceled.
+
+    With --gate and --no-wait, the exit code is 5 if an analysis has not finished. Run 'errata gate ANALYSIS --wait 1h'.
     """
     _check_source(models, predictions, display_name, markdown)
     upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
@@ -186,8 +188,8 @@ def analyze(
     if output is not None and not as_json and analysis.state == pb.Analysis.STATE_SUCCEEDED:
         files = ", ".join([SUMMARY, VERDICTS, REPORT, CLASSES, *([JUNIT] if result is not None else [])])
         stderr_console().print(f"Written to {safe(str(output))}: {files}", soft_wrap=True)
-    if result is not None:
-        ctx.exit(EXIT_CODES.get(result.decision, UNDECIDED))
+    if policy is not None:
+        ctx.exit(exit_code(result))
     if analysis.state in (pb.Analysis.STATE_FAILED, pb.Analysis.STATE_CANCELLED):
         ctx.exit(ANALYSIS_FAILED)
 

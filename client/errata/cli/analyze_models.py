@@ -14,7 +14,7 @@ from errata.choices import enum_name
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, INTERRUPTED, SUCCESS, UNDECIDED
 from errata.cli.folder import JUNIT, make_folder, write_folder
-from errata.cli.gate import EXIT_CODES, evaluate_finished, write_gate
+from errata.cli.gate import evaluate_finished, exit_code, write_gate
 from errata.cli.progress import follow, names_on_error
 from errata.cli.value_names import decision_name
 from errata.cli.views import new_table
@@ -55,7 +55,7 @@ class ModelRun:
         else:
             _show_table(analyses, gates)
         codes = {_exit_code(analysis) for analysis in analyses}
-        codes |= {EXIT_CODES.get(gate.decision, UNDECIDED) for gate in gates if gate is not None}
+        codes |= {exit_code(gate) for gate in gates}
         return next((code for code in PRIORITY if code in codes), SUCCESS)
 
     def _follow(self, analysis: pb.Analysis) -> pb.Analysis:

@@ -115,7 +115,12 @@ def gate(
         click.echo(to_json(result))
     elif STDOUT not in (junit, markdown):
         show_gate(result, stdout_console())
-    ctx.exit(EXIT_CODES.get(result.decision, UNDECIDED))
+    ctx.exit(exit_code(result))
+
+
+def exit_code(result: pb.GateResult | None) -> int:
+    """Return the exit code of a gate; None: the gate was not evaluated, because the analysis has not finished."""
+    return UNDECIDED if result is None else EXIT_CODES.get(result.decision, UNDECIDED)
 
 
 def evaluate(request: Callable[[], pb.GateResult], seconds: float) -> pb.GateResult:
