@@ -10,7 +10,7 @@ from errata.cli import analyze_models
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, UNDECIDED
 from errata.cli.main import errata
 from errata.cli.progress import follow
-from errata.errors import InvalidRequest, Unavailable
+from errata.errors import ErrataError, InvalidInput, InvalidRequest, Unavailable
 from rich.console import Console
 from running_service import MODEL, Running, Start
 
@@ -86,6 +86,51 @@ def test_the_results_of_the_gates_of_several_models_are_written(
     }
     for file in tmp_path.glob("results/*/junit.xml"):
         assert ElementTree.parse(file).getroot().get("name") == "errata"
+
+
+@pytest.mark.parametrize("refused", [["--predictions", "bad.csv"], [MODEL, "demo:nosuch"]], ids=["upload", "models"])
+def test_a_refused_call_leaves_no_results_of_an_earlier_one_in_the_folder(
+    running: Running, policy: Path, demo_csv: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p.csv").write_bytes(demo_csv)
+    Path("bad.csv").write_text("no predictions")
+    policy.write_text(POLICY.replace("min: 1}", "min: 0}"))
+    options = ["--gate", "policy.yaml", "--output", "results"]
+    passed = analyze(running, "--predictions", "p.csv", *options)
+    Path("results/notes.txt").write_text("notes")
+
+    result = analyze(running, *refused, *options)
+
+    assert (passed.exit_code, isinstance(result.exception, ErrataError)) == (0, True)
+    files = {path.name for path in Path("results").iterdir()}
+    assert "notes.txt" in files and not files & {"summary.json", "junit.xml"}
+
+
+def test_the_baseline_can_be_the_folder_whose_results_are_replaced(
+    running: Running, policy: Path, demo_csv: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "p.csv").write_bytes(demo_csv)
+    policy.write_text(POLICY.replace("min: 1}", "max_decrease: 0}"))
+    arguments = ["--predictions", tmp_path / "p.csv", "--output", tmp_path / "results"]
+    analyze(running, *arguments)
+
+    result = analyze(running, *arguments, "--gate", policy, "--baseline", tmp_path / "results")
+
+    assert result.exit_code == 0
+    assert "baseline: " in (tmp_path / "results" / "junit.xml").read_text()
+
+
+def test_a_folder_of_results_is_refused_as_predictions_and_not_changed(
+    running: Running, demo_csv: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "p.csv").write_bytes(demo_csv)
+    analyze(running, "--predictions", tmp_path / "p.csv", "--output", tmp_path / "results")
+
+    result = analyze(running, "--predictions", tmp_path / "results", "--output", tmp_path / "results")
+
+    assert isinstance(result.exception, InvalidInput)
+    assert (tmp_path / "results" / "summary.json").exists()
 
 
 def test_markdown_of_several_models_is_refused(running: Running, policy: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from errata.cli.folder import (
     clear_folder,
     is_folder,
     make_folder,
+    read_analysis,
     write_folder,
 )
 from errata.cli.gate import evaluate_finished, exit_code, policy_errors, read_policy, show_gate, write_gate
@@ -159,6 +160,9 @@ def analyze(
     options["gate_policy"] = read_policy(policy) if policy is not None else ""
     if output is not None:
         make_folder(output)
+        if is_folder(baseline):  # which may be the folder of --output
+            baseline = read_analysis(Path(baseline)).name
+        clear_folder(output)
     with connect(target, evidence) as connection, policy_errors(policy):
         client = connection.client
         dataset = _dataset_of(ctx, dataset, connection)
@@ -174,8 +178,6 @@ def analyze(
             analysis = _run(ctx, client, submit) if wait else submit()
         if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
             write_folder(client, analysis, output)
-        elif output is not None:
-            clear_folder(output)
         result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
     if as_json:
         click.echo(to_json(analysis))
@@ -211,6 +213,12 @@ def _check_source(models: Sequence[str], predictions: Path | None, display_name:
         )
     if predictions is not None and not predictions.exists():
         raise InvalidInput(f"Predictions file {str(predictions)!r} not found. Check the path.", field="predictions")
+    if predictions is not None and is_folder(str(predictions)) and (predictions / VERDICTS).is_file():
+        raise InvalidInput(
+            f"The folder {predictions} is a result of 'errata analyze': it has {SUMMARY} and {VERDICTS}. Choose a "
+            "predictions file, or a folder with one JSON file per image.",
+            field="predictions",
+        )
     for model in models:
         _check_model(model)
 
@@ -289,12 +297,6 @@ def _dataset_of(ctx: click.Context, dataset: str, connection: Connection) -> str
 def _upload(client: Client, file: Path, options: dict[str, Any]) -> pb.Analysis:
     options = options | {"display_name": options["display_name"] or file.name}
     if file.is_dir():
-        if is_folder(str(file)) and (file / VERDICTS).is_file():
-            raise InvalidInput(
-                f"The folder {file} is a result of 'errata analyze': it has {SUMMARY} and {VERDICTS}. Choose a "
-                "predictions file, or a folder with one JSON file per image.",
-                field="predictions",
-            )
         return client.upload(file, **options)
     try:
         content = file.open("rb", buffering=0)  # a buffer cannot be closed while a thread waits for a pipe

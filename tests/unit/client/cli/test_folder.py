@@ -5,10 +5,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
-from errata import Client, pb
+from errata import pb
 from errata.cli import analyze
 from errata.cli.folder import CLASSES, SUMMARY, VERDICTS, VerdictSelection, read_classes, select_verdicts
 from errata.errors import InvalidInput, InvalidRequest
@@ -124,4 +123,4 @@ def test_an_analysis_is_shown_in_an_encoding_without_its_characters(folder: Path
 
 def test_a_folder_of_results_is_not_a_folder_of_predictions(folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"is a result of 'errata analyze': it has summary\.json and"):
-        analyze._upload(Mock(Client), folder, {"display_name": ""})
+        analyze._check_source((), folder, "", None)
