@@ -170,9 +170,14 @@ def test_show_and_explain_read_a_folder_without_a_service(folder: Path, service:
     assert "predicted as tench" in explained.stdout
     assert "no evidence" in explained.stderr
     assert errata("explain", "none.jpg", "--analysis", text).returncode == 2
-    assert errata("show", text, "--superclass", "dog").returncode == 2
+    superclass = service.client.breakdown(name, "superclass").rows[0].display_name
+    options = ["--superclass", superclass, "--json"]  # the folder names the analysis
+    with_folder, with_name = (errata("show", argument, *options, server=server) for argument in (text, name))
+    assert json.loads(with_folder.stdout) == json.loads(with_name.stdout) != {}
     for options, missing in (
         (["--by", "class"], "breakdown by class"),
+        (["--superclass", "dog"], "superclasses"),
+        (["--slice", "night"], "slices"),
         (["--export", "csv"], "verdicts in the format csv"),
     ):
         done = errata("show", text, *options)

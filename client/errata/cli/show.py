@@ -77,22 +77,13 @@ class Conditions:
             slice=self.slice,
         )
 
-    def to_selection(self) -> VerdictSelection:
-        """Return the conditions for a folder.
+    @property
+    def missing_in_folders(self) -> str:
+        """The objects that a condition needs and a folder does not have; empty: the folder suffices."""
+        return "superclasses" if self.superclass else "slices" if self.slice else ""
 
-        Raises:
-            InvalidRequest: A condition needs the evidence, which a folder does not have.
-        """
-        if self.superclass:
-            raise InvalidRequest(
-                "A folder has no superclasses. Use --superclass with --server or --local, and the ID of the analysis.",
-                field="superclass",
-            )
-        if self.slice:
-            raise InvalidRequest(
-                "A folder has no slices. Use --slice with --server or --local, and the ID of the analysis.",
-                field="slice",
-            )
+    def to_selection(self) -> VerdictSelection:
+        """Return the conditions for a folder, which has neither superclasses nor slices."""
         return VerdictSelection(
             frozenset(self.error_types),
             self.target_class,
@@ -211,7 +202,7 @@ def _folder_remedy(analysis: str, missing: str) -> Iterator[None]:
     try:
         yield
     except ConnectionFailed as error:
-        if not is_folder(analysis):
+        if not missing or not is_folder(analysis):
             raise
         raise ConnectionFailed(
             f"A folder has no {missing}. Use --local, or --server with a service that has the analysis. {error.message}"
@@ -226,10 +217,11 @@ def _get(analysis: str, target: Target) -> pb.Analysis:
 
 
 def _select(analysis: str, selected: Conditions, limit: int | None, target: Target) -> pb.ListVerdictsResponse:
-    if is_folder(analysis) and not target.is_explicit:
+    missing = selected.missing_in_folders
+    if is_folder(analysis) and not missing and not target.is_explicit:
         verdicts = select_verdicts(Path(analysis), selected.to_selection())
         return pb.ListVerdictsResponse(verdicts=verdicts[:limit], total_size=len(verdicts))
-    with connect(target) as connection:
+    with _folder_remedy(analysis, missing), connect(target) as connection:
         name = resolve(connection.client, analysis)
         return connection.client.some_verdicts(name, selected.to_filter(), limit)
 
