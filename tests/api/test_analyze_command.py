@@ -1,5 +1,6 @@
 """errata analyze with a gate: when the gate is evaluated, and the files of its result."""
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -86,6 +87,21 @@ def test_the_results_of_the_gates_of_several_models_are_written(
     }
     for file in tmp_path.glob("results/*/junit.xml"):
         assert ElementTree.parse(file).getroot().get("name") == "errata"
+
+
+@pytest.mark.parametrize("models", [[MODEL], [MODEL, "demo:efficientnet_lite1"]], ids=["one", "several"])
+def test_the_decision_and_its_reasons_are_on_stderr_if_stdout_has_json(
+    running: Running, policy: Path, models: list[str]
+) -> None:
+    result = analyze(running, *models, "--gate", policy, "--json")
+
+    assert result.exit_code == GATE_FAILED
+    start = result.stdout.index("{\n")  # the log of the service is also in this text
+    document, _ = json.JSONDecoder().raw_decode(result.stdout, start)
+    assert len(document.get("analyses", [document])) == len(models)
+    lines = [line.split() for line in result.stderr.splitlines()]
+    assert lines.count(["FAIL", "p"]) == len(models)
+    assert sum(line[:2] == ["fail", "exact:"] for line in lines) == len(models)
 
 
 @pytest.mark.parametrize("refused", [["--predictions", "bad.csv"], [MODEL, "demo:nosuch"]], ids=["upload", "models"])

@@ -149,6 +149,7 @@ def analyze(
     Exit code: 0, or with --gate the exit code of the gate; 4 if an analysis failed or was canceled.
 
     With --gate and --no-wait, the exit code is 5 if an analysis has not finished. Run 'errata gate ANALYSIS --wait 1h'.
+    With --json, stderr has the decision of the gate and its reasons.
     """
     _check_source(models, predictions, display_name, markdown)
     upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
@@ -185,8 +186,8 @@ def analyze(
         show_analysis(analysis, stdout_console())
     if result is not None:
         write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=markdown)
-        if not as_json and markdown != STDOUT:
-            show_gate(result, stdout_console())
+        if markdown != STDOUT:
+            show_gate(result, stderr_console() if as_json else stdout_console())
     if output is not None and not as_json and analysis.state == pb.Analysis.STATE_SUCCEEDED:
         files = ", ".join([SUMMARY, VERDICTS, REPORT, CLASSES, *([JUNIT] if result is not None else [])])
         stderr_console().print(f"Written to {safe(str(output))}: {files}", soft_wrap=True)

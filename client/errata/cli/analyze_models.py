@@ -14,7 +14,7 @@ from errata.choices import enum_name
 from errata.cli.console import safe, stderr_console, stdout_console
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, INTERRUPTED, SUCCESS, UNDECIDED
 from errata.cli.folder import JUNIT, make_folder, write_folder
-from errata.cli.gate import evaluate_finished, exit_code, write_gate
+from errata.cli.gate import evaluate_finished, exit_code, show_gate, write_gate
 from errata.cli.progress import follow, names_on_error
 from errata.cli.value_names import decision_name
 from errata.cli.views import new_table
@@ -52,6 +52,10 @@ class ModelRun:
             self._write(self.output, analyses, gates)
         if as_json:
             click.echo(json.dumps({"analyses": [to_dict(analysis) for analysis in analyses]}, indent=2))
+            for analysis, gate in zip(analyses, gates, strict=False):  # without --gate, there are no gates
+                if gate is not None:
+                    stderr_console().print(f"{safe(analysis.display_name)}:")
+                    show_gate(gate, stderr_console())
         else:
             _show_table(analyses, gates)
         codes = {_exit_code(analysis) for analysis in analyses}
