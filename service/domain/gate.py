@@ -131,6 +131,7 @@ class GateReason:
     is_opposite_to_images: bool = False  # a mean over classes and the share of images changed in opposite directions
     has_rejected_targets: bool = False  # whether labels reject targets: not all errors are top-1 errors
     on_common_images: bool = False  # whether a change is over only the images that both analyses cover
+    min_samples: int | None = None  # samples that the policy requires
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def bound_name(reason: GateReason) -> str:
 
 def gate_reason(reason: GateReason) -> str:
     """Describe the decision on a bound: the measured value, the limit, and why the bound is undecided."""
-    causes = "; ".join(_describe_cause(cause, reason.bound, reason.value) for cause in reason.causes)
+    causes = "; ".join(_describe_cause(cause, reason) for cause in reason.causes)
     if reason.bound is None and reason.limit is None:
         return f"{capitalize(causes)}."
     sentences = [_coverage(reason)] if reason.bound is None else _limits(reason, reason.bound)
@@ -106,8 +106,11 @@ def reason_lines(result: GateResult | None, is_baseline_missing: bool) -> list[s
     return [f"{reason.decision.name.lower()}: {gate_reason(reason)}" for reason in result.reasons]
 
 
-def _describe_cause(cause: UndecidedReason, bound: Bound | None, value: float | None) -> str:
-    if cause is UndecidedReason.NO_VALUE and value is not None and bound is not None and bound.non_inferiority:
+def _describe_cause(cause: UndecidedReason, reason: GateReason) -> str:
+    bound = reason.bound
+    if cause is UndecidedReason.FEW_SAMPLES and reason.num_samples is not None and reason.min_samples is not None:
+        return f"too few samples ({format_count(reason.num_samples)} of at least {format_count(reason.min_samples)})"
+    if cause is UndecidedReason.NO_VALUE and reason.value is not None and bound is not None and bound.non_inferiority:
         return "the change has no confidence limits"
     if cause is UndecidedReason.NO_VALUE and bound is not None and bound.measure is Measure.IMAGENET_M_ERRORS:
         return "the evidence lists no images of ImageNet-M"

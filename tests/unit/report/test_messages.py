@@ -483,6 +483,16 @@ def test_every_undecided_reason_has_a_text(cause: UndecidedReason) -> None:
     assert sentence.endswith(".")
 
 
+def test_too_few_samples_are_stated_with_the_minimum() -> None:
+    causes = (UndecidedReason.FEW_SAMPLES,)
+
+    sentence = gate_reason(
+        GateReason(GateDecision.UNDECIDED, RATE, 0.04, 0.05, num_samples=40, min_samples=1000, causes=causes)
+    )
+
+    assert sentence.endswith("Undecided: too few samples (40 of at least 1,000).")
+
+
 def test_two_undecided_reasons_are_both_listed() -> None:
     sentence = gate_reason(
         GateReason(

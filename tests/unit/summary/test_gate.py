@@ -233,7 +233,7 @@ def test_fewer_samples_than_the_minimum_are_undecided(samples: int, decision: Ga
 
     reason = judge(bound, few)
 
-    assert (reason.decision, reason.num_samples, reason.value) == (decision, samples, 10)
+    assert (reason.decision, reason.num_samples, reason.min_samples, reason.value) == (decision, samples, 100, 10)
     assert reason.causes == ((UndecidedReason.FEW_SAMPLES,) if decision is UNDECIDED else ())
     assert judge(bound, few, min_samples=samples).decision is PASS
     assert judge(bound, few, min_samples=samples + 1).decision is UNDECIDED
@@ -428,6 +428,7 @@ def test_accuracy_without_an_interval_is_compared_over_common_images(most: float
 
     assert compared[ALL].multi_label_accuracy is None
     assert (reason.decision, reason.on_common_images, reason.num_samples) == (decision, True, 300)
+    assert reason.min_samples == 100
     assert (reason.value, reason.baseline) == (pytest.approx(0.9), 1)
 
 
