@@ -115,5 +115,6 @@ def unfinished_result(policy: GatePolicy, analysis: Analysis, needed: Analysis, 
         if needed.state.is_final
         else (GateDecision.PENDING, UndecidedReason.NOT_FINISHED)
     )
-    reasons = (GateReason(decision, None, causes=(cause,)),)
+    is_baseline = needed is not analysis
+    reasons = (GateReason(decision, None, causes=(cause,), without_result=needed, is_baseline=is_baseline),)
     return GateResult(decision, policy.name, analysis.id, baseline, reasons)

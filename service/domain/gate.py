@@ -6,6 +6,7 @@ from enum import IntEnum, StrEnum
 from errata.error_types import ErrorType
 from errata.groups import ALL
 
+from service.domain.analysis import Analysis
 from service.domain.coverage import Coverage
 
 DEFAULT_MIN_SAMPLES = 100
@@ -132,6 +133,8 @@ class GateReason:
     has_rejected_targets: bool = False  # whether labels reject targets: not all errors are top-1 errors
     on_common_images: bool = False  # whether a change is over only the images that both analyses cover
     min_samples: int | None = None  # samples that the policy requires
+    without_result: Analysis | None = None  # the analysis or baseline that has not succeeded
+    is_baseline: bool = False  # whether `without_result` is the baseline
 
 
 @dataclass(frozen=True)

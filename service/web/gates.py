@@ -70,15 +70,15 @@ class Gates:
                     "Check that an event arrived and that a rule matches. The server log contains refused events."
                 )
             url = f"{self._public_url}/analyses/{analysis.id}"
-            failure = [analysis.failure.message] if analysis.failure else []
             gate, is_baseline_missing = evaluate_registry_gate(self._ports.stores, analysis)
             if gate is not None:
-                return _gate_response(gate.decision, [*map(gate_reason, gate.reasons), *failure], url)
+                return _gate_response(gate.decision, [*map(gate_reason, gate.reasons)], url)
             if analysis.state is State.SUCCEEDED:
                 reason = MISSING_BASELINE if is_baseline_missing else MISSING_POLICY
                 return _gate_response(GateDecision.UNDECIDED, [reason], url)
             if not analysis.state.is_final:
                 return _gate_response(GateDecision.PENDING, [ANALYSIS_PENDING], url)
+            failure = [analysis.failure.message] if analysis.failure else []
             return _gate_response(GateDecision.ERROR, [ANALYSIS_WITHOUT_RESULT, *failure], url)
         except ErrataError as error:
             if details := log_fields(error):

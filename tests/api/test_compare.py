@@ -180,13 +180,19 @@ def test_an_open_analysis_is_pending_and_a_canceled_one_is_an_error(start: Start
         client = service.client
         done = client.upload(predictions(demo, 1), "demo")
         waiting = client.analyze(MODEL, "demo", gate_policy=MET)
-        assert client.gate(waiting.name).decision == pb.GATE_DECISION_PENDING
-        assert client.gate(done.name, CHANGE, waiting.name).decision == pb.GATE_DECISION_PENDING
+        waiting_id = waiting.name.removeprefix("analyses/")
+
+        def assert_result(result: pb.GateResult, decision: pb.GateDecision, message: str) -> None:
+            assert result.decision == decision
+            assert [reason.message for reason in result.reasons] == [message]
+
+        pending, error = pb.GATE_DECISION_PENDING, pb.GATE_DECISION_ERROR
+        assert_result(client.gate(waiting.name), pending, f"The analysis {waiting_id} is not finished.")
+        after = client.gate(done.name, CHANGE, waiting.name)
+        assert_result(after, pending, f"The baseline {waiting_id} is not finished.")
         client.cancel(waiting.name)
         service.gate.set()
-        result = client.gate(waiting.name)
-        assert result.decision == pb.GATE_DECISION_ERROR
-        assert "canceled" in result.reasons[0].message
+        assert_result(client.gate(waiting.name), error, f"The analysis {waiting_id} was canceled.")
 
 
 def test_a_trend_has_the_percentiles_of_models(client: Client, pair: tuple[pb.Analysis, pb.Analysis]) -> None:

@@ -14,7 +14,7 @@ from errata.messages import (
     list_names,
 )
 
-from service.domain import ALL, Bound, Exactness, GateReason, GateResult, Measure, UndecidedReason
+from service.domain import ALL, Analysis, Bound, Exactness, GateReason, GateResult, Measure, State, UndecidedReason
 from service.report.messages.coverage import describe_coverage
 from service.report.messages.formatting import capitalize, describe_p_value
 
@@ -79,6 +79,8 @@ def bound_name(reason: GateReason) -> str:
 def gate_reason(reason: GateReason) -> str:
     """Describe the decision on a bound: the measured value, the limit, and why the bound is undecided."""
     causes = "; ".join(_describe_cause(cause, reason) for cause in reason.causes)
+    if reason.without_result is not None:
+        return _without_result(reason.without_result, reason.is_baseline)
     if reason.bound is None and reason.limit is None:
         return f"{capitalize(causes)}."
     sentences = [_coverage(reason)] if reason.bound is None else _limits(reason, reason.bound)
@@ -104,6 +106,20 @@ def reason_lines(result: GateResult | None, is_baseline_missing: bool) -> list[s
     if result is None:
         return [f"undecided: {MISSING_BASELINE}"] if is_baseline_missing else []
     return [f"{reason.decision.name.lower()}: {gate_reason(reason)}" for reason in result.reasons]
+
+
+def _without_result(analysis: Analysis, is_baseline: bool) -> str:
+    """Describe why an analysis has no result. The message of a baseline is left out: registries publish reasons."""
+    subject = f"The {'baseline' if is_baseline else 'analysis'} {analysis.id}"
+    if not analysis.state.is_final:
+        return f"{subject} is not finished."
+    if analysis.state is State.CANCELLED:
+        return f"{subject} was canceled."
+    if analysis.failure is None:
+        return f"{subject} failed."
+    if is_baseline:
+        return f"{subject} failed with {analysis.failure.reason}."
+    return f"{subject} failed: {analysis.failure.message}"
 
 
 def _describe_cause(cause: UndecidedReason, reason: GateReason) -> str:

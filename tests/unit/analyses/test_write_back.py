@@ -22,6 +22,7 @@ from service.analyses.write_back_queues import MAX_QUEUED, WriteBackQueues
 from service.domain import AnalysisRequest, Failure, GateDecision, ModelInfo, Predictions, State
 from service.jobs import transitions
 from service.jobs.transitions import OutboxItem, ShardResult, WorkerOffer
+from service.report.messages.gate import reason_lines
 
 from .conftest import MODEL, Backend
 
@@ -214,6 +215,7 @@ def test_a_failure_is_written_with_its_reason(backend: Backend, writer: Recorder
         "",
         GateDecision.ERROR,
     )  # nothing was measured, so the gate does not pass
+    assert reason_lines(result.gate, result.without_baseline) == [f"error: The analysis {analysis} failed: it broke"]
 
 
 def test_a_version_that_does_not_exist_is_dropped_and_its_record_deleted(backend: Backend, writer: Recorder) -> None:
@@ -417,6 +419,8 @@ def test_a_baseline_that_fails_makes_the_gate_an_error(backend: Backend, writer:
 
     decisions = {result.version: result.decision for result in writer.results}
     assert decisions == {"2": None, "3": GateDecision.ERROR}
+    result = next(result for result in writer.results if result.version == "3")
+    assert reason_lines(result.gate, result.without_baseline) == [f"error: The baseline {baseline} failed with OOPS."]
 
 
 def test_a_baseline_that_was_deleted_leaves_the_gate_undecided(backend: Backend, writer: Recorder) -> None:
