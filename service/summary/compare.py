@@ -271,9 +271,6 @@ def _multi_label_accuracies(pair: Pair) -> tuple[tuple[float, float], Interval |
 
     The intervals are the two-sided 95 % interval, and the one-sided 95 % limits. Images are resampled within their
     target class. Both intervals are None if there are no draws.
-
-    If no image changed, all draws are 0. The one-sided limits are then those of the score interval of as many images as
-    if all classes were as small as the smallest one: each image of this class has the largest weight in the mean.
     """
     correct_a, correct_b = is_among(pair.types_a, CORRECT_TYPES), is_among(pair.types_b, CORRECT_TYPES)
     only_a, only_b = correct_a & ~correct_b, correct_b & ~correct_a
@@ -283,14 +280,11 @@ def _multi_label_accuracies(pair: Pair) -> tuple[tuple[float, float], Interval |
     samples, num_a, num_b, num_only_a, num_only_b = counts[:, counts[0] > 0]
     in_a, in_b = float((num_a / samples).mean()), float((num_b / samples).mean())
     draws = resampled_class_means(samples, num_only_a, num_only_b)
-    two_sided = None if draws is None else percentiles(-draws)
-    one_sided = None if draws is None else percentiles(-draws, ONE_SIDED_95)
-    if not (num_only_a | num_only_b).any():
-        one_sided = score_intervals(len(samples) * samples.min(), 0, 0, ONE_SIDED_95)
-    interval, limits = (
-        bounds and Interval(in_a, in_b, *np.clip(bounds, -1, 1).tolist()) for bounds in (two_sided, one_sided)
-    )
-    return (in_a, in_b), interval, limits
+    if draws is None:
+        return (in_a, in_b), None, None
+    bounds = (percentiles(-draws), percentiles(-draws, ONE_SIDED_95))
+    two_sided, one_sided = (Interval(in_a, in_b, *np.clip(limits, -1, 1).tolist()) for limits in bounds)
+    return (in_a, in_b), two_sided, one_sided
 
 
 def _by_class(pair: Pair, num_classes: int) -> NDArray[np.int64]:
