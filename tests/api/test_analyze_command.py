@@ -104,7 +104,7 @@ def test_the_decision_and_its_reasons_are_on_stderr_if_stdout_has_json(
     assert sum(line[:2] == ["fail", "exact:"] for line in lines) == len(models)
 
 
-@pytest.mark.parametrize("refused", [["--predictions", "bad.csv"], [MODEL, "demo:nosuch"]], ids=["upload", "models"])
+@pytest.mark.parametrize("refused", [["--predictions", "bad.csv"], ["demo:nosuch"]], ids=["upload", "model"])
 def test_a_refused_call_leaves_no_results_of_an_earlier_one_in_the_folder(
     running: Running, policy: Path, demo_csv: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: list[str]
 ) -> None:
@@ -135,6 +135,31 @@ def test_the_baseline_can_be_the_folder_whose_results_are_replaced(
 
     assert result.exit_code == 0
     assert "baseline: " in (tmp_path / "results" / "junit.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ["--predictions", "bad.csv", "--gate", "policy.yaml", "--baseline", "results"],
+        ["--predictions", "results/bad.csv"],
+        [MODEL, "demo:nosuch"],
+    ],
+    ids=["baseline", "predictions", "several models"],
+)
+def test_a_refused_call_does_not_change_a_folder_that_it_reads_or_does_not_write(
+    running: Running, policy: Path, demo_csv: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p.csv").write_bytes(demo_csv)
+    policy.write_text(POLICY.replace("min: 1}", "max_decrease: 0}"))
+    analyze(running, "--predictions", "p.csv", "--output", "results")
+    for file in (Path("bad.csv"), Path("results/bad.csv")):
+        file.write_text("no predictions")
+
+    result = analyze(running, *refused, "--output", "results")
+
+    assert isinstance(result.exception, ErrataError)
+    assert Path("results/summary.json").exists()
 
 
 def test_a_folder_of_results_is_refused_as_predictions_and_not_changed(

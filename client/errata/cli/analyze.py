@@ -1,7 +1,8 @@
 """errata analyze: a model or a predictions file becomes an analysis."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,6 @@ from errata.cli.folder import (
     clear_folder,
     is_folder,
     make_folder,
-    read_analysis,
     write_folder,
 )
 from errata.cli.gate import evaluate_finished, exit_code, policy_errors, read_policy, show_gate, write_gate
@@ -161,10 +161,8 @@ def analyze(
     options["gate_policy"] = read_policy(policy) if policy is not None else ""
     if output is not None:
         make_folder(output)
-        if is_folder(baseline):  # which may be the folder of --output
-            baseline = read_analysis(Path(baseline)).name
-        clear_folder(output)
-    with connect(target, evidence) as connection, policy_errors(policy):
+    replaced = output if len(models) <= 1 and not _has_input(output, baseline, predictions) else None
+    with _cleared_after_error(replaced), connect(target, evidence) as connection, policy_errors(policy):
         client = connection.client
         dataset = _dataset_of(ctx, dataset, connection)
         options |= {"dataset": dataset, "evidence": connection.evidence}
@@ -179,6 +177,8 @@ def analyze(
             analysis = _run(ctx, client, submit) if wait else submit()
         if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
             write_folder(client, analysis, output)
+        elif output is not None:
+            clear_folder(output)
         result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
     if as_json:
         click.echo(to_json(analysis))
@@ -195,6 +195,24 @@ def analyze(
         ctx.exit(exit_code(result))
     if analysis.state in (pb.Analysis.STATE_FAILED, pb.Analysis.STATE_CANCELLED):
         ctx.exit(ANALYSIS_FAILED)
+
+
+def _has_input(folder: Path | None, baseline: str, predictions: Path | None) -> bool:
+    """Return whether a folder is the baseline, or contains the predictions."""
+    inputs = [Path(baseline)] if baseline else []
+    inputs += [predictions, predictions.parent] if predictions is not None else []
+    return folder is not None and folder.resolve() in [path.resolve() for path in inputs]
+
+
+@contextmanager
+def _cleared_after_error(folder: Path | None) -> Iterator[None]:
+    """After an error, remove the result of an earlier call from a folder: it is not that of this call."""
+    try:
+        yield
+    except ErrataError:
+        if folder is not None:
+            clear_folder(folder)
+        raise
 
 
 def _check_source(models: Sequence[str], predictions: Path | None, display_name: str, markdown: Path | None) -> None:
