@@ -83,7 +83,7 @@ class Registry(Writer, Protocol):
         """Return the version of an alias; None if the alias does not exist. Raise Unavailable."""
         ...
 
-    def current_events(self, event: RegistryEvent) -> Collection[str] | None:
+    def aliases_and_tags(self, event: RegistryEvent) -> Collection[str] | None:
         """Return the aliases and tags of an event's version as `alias:NAME` and `tag:KEY`; None if they are unknown.
 
         Raises:
@@ -119,7 +119,7 @@ def handle_event(ports: Ports, registry: Registry, event: RegistryEvent) -> Even
     try:
         resolved = registry.resolve(event)
         if resolved is not None and event.is_analysis_request:
-            rules = _select_repeated(ports.stores, registry, rules, resolved)
+            rules = _select_repeated(registry, rules, resolved)
     except ModelNotFound as error:
         log.warning("event refused", error=str(error))
         return EventResult.REFUSED
@@ -189,22 +189,16 @@ def find_newest(stores: Stores, registry: str, model: str, version: str) -> Anal
     return newest
 
 
-def _select_repeated(
-    stores: Stores, registry: Registry, rules: Sequence[RegistryRule], event: RegistryEvent
-) -> list[RegistryRule]:
+def _select_repeated(registry: Registry, rules: list[RegistryRule], event: RegistryEvent) -> list[RegistryRule]:
     """Return the rules that a request to analyze a version again repeats: those that describe the version now.
 
-    If the registry cannot look up aliases, those of earlier analyses of the version count.
+    If the registry has no lookups, these are all rules.
     """
     events = {str(Action.CREATED), f"{event.action}:{event.name}"}
-    if any(rule.event not in events for rule in rules):
-        current = registry.current_events(event)
-        if current is None:
-            analysis_filter = _registry_filter(registry.id, model=event.model, version=event.version)
-            analyses = queries.iterate_analyses(stores, analysis_filter)
-            current = {ALIAS + analysis.request.labels.get("alias", "") for analysis in analyses}
-        events.update(current)
-    return [rule for rule in rules if rule.event in events]
+    if events.issuperset(rule.event for rule in rules):
+        return rules
+    current = registry.aliases_and_tags(event)
+    return rules if current is None else [rule for rule in rules if rule.event in events.union(current)]
 
 
 def _apply_rule(ports: Ports, registry: Registry, rule: RegistryRule, event: RegistryEvent) -> EventResult:
@@ -224,15 +218,12 @@ def _apply_rule(ports: Ports, registry: Registry, rule: RegistryRule, event: Reg
                 is_baseline and event.is_analysis_request
             ):  # the repeated analysis of a promoted version keeps its gate
                 labels["gate"] = "no-baseline"
-    identity = rule
-    if event.is_analysis_request:  # rules that require equal analyses share one
-        identity = replace(rule, policy=policy, baseline=baseline or labels.get("gate", ""))
     request = AnalysisRequest(
         dataset=rule.dataset,
         model=registry.model_id(event),
         display_name=f"{event.model} {event.version}"[:MAX_TEXT],
         labels=labels,
-        request_id=_request_id(registry, identity, event, baseline),
+        request_id=_request_id(registry, rule, event, baseline),
         fresh=event.is_analysis_request,
         gate_policy=policy,
         gate_baseline=baseline,

@@ -213,11 +213,11 @@ def test_the_aliases_and_tags_of_a_version_are_events_of_rules(
         client.set_registered_model_alias("flowers", alias, version)
     registry = MlflowRegistry(RegistryAddress("prod", server.url), ())
 
-    events = [registry.current_events(RegistryEvent(Action.TAG, "flowers", version)) for version in (first, second)]
+    events = [registry.aliases_and_tags(RegistryEvent(Action.TAG, "flowers", version)) for version in (first, second)]
 
     assert events == [{"alias:candidate", "alias:old", "tag:stage"}, {"alias:champion"}]
     with pytest.raises(ModelNotFound):
-        registry.current_events(RegistryEvent(Action.TAG, "flowers", "3"))
+        registry.aliases_and_tags(RegistryEvent(Action.TAG, "flowers", "3"))
 
 
 def test_a_version_without_an_event_is_found_by_a_poll(

@@ -72,7 +72,7 @@ class HuggingFaceRegistry:
         """Return None: repositories have no aliases."""
         return None
 
-    def current_events(self, event: RegistryEvent) -> None:
+    def aliases_and_tags(self, event: RegistryEvent) -> None:
         """Return None: repositories have no aliases, and the Hub sends no tags."""
 
     def events(self) -> Iterator[RegistryEvent]:

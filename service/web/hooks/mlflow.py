@@ -84,7 +84,7 @@ class MlflowRegistry:
         except ModelNotFound:
             return None
 
-    def current_events(self, event: RegistryEvent) -> Collection[str]:
+    def aliases_and_tags(self, event: RegistryEvent) -> Collection[str]:
         """Return the aliases and tags of a version as events of rules; raise ModelNotFound or Unavailable."""
         tags = self._client.model_version(event.model, event.version).tags
         aliases = self._client.aliases_of(event.model).items()

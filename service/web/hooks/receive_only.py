@@ -28,7 +28,7 @@ class ReceiveOnlyRegistry:
         """Return None: the registry has no API to resolve an alias."""
         return None
 
-    def current_events(self, event: RegistryEvent) -> None:
+    def aliases_and_tags(self, event: RegistryEvent) -> None:
         """Return None: the registry has no API to look up a version."""
 
     def events(self) -> Iterator[RegistryEvent]:

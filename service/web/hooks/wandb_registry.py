@@ -54,7 +54,7 @@ class WandbRegistry:
         except ModelNotFound:
             return None
 
-    def current_events(self, event: RegistryEvent) -> None:
+    def aliases_and_tags(self, event: RegistryEvent) -> None:
         """Return None: W&B sends no requests to analyze a version again."""
 
     def events(self) -> Iterator[RegistryEvent]:

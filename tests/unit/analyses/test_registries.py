@@ -76,7 +76,7 @@ class FakeRegistry:
             raise Unavailable("the registry is unavailable")
         return self.aliases.get((model, alias))
 
-    def current_events(self, event: RegistryEvent) -> list[str] | None:
+    def aliases_and_tags(self, event: RegistryEvent) -> list[str] | None:
         if not self.has_lookup:
             return None
         aliases = [f"alias:{alias}" for (_, alias), version in self.aliases.items() if version == event.version]
@@ -786,28 +786,13 @@ def test_a_request_to_analyze_again_applies_only_rules_that_describe_the_version
     assert policies_of_request("d4", version="2") == []
 
 
-def test_a_request_to_a_registry_without_lookups_repeats_the_aliases_of_earlier_analyses(backend: Backend) -> None:
+def test_a_request_to_a_registry_without_lookups_applies_all_rules(backend: Backend) -> None:
     candidate = replace(CREATED, event="alias:candidate", policy=PLAIN)
-    registry = FakeRegistry([candidate, replace(candidate, event="tag:stage")], has_lookup=False)
-    handle_event(backend.ports, registry, RegistryEvent(Action.ALIAS, "net", "1", "candidate"))
+    registry = FakeRegistry([CREATED, candidate, replace(candidate, event="tag:stage", policy=OTHER)], has_lookup=False)
 
-    for version, expected in (("1", EventResult.QUEUED), ("2", EventResult.IGNORED)):
-        request = tagged(version, "errata.request", "analyze", delivery=version)
-        assert handle_event(backend.ports, registry, request) is expected
+    assert handle_event(backend.ports, registry, tagged("1", "errata.request", "analyze")) is EventResult.QUEUED
 
-    assert versions(backend) == ["1", "1"]
-
-
-def test_a_request_to_analyze_again_makes_one_of_equal_analyses(backend: Backend) -> None:
-    """Given a champion whose gate cannot compare it with itself, its rule requires the plain analysis."""
-    with_baseline = replace(CREATED, policy=PLAIN, baseline="alias:champion")
-    registry = FakeRegistry([CREATED, CHAMPION, replace(CREATED, policy=PLAIN), with_baseline])
-    registry.set_alias("champion", "1")
-    request = tagged("1", "errata.request", "analyze")
-
-    assert handle_event(backend.ports, registry, request) is EventResult.QUEUED
-
-    assert [analysis.request.gate_policy for analysis in list_created(backend)] == ["", PLAIN]
+    assert [analysis.request.gate_policy for analysis in list_created(backend)] == ["", PLAIN, OTHER]
 
 
 def test_a_request_delivered_again_after_its_baseline_moved_has_no_effect(backend: Backend) -> None:
