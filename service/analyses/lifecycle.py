@@ -32,10 +32,8 @@ def cancel(ports: Ports, analysis_id: str) -> Analysis:
     """
     stores = ports.stores
     is_archived = queries.read_archived(stores, analysis_id) is not None
-    if is_archived and (analysis := queries.get(stores, analysis_id)).state.is_final:
-        return analysis
-    is_canceled = None if is_archived else stores.jobs.cancel(analysis_id, "Canceled by the user.")
-    if is_canceled is None:
+    is_canceled = False if is_archived else stores.jobs.cancel(analysis_id, "Canceled by the user.")
+    if is_canceled is None or (is_archived and not queries.get(stores, analysis_id).state.is_final):
         raise BeingArchived(
             f"Analysis {analysis_id} cannot be canceled now, because results of its computation may be archived "
             "already. Try again.",

@@ -342,7 +342,7 @@ def intervals(rows: Sequence[tuple[str, Interval]], title: str, links: Mapping[s
         }
         for name, interval in rows
     ]
-    y = _category_axis("name", [name for name, *_ in rows])
+    y = _category_axis("name", [name for name, _ in rows])
     axis = {"title": title, "tickCount": 7, "labelFlush": False, "labelSeparation": 8}
     x = {"field": "low", "type": "quantitative", "axis": axis}
     return draw(

@@ -78,9 +78,9 @@ def bound_name(reason: GateReason) -> str:
 
 def gate_reason(reason: GateReason) -> str:
     """Describe the decision on a bound: the measured value, the limit, and why the bound is undecided."""
-    causes = "; ".join(_describe_cause(cause, reason) for cause in reason.causes)
     if reason.without_result is not None:
         return _without_result(reason.without_result, reason.is_baseline)
+    causes = "; ".join(_describe_cause(cause, reason) for cause in reason.causes)
     if reason.bound is None and reason.limit is None:
         return f"{capitalize(causes)}."
     sentences = [_coverage(reason)] if reason.bound is None else _limits(reason, reason.bound)
