@@ -146,8 +146,8 @@ def _is_in_use(address: str) -> bool:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does
             probe.bind(name)
-    except OSError as error:
-        return error.errno == errno.EADDRINUSE
+    except (OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
+        return isinstance(error, OSError) and error.errno == errno.EADDRINUSE
     return False
 
 
