@@ -257,10 +257,9 @@ def test_twenty_random_kills_do_not_change_the_results(service_with_workers: Clu
 
 def test_two_workers_share_one_analysis(data_dir: Path, tmp_path: Path) -> None:
     with cluster(data_dir, tmp_path, workers=2, seconds=0.2) as service, service.client() as client:
-        started = time.monotonic()
         check_result(client, client.analyze(MODEL, "demo").name)
 
-        assert time.monotonic() - started < 20 * 0.2  # the minimum time of one worker
+        assert sum('"shard done"' in file.read_text() for file in service.folder.glob("*.log")) == 2
 
 
 # Redis
