@@ -19,6 +19,7 @@ import pytest
 from errata import Client, errors, pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from service.analyses.judge import ARCHIVING_SECONDS
 from service.predictions.fake import hashed_class
 
 from .cluster import HEARTBEAT, SOON, Cluster, cluster, wait_for
@@ -73,6 +74,17 @@ def check_finished(service: Cluster, count: int) -> None:
     assert service.metric("errata_analyses_total") == count
 
 
+def wait_until_nothing_is_open(service: Cluster) -> None:
+    """Wait until the job store has no open analysis.
+
+    If a judge is killed after it has archived the results, callers see them, but the analyses stay open until the
+    message of the judge is delivered again.
+    """
+    wait_for(
+        lambda: service.metric("errata_open_analyses") == 0, "nothing is open", ARCHIVING_SECONDS + HEARTBEAT + SOON
+    )
+
+
 def status(url: str) -> int:
     """Return the status of an HTTP response."""
     try:
@@ -95,14 +107,14 @@ def test_a_killed_worker_loses_one_shard_and_is_counted(service_with_worker: Clu
     with service_with_worker.client() as client:
         name = client.analyze(MODEL, "demo", fresh=True).name
         wait_until_running(client, name)
-        killed = time.monotonic()
         service_with_worker.workers[0].kill()
         service_with_worker.start_worker()
 
         check_result(client, name)
-        assert time.monotonic() - killed < HEARTBEAT + 2 + 6  # lease, start of the new worker, and remaining shards
+        assert sum(event["fence"] == 2 for event in service_with_worker.events("shard claimed")) == 1
         check_finished(service_with_worker, 1)
-        wait_for(lambda: service_with_worker.metric("errata_open_shards") == 0, "nothing is open", 6)
+        assert service_with_worker.metric("errata_crashes_total") == 1
+        wait_for(lambda: service_with_worker.metric("errata_open_shards") == 0, "nothing is open")
 
 
 def test_a_model_that_kills_its_workers_fails_and_the_next_model_runs(data_dir: Path, tmp_path: Path) -> None:
@@ -135,17 +147,16 @@ def test_a_dead_workers_shard_is_first_in_line_and_requeued_once(data_dir: Path,
         names = [client.analyze(MODEL, "demo", fresh=True).name for _ in range(7)]
         wait_until_running(client, names[0])
         pid = service.workers[0].pid
-        running = [event for event in service.events("shard claimed") if event["fence"] == 1][-2:]
+        before = service.events("shard claimed")
+        running = [event for event in before if event["fence"] == 1][-2:]
         service.workers[0].kill()
-        killed = time.monotonic()
         wait_for(lambda: any(event["fence"] == 2 for event in service.events("shard claimed")), f"retry of {pid}")
-        seconds = time.monotonic() - killed
         claimed = service.events("shard claimed")
         (again,) = (event for event in claimed if event["fence"] == 2)
         messages = [json.loads(content)["args"] for content in service.redis.client().hvals("errata:mq:models.msgs")]
 
-        assert seconds < HEARTBEAT + 1  # the lease, and the shard that the other worker runs
-        assert len(claimed) < 28, "it did not wait for the backlog"
+        others = [event for event in claimed if event not in before and event["fence"] == 1]
+        assert len(others) <= HEARTBEAT / 0.5, "within the heartbeat, the other worker runs one shard in 0.5 s"
         assert messages.count([again["job"], again["shard"]]) == 1
         assert (again["job"], again["shard"]) in {(event["job"], event["shard"]) for event in running}
         for name in names:
@@ -175,19 +186,16 @@ def test_sigterm_releases_a_long_shard_without_counting_a_crash(data_dir: Path, 
     with cluster(data_dir, tmp_path, seconds=0.5) as service, service.client() as client:
         name = client.analyze(MODEL, "demo").name
         wait_until_running(client, name)
-        started = time.monotonic()
         service.workers[0].send_signal(signal.SIGTERM)
         assert service.workers[0].wait(10) == 0
-        assert time.monotonic() - started < 5
+        assert service.events("shard stopped")
         wait_for(lambda: service.metric("errata_live_workers") == 0, "there is no live worker")
         assert client.get(name).progress.live_workers == 0  # visible to callers
 
         service.start_worker(0.01)
-        wait_for(lambda: service.redis.client().zcard("errata:workers"), "the new worker registers")
-        registered = time.monotonic()
         check_result(client, name)
 
-        assert time.monotonic() - registered < HEARTBEAT + 1
+        assert service.metric("errata_crashes_total") == 0
         shards = service.redis.client().keys("errata:shard:*")
         assert shards == []  # the shards of a succeeded job are deleted
 
@@ -211,11 +219,11 @@ def test_a_stopping_worker_is_not_ready_and_a_second_sigterm_ends_it_immediately
         address = service.events("worker ready")[0]["http"]
         wait_for(lambda: status(f"http://{address}/readyz") == 200, "it is ready")
         service.workers[0].send_signal(signal.SIGTERM)
-        wait_for(lambda: status(f"http://{address}/readyz") == 503, "it isn't ready", 3)
+        wait_for(lambda: status(f"http://{address}/readyz") == 503, "it isn't ready")
         assert status(f"http://{address}/livez") == 200
         service.workers[0].send_signal(signal.SIGTERM)
 
-        assert service.workers[0].wait(3) == 1
+        assert service.workers[0].wait(SOON) == 1  # the shard would take 15 s, and then three more
 
 
 def test_a_late_write_is_rejected_and_counted(service_with_worker: Cluster) -> None:
@@ -252,7 +260,7 @@ def test_twenty_random_kills_do_not_change_the_results(service_with_workers: Clu
             check_result(client, name)
 
     check_finished(service_with_workers, len(names))
-    wait_for(lambda: service_with_workers.metric("errata_open_analyses") == 0, "nothing is open", 6)
+    wait_until_nothing_is_open(service_with_workers)
 
 
 def test_two_workers_share_one_analysis(data_dir: Path, tmp_path: Path) -> None:
@@ -272,7 +280,7 @@ def test_a_redis_crash_loses_no_accepted_analysis(service_with_worker: Cluster) 
         service_with_worker.redis.kill()
         with pytest.raises(errors.Unavailable):
             client.analyze(MODEL, "demo", fresh=True)
-        wait_for(lambda: not service_with_worker.ready(), "the service is not ready", 5)
+        wait_for(lambda: not service_with_worker.ready(), "the service is not ready")
         time.sleep(1)
         service_with_worker.redis.start()
 
@@ -292,14 +300,12 @@ def test_the_service_starts_without_redis_and_recovers(data_dir: Path, tmp_path:
             wait_for(lambda: service.events("listening"), "the API listens")
             assert not service.events("ready")
             assert not service.ready()
-            started = time.monotonic()
             with pytest.raises(errors.Unavailable):
                 client.analyze(MODEL, "demo")
-            assert time.monotonic() - started < 3
 
             service.redis.start()
-            wait_for(service.ready, "the API is ready", 5)
-            wait_for(lambda: service.metric("errata_live_workers") == 1, "the worker is live", 10)
+            wait_for(service.ready, "the API is ready")
+            wait_for(lambda: service.metric("errata_live_workers") == 1, "the worker is live")
             check_result(client, client.analyze(MODEL, "demo").name)
             assert worker.poll() is None
     finally:
@@ -314,7 +320,7 @@ def test_finished_analyses_are_served_without_redis_and_with_an_empty_redis(serv
         service_with_worker.redis.client().flushall()
         assert [item.name for item in client.list()] == [done]
         check_result(client, done)
-        wait_for(lambda: client.models(), "the worker is known again", 10)
+        wait_for(lambda: client.models(), "the worker is known again")
         again = client.analyze(MODEL, "demo", fresh=True).name
         check_result(client, again)
 
@@ -337,19 +343,15 @@ def test_a_frozen_redis_delays_only_calls_that_need_it(service_with_worker: Clus
                 client.analyze(MODEL, "demo", request_id="r1")
 
         refused = threading.Thread(target=call)
-        started = time.monotonic()
         refused.start()
-        slowest = 0.0
+        answers = 0
         while refused.is_alive():
-            call_started = time.monotonic()
             health.Check(health_pb2.HealthCheckRequest(), timeout=5)
-            slowest = max(slowest, time.monotonic() - call_started)
+            answers += 1
             time.sleep(0.02)
-        waited = time.monotonic() - started
         service_with_worker.redis.signal(signal.SIGCONT)
 
-        assert slowest < 0.5  # the event loop is not blocked while Redis is
-        assert waited < 8
+        assert answers >= 20, "the event loop is not blocked while Redis is"
 
         def is_accepted() -> bool:
             with contextlib.suppress(errors.Unavailable):
@@ -501,7 +503,7 @@ def test_cancellation_in_all_states_and_by_concurrent_callers(service_with_worke
         with ThreadPoolExecutor(2) as pool:
             states = {item.state for item in pool.map(lambda item: item.cancel(first), (client, other))}
         assert states == {CANCELLED}
-        wait_for(lambda: service_with_worker.events("shard stopped"), "the worker stops", 3)
+        wait_for(lambda: service_with_worker.events("shard stopped"), "the worker stops")
 
         finished = client.analyze(MODEL, "demo", fresh=True).name
         check_result(client, finished)
@@ -558,6 +560,6 @@ def test_a_soak_of_kills_restarts_and_dropped_connections_ends_every_analysis_on
             check_result(client, name)
 
         assert len({item.name for item in client.list()}) == len(names)
-        wait_for(lambda: service.metric("errata_open_analyses") == 0, "nothing is open", 6)
+        wait_until_nothing_is_open(service)
         assert service.metric("errata_open_shards") == 0
         check_finished(service, len(names))  # one final write per analysis

@@ -93,17 +93,14 @@ def num_indexed(data_dir: Path) -> int:
 
 def test_a_killed_build_continues_and_a_deleted_index_is_built_again(tmp_path: Path) -> None:
     expected, data_dir = fill(tmp_path / "archive"), tmp_path / "data"
-    started = time.monotonic()
     with serving(data_dir, tmp_path / "archive") as service, Client(service.grpc) as client:
-        ready_seconds = time.monotonic() - started
-        assert is_incomplete(client), "partial results are marked"
+        assert is_incomplete(client), "the start does not wait for the build, and partial results are marked"
         wait_for(lambda: next(client.list(), None) is not None, "the first analyses are indexed")
         newest = next(client.list())
         assert newest.name == max(expected), "the newest analyses are indexed first"
         assert client.get(min(expected)).name == min(expected), "an analysis with a known name is available"
         service.process.kill()
         service.process.wait(10)
-    assert ready_seconds < 5 + 5, "the start does not wait for the build"
     partial = num_indexed(data_dir)
     assert 0 < partial < MANY
 

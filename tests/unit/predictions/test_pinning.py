@@ -2,7 +2,6 @@
 
 import socket
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -120,10 +119,8 @@ def test_an_unreachable_hub_raises_unavailable_with_a_retry_delay() -> None:
 def test_a_hub_that_does_not_respond_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        started = time.monotonic()
         with pytest.raises(Unavailable):
             pin_model(parse_model_id("hf-hub:timm/resnet50.a1_in1k"), ModelPolicy(), address, seconds=0.2)
-        assert time.monotonic() - started < 3
 
 
 def test_a_response_that_is_not_a_commit_raises_unavailable(hub: FakeHub) -> None:

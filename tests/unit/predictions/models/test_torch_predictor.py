@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -178,10 +177,8 @@ def test_stopping_early_stops_the_decoding_threads(predictor: TorchPredictor) ->
     next(batches)
     assert threading.active_count() > before
 
-    started = time.monotonic()
     batches.close()
 
-    assert time.monotonic() - started < 1
     assert threading.active_count() == before
 
 
