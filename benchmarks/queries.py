@@ -20,9 +20,9 @@ from service.analyses import queries
 from service.analyses.model_metrics import find_watched_models
 from service.analyses.ports import Stores
 from service.analyses.registries import find_newest
-from service.archive.archive import ID_FILE, FileArchive
+from service.archive.archive import FileArchive
 from service.archive.document import to_document
-from service.archive.files import FolderFiles
+from service.archive.files import ID_FILE, FolderFiles
 from service.archive.index import SqliteIndex
 from service.archive.index.comparison import Comparison
 from service.archive.indexed import IndexedArchive

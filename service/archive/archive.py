@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from service.archive.answer_arrays import from_arrays, to_arrays
 from service.archive.document import encode_document, from_document
-from service.archive.files import RETRY_AFTER, Files, PartlyWritten, open_files
+from service.archive.files import ID_FILE, RETRY_AFTER, Files, PartlyWritten, open_files
 from service.archive.port import OutcomeUnknown, Record
 from service.archive.record_log import RecordLog
 from service.domain import Analysis, AuditEvent, Predictions
@@ -32,7 +32,6 @@ from service.storage import read_arrays
 
 MAX_DOCUMENT = 8 << 20  # bytes
 EVENTS = "audit-analyses"  # folder
-ID_FILE = "archive-id"
 _ARCHIVE_ID = re.compile(r"[0-9a-f]{32}")
 _ID = re.compile(r"[0-9a-z]{1,64}")
 _log = structlog.get_logger()
@@ -51,7 +50,6 @@ class FileArchive:
         self._events = events
         self._lock = threading.Lock()
         self._damaged: set[str] = set()  # ids of unreadable documents, so that each is logged once
-        self._known_id = ""  # the id that `id` returned
         self._last_listing: tuple[Set[str], Set[str]] = frozenset(), frozenset()  # file names, and the ids in them
 
     def put(
@@ -68,9 +66,8 @@ class FileArchive:
         Raises:
             OutcomeUnknown: The archive became unavailable, and the analysis may have been stored.
             Unavailable: The archive cannot be written, or another one is in its place.
-            DamagedRecord: The file of the id is damaged.
         """
-        self._check_identity()
+        self._files.check_id()  # a write below would also raise the error, but as OutcomeUnknown
         document = encode_document(analysis)
         document_name = _document(analysis.id)
         predictions_only = {_predictions(analysis.id): _encode_predictions(predictions)}
@@ -102,15 +99,6 @@ class FileArchive:
         with self._lock:
             self._damaged.discard(analysis.id)
         return Record(analysis, document)
-
-    def _check_identity(self) -> None:
-        """Raise Unavailable if the archive has another id than before, or none."""
-        if self._files.may_be_unmounted and self._known_id and self.find_id() != self._known_id:
-            raise Unavailable(
-                "The folder of the archive is missing or empty, or another archive is in its place. Restore it, for "
-                "example by mounting its volume again.",
-                retry_after=RETRY_AFTER,
-            )
 
     def _write_events(self, events: Mapping[str, bytes], analysis: Analysis) -> None:
         """Write the event about a stored analysis; if this fails, delete the analysis and raise Unavailable."""
@@ -176,7 +164,7 @@ class FileArchive:
         return is_deleted
 
     def id(self) -> str:
-        """Return the id of the archive; create it on first use.
+        """Return the id of the archive; create it on first use. Later calls for its files need this id.
 
         Raises:
             Unavailable: The archive cannot be reached or written.
@@ -186,8 +174,9 @@ class FileArchive:
         if content is None:
             self._files.create(ID_FILE, uuid.uuid4().hex.encode())
             content = self._files.read(ID_FILE)  # another process may have created it first
-        self._known_id = self._checked_id(content or b"")
-        return self._known_id
+        archive_id = self._checked_id(content or b"")
+        self._files.expect_id(archive_id)
+        return archive_id
 
     def find_id(self) -> str:
         """Return the id of the archive; empty if it has none yet. Raise the errors of `id`."""

@@ -20,6 +20,7 @@ from service.circuit_breaker import CircuitBreaker, CircuitOpen
 from service.object_store import is_remote, open_file_system
 from service.storage import create_file, read_regular_file
 
+ID_FILE = "archive-id"  # in the archive, and not in its folders
 MAX_FILE_BYTES = 256 << 20  # a hundred times the usual size of an analysis
 SETTLED_NS = 1_000_000_000  # nanoseconds since the last change of a folder after which its listing is cached
 READERS = 16  # concurrent reads of objects; the round trip makes each read slow
@@ -42,7 +43,13 @@ class Files(Protocol):
     A name can begin with a folder. `names` and `sizes` do not list the files in folders.
     """
 
-    may_be_unmounted: bool  # whether another folder can appear at the same path
+    def expect_id(self, archive_id: str) -> None:
+        """Set the id that the archive must have from now on, also in calls for its other folders."""
+        ...
+
+    def check_id(self) -> None:
+        """Raise Unavailable if the archive has another id than expected, or none; unless this cannot happen."""
+        ...
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file; None if it does not exist."""
@@ -81,20 +88,71 @@ class Files(Protocol):
         ...
 
 
-class FolderFiles:
-    """Files in a local folder, which the first write creates."""
-
-    may_be_unmounted = True
+class FolderIdentity:
+    """The id of an archive in a local folder. Another folder can appear at its path, such as an empty mount point."""
 
     def __init__(self, folder: Path) -> None:
+        self._path = folder / ID_FILE
+        self._expected = b""  # empty: any
+        self._verified: tuple[int, ...] = ()  # state of the file when it had the expected id
+
+    def expect(self, archive_id: str) -> None:
+        """Set the id that the archive must have from now on."""
+        self._expected, self._verified = archive_id.encode(), ()
+
+    def check(self) -> None:
+        """Raise Unavailable if the archive has another id than expected, or none. Read the file only if it changed."""
+        if not self._expected:
+            return
+        try:
+            status = os.stat(self._path)
+            state = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+            if state == self._verified:
+                return
+            content = read_regular_file(self._path, MAX_FILE_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
+            content = None
+        except OSError as error:
+            raise _unavailable("read", error) from error
+        if content is None or content.strip() != self._expected:
+            raise Unavailable(
+                "The folder of the archive is missing or empty, or another archive is in its place. Restore it, for "
+                "example by mounting its volume again.",
+                retry_after=RETRY_AFTER,
+            )
+        self._verified = state
+
+
+class FolderFiles:
+    """Files in a local folder, which the first write creates.
+
+    Writes, deletions, and reads that find nothing check the id of the archive.
+
+    Args:
+        folder: The folder.
+        identity: The id of the archive that has the folder; None: that of an archive in the folder itself.
+    """
+
+    def __init__(self, folder: Path, identity: FolderIdentity | None = None) -> None:
         self._folder = folder
+        self._identity = identity or FolderIdentity(folder)
         self._cached_names: tuple[int, frozenset[str]] | None = None  # modification time of the folder, names
+
+    def expect_id(self, archive_id: str) -> None:
+        """Set the id that the archive must have from now on."""
+        self._identity.expect(archive_id)
+
+    def check_id(self) -> None:
+        """Raise Unavailable if the archive has another id than expected, or none."""
+        self._identity.check()
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, at most MAX_FILE_BYTES; empty if only this file of the folder is unreadable."""
         try:
             return read_regular_file(self._folder / name, MAX_FILE_BYTES)
         except (FileNotFoundError, NotADirectoryError):
+            if name != ID_FILE:
+                self.check_id()
             return None
         except OSError as error:
             if error.errno in UNREADABLE and os.access(self._folder, os.R_OK | os.X_OK):
@@ -107,6 +165,7 @@ class FolderFiles:
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Write files atomically and in order."""
+        self.check_id()
         try:
             write_files({self._folder / name: content for name, content in contents.items()})
         except IncompleteWrite as error:
@@ -116,6 +175,7 @@ class FolderFiles:
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file unless it exists."""
+        self.check_id()
         try:
             create_file(self._folder / name, content)
         except OSError as error:
@@ -123,6 +183,7 @@ class FolderFiles:
 
     def delete(self, name: str) -> bool:
         """Delete a file."""
+        self.check_id()
         try:
             (self._folder / name).unlink()
         except FileNotFoundError:
@@ -148,9 +209,12 @@ class FolderFiles:
                 return self._cached_names[1]
             names = frozenset(os.listdir(self._folder))
         except (FileNotFoundError, NotADirectoryError):
+            self.check_id()
             return frozenset()
         except OSError as error:
             raise _unavailable("read", error) from error
+        if not names:
+            self.check_id()
         # A second change within one tick of the file system's clock does not change the modification time.
         is_settled = time.time_ns() - modified_ns > SETTLED_NS
         self._cached_names = (modified_ns, names) if is_settled else None
@@ -169,6 +233,8 @@ class FolderFiles:
                     sizes[file.name] = status.st_size
         except OSError as error:
             raise _unavailable("read", error) from error
+        if not sizes:
+            self.check_id()
         return sizes
 
 
@@ -185,8 +251,6 @@ class ObjectFiles:
         is_flat: Whether the files have no folders.
     """
 
-    may_be_unmounted = False
-
     def __init__(
         self, file_system: Any, prefix: str, breaker: CircuitBreaker | None = None, *, is_flat: bool = False
     ) -> None:
@@ -201,6 +265,12 @@ class ObjectFiles:
     def folder(self, name: str) -> "ObjectFiles":
         """Return the files in a folder that has no folders. They share the circuit breaker."""
         return ObjectFiles(self._files, f"{self._prefix}/{name}", self._breaker, is_flat=True)
+
+    def expect_id(self, archive_id: str) -> None:
+        """Do nothing: no other store can appear at the same URL."""
+
+    def check_id(self) -> None:
+        """Do nothing."""
 
     def read(self, name: str) -> bytes | None:
         """Return the content of an object."""
@@ -311,10 +381,16 @@ def open_files(location: str, folder: str = "") -> Files:
     Raises:
         InvalidSetting: The URL's scheme is not supported.
     """
-    if not is_remote(location):
-        return FolderFiles(Path(location.removeprefix("file://")) / folder)
-    files = _open_objects(location.rstrip("/"))
-    return files.folder(folder) if folder else files
+    if is_remote(location):
+        objects = _open_objects(location.rstrip("/"))
+        return objects.folder(folder) if folder else objects
+    root = Path(location.removeprefix("file://"))
+    return FolderFiles(root / folder, _identity_of(root.absolute()))
+
+
+@cache  # one for all folders of an archive: in each, nothing may be written while another archive is in its place
+def _identity_of(root: Path) -> FolderIdentity:
+    return FolderIdentity(root)
 
 
 @cache  # one circuit breaker for all folders of an archive: if one call times out, calls for the others fail too

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from errata import Client
+from errata.errors import Unavailable
 
 from .cluster import Cluster, cluster, wait_for
 
@@ -68,3 +70,36 @@ def test_a_redis_of_another_archive_makes_a_running_api_unready(service: Cluster
     service.redis.client().delete("errata:archive")
 
     wait_for(service.ready, "the API is ready again")
+
+
+def test_calls_fail_while_the_archive_is_unmounted_and_lose_nothing(
+    service: Cluster, tmp_path: Path, demo_csv: bytes
+) -> None:
+    (tmp_path / "predictions.csv").write_bytes(demo_csv)
+    image = demo_csv.decode().splitlines()[1].split(",")[0]
+    archive, aside = tmp_path / "archive", tmp_path / "unmounted"
+    with service.client() as client:
+        name = client.upload(tmp_path / "predictions.csv", "demo").name
+        archive.rename(aside)
+        archive.mkdir()  # the mount point
+        calls: list[Callable[[Client], object]] = [
+            lambda client: client.upload(tmp_path / "predictions.csv", "demo"),
+            lambda client: client.get("a" * 32),
+            lambda client: client.delete(name),
+            lambda client: client.create_review("demo", image, "ann", comment="lost"),
+            lambda client: [*client.list_reviews("demo")],
+            lambda client: [*client.audit_events()],
+        ]
+        for call in calls:
+            with pytest.raises(Unavailable, match="Restore it, for example by mounting its volume again"):
+                call(client)
+        assert [*archive.iterdir()] == []
+        archive.rmdir()
+        aside.rename(archive)
+        wait_for(service.ready, "the API is ready again")
+
+        client.create_review("demo", image, "ann", comment="stored")
+
+        assert [review.comment for review in client.list_reviews("demo")] == ["stored"]
+        client.delete(name)
+        assert len([*client.audit_events()]) == 3

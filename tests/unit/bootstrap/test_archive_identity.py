@@ -1,6 +1,9 @@
 """The identity of the archive: a job store is bound to one archive."""
 
+import os
 import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +13,19 @@ from analyses_strategy import make_analysis
 from errata.errors import InvalidSetting, Unavailable
 from indexed_archive import temporary_files
 
-from service.archive.archive import FileArchive, open_archive
+from service.archive.archive import FileArchive, open_archive, open_events
+from service.archive.files import open_files
+from service.archive.orphaned_files import remove_orphaned_files
+from service.archive.publications import ArchivePublications
+from service.archive.record_log import RecordLog
 from service.bootstrap.archive_identity import ArchiveIdentity
-from service.domain import Predictions
+from service.domain import AuditAction, AuditEvent, Predictions, Review, review_keys
 from service.jobs.memory import InMemoryJobStore
 
 PREDICTIONS = Predictions(np.zeros(3, dtype=np.int16))
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
+EVENT = AuditEvent("1" * 32, TIME, "ann", AuditAction.DELETE, "demo", "", {})
+REVIEW = Review("1" * 32, "demo", "a.jpg", "e" * 64, "ann", True, TIME, problematic=True)
 
 
 @pytest.fixture
@@ -101,3 +111,91 @@ def test_an_archive_that_vanishes_is_noticed_until_it_is_back(
     identity.watch()
     archive.put(make_analysis("a2"), PREDICTIONS)
     assert not identity.is_foreign and archive.ids() == {"a1", "a2"}
+
+
+CALLS: dict[str, Callable[[str], object]] = {
+    "write an analysis": lambda place: open_archive(place).put(make_analysis("a2"), PREDICTIONS, EVENT),
+    "write an analysis unless it exists": (
+        lambda place: open_archive(place).put(make_analysis("a2"), PREDICTIONS, replaces=False)
+    ),
+    "delete an analysis": lambda place: open_archive(place).delete("a1"),
+    "get an analysis": lambda place: open_archive(place).get("a1"),
+    "get predictions": lambda place: open_archive(place).predictions("a1"),
+    "write an event": lambda place: open_events(place).append(EVENT),
+    "list events": lambda place: [*open_events(place).newest_first("", "g")],
+    "write a review": lambda place: open_reviews(place).create(REVIEW),
+    "import a review": lambda place: open_reviews(place).append_new(REVIEW),
+    "list reviews": lambda place: open_reviews(place).all(),
+    "find reviews": lambda place: open_reviews(place).find(("demo",)),
+    "write evidence": lambda place: ArchivePublications(place).write("0" * 64, b"content"),
+    "read evidence": lambda place: ArchivePublications(place).read("0" * 64),
+    "list evidence": lambda place: ArchivePublications(place).sizes(),
+    "publish evidence": lambda place: ArchivePublications(place).append(EVENT),
+    "list events about evidence": lambda place: ArchivePublications(place).events(),
+    "remove orphaned files": lambda place: remove_orphaned_files(open_files(place, "reviews")),
+}
+
+
+def open_reviews(place: str) -> RecordLog[Review]:
+    return RecordLog(open_files(place, "reviews"), Review, review_keys)
+
+
+@pytest.mark.parametrize("replacement", [None, "", "0" * 32], ids=["missing", "empty", "another"])
+@pytest.mark.parametrize("call", CALLS)
+def test_no_call_uses_another_folder_in_the_place_of_the_archive(
+    tmp_path: Path, call: str, replacement: str | None
+) -> None:
+    folder, aside = tmp_path / "archive", tmp_path / "aside"
+    archive = open_archive(str(folder))
+    archive.id()
+    archive.put(make_analysis("a1"), PREDICTIONS, EVENT)
+    open_reviews(str(folder)).append(REVIEW)
+    ArchivePublications(str(folder)).append(EVENT)
+    ArchivePublications(str(folder)).write("0" * 64, b"content")
+    before = [*folder.rglob("*")]
+    folder.rename(aside)
+    if replacement is not None:
+        folder.mkdir()
+    if replacement:
+        (folder / "archive-id").write_text(replacement)
+
+    with pytest.raises(Unavailable, match="Restore it, for example by mounting its volume again") as refused:
+        CALLS[call](str(folder))
+
+    assert type(refused.value) is Unavailable, "nothing was written"
+    assert [path.name for path in folder.rglob("*")] == (["archive-id"] if replacement else [])
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    assert sorted(folder.rglob("*")) == sorted(before)
+    CALLS[call](str(folder))
+
+
+def test_a_restored_archive_with_the_same_id_is_used(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    archive = open_archive(str(folder))
+    archive.id()
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    shutil.copytree(folder, tmp_path / "backup")
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "backup", folder)
+
+    archive.put(make_analysis("a2"), PREDICTIONS)
+
+    assert archive.ids() == {"a1", "a2"}
+
+
+def test_an_upload_does_not_read_the_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = open_archive(str(tmp_path / "archive"))
+    archive.id()
+    archive.put(make_analysis("a1"), PREDICTIONS)  # reads it once
+    opened = []
+    open_file = os.open
+
+    def record(path: str | Path, *args: int) -> int:
+        opened.append(str(path))
+        return open_file(path, *args)
+
+    monkeypatch.setattr(os, "open", record)
+    archive.put(make_analysis("a2"), PREDICTIONS, replaces=False)
+
+    assert opened and not [path for path in opened if path.endswith("archive-id")]
