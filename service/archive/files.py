@@ -113,7 +113,7 @@ class FolderIdentity:
         except (FileNotFoundError, NotADirectoryError):
             content = None
         except OSError as error:
-            raise _unavailable("read", error) from error
+            raise _unavailable("read", self._path.parent, error) from error
         if content is None or content.strip() != self._expected:
             raise Unavailable(
                 "The folder of the archive is missing or empty, or another archive is in its place. Restore it, for "
@@ -157,7 +157,7 @@ class FolderFiles:
         except OSError as error:
             if error.errno in UNREADABLE and os.access(self._folder, os.R_OK | os.X_OK):
                 return b""  # a damaged record, which readers log and skip
-            raise _unavailable("read", error) from error
+            raise _unavailable("read", self._folder, error) from error
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
         """Yield each name with the content of its file."""
@@ -169,9 +169,9 @@ class FolderFiles:
         try:
             write_files({self._folder / name: content for name, content in contents.items()})
         except IncompleteWrite as error:
-            raise _unavailable("written", error, kind=PartlyWritten) from error
+            raise _unavailable("written", self._folder, error, kind=PartlyWritten) from error
         except OSError as error:
-            raise _unavailable("written", error) from error
+            raise _unavailable("written", self._folder, error) from error
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file unless it exists."""
@@ -179,7 +179,7 @@ class FolderFiles:
         try:
             create_file(self._folder / name, content)
         except OSError as error:
-            raise _unavailable("written", error) from error
+            raise _unavailable("written", self._folder, error) from error
 
     def delete(self, name: str) -> bool:
         """Delete a file."""
@@ -189,7 +189,7 @@ class FolderFiles:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _unavailable("written", error) from error
+            raise _unavailable("written", self._folder, error) from error
         return True
 
     def modification_time(self, name: str) -> float | None:
@@ -199,7 +199,7 @@ class FolderFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _unavailable("read", error) from error
+            raise _unavailable("read", self._folder, error) from error
 
     def names(self) -> Set[str]:
         """Return the names of all files. Return the same object as before if the folder has not changed."""
@@ -212,7 +212,7 @@ class FolderFiles:
             self.check_id()
             return frozenset()
         except OSError as error:
-            raise _unavailable("read", error) from error
+            raise _unavailable("read", self._folder, error) from error
         if not names:
             self.check_id()
         # A second change within one tick of the file system's clock does not change the modification time.
@@ -232,7 +232,7 @@ class FolderFiles:
                 if stat.S_ISREG(status.st_mode):  # subfolders contain other records
                     sizes[file.name] = status.st_size
         except OSError as error:
-            raise _unavailable("read", error) from error
+            raise _unavailable("read", self._folder, error) from error
         if not sizes:
             self.check_id()
         return sizes
@@ -372,7 +372,9 @@ class ObjectFiles:
             raise
         except Exception as error:  # the errors of the stores' clients have no common base class
             is_silent = isinstance(error, CircuitOpen | TimeoutError)
-            raise _unavailable(operation, error, "the object store does not answer" if is_silent else "") from error
+            reason = "the object store does not answer" if is_silent else ""
+            place = self._files.unstrip_protocol(self._prefix)
+            raise _unavailable(operation, place, error, reason) from error
 
 
 def open_files(location: str, folder: str = "") -> Files:
@@ -418,8 +420,12 @@ async def _watch(listing: Callable[[], Awaitable[Any]], probe: Callable[[], Awai
 
 
 def _unavailable(
-    operation: str, error: Exception, reason: str = "", kind: type[Unavailable] = Unavailable
+    operation: str, place: str | Path, error: Exception, reason: str = "", kind: type[Unavailable] = Unavailable
 ) -> Unavailable:
     """Return the error for an operation on the files that failed; an empty reason becomes that of the error."""
     reason = reason or (error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__)
-    return kind(f"The archive could not be {operation}: {reason}.", retry_after=RETRY_AFTER)
+    return kind(
+        f"The archive could not be {operation} at {str(place)!r}: {reason}. Check ERRATA_ARCHIVE of the service, and "
+        "the permissions and the free space there.",
+        retry_after=RETRY_AFTER,
+    )

@@ -28,6 +28,11 @@ class ArchiveIdentity:
         """Return whether the last check showed that the archive is missing, or the store is bound to another one."""
         return self._bound_id not in ("", self._id)
 
+    @property
+    def is_ready(self) -> bool:
+        """Return whether the archive was reached once, and is not known to be missing or another one since then."""
+        return bool(self._own_id) and not self.is_foreign
+
     def check(self) -> None:
         """Compare the ids once.
 

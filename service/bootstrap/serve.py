@@ -39,7 +39,7 @@ COLLECT_EVERY = 3  # checks of the store per read of its metrics
 async def run_service(settings: Settings) -> None:
     """Run the API until SIGTERM or SIGINT.
 
-    If Redis is unavailable, the API starts without being ready, and becomes ready once Redis responds.
+    If Redis or the archive is unavailable, the API starts without being ready, and becomes ready once both respond.
     """
     stopped = asyncio.Event()
     with stop_on_signals(stopped, settings.grace_seconds):
@@ -90,7 +90,7 @@ async def _run_service(settings: Settings, stopped: asyncio.Event) -> None:
         ports,
         metrics,
         settings,
-        is_ready=lambda: store_collector.is_available() and not identity.is_foreign,
+        is_ready=lambda: store_collector.is_available() and identity.is_ready,
         before_stop=lambda: None,
         after_stop=stop,
         security=security,

@@ -103,3 +103,21 @@ def test_calls_fail_while_the_archive_is_unmounted_and_lose_nothing(
         assert [review.comment for review in client.list_reviews("demo")] == ["stored"]
         client.delete(name)
         assert len([*client.audit_events()]) == 3
+
+
+def test_an_api_is_ready_once_it_has_reached_its_archive(data_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    service = Cluster(data_dir, tmp_path, ERRATA_ARCHIVE=str(file / "archive"))
+    try:
+        service.redis.start()
+        service.start_api(wait=False)
+        wait_for(lambda: len(service.events("periodic task failed")) > 1, "the archive was not reached")
+        assert not service.ready()
+        assert not service.events("ready")
+
+        file.unlink()
+
+        wait_for(service.ready, "the API is ready")
+    finally:
+        service.stop()

@@ -1,5 +1,6 @@
 """The identity of the archive: a job store is bound to one archive."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -11,16 +12,18 @@ import pytest
 import structlog
 from analyses_strategy import make_analysis
 from errata.errors import InvalidSetting, Unavailable
+from fsspec.implementations.memory import MemoryFileSystem
 from indexed_archive import temporary_files
 
 from service.archive.archive import FileArchive, open_archive, open_events
-from service.archive.files import open_files
+from service.archive.files import ObjectFiles, open_files
 from service.archive.orphaned_files import remove_orphaned_files
 from service.archive.publications import ArchivePublications
 from service.archive.record_log import RecordLog
 from service.bootstrap.archive_identity import ArchiveIdentity
 from service.domain import AuditAction, AuditEvent, Predictions, Review, review_keys
 from service.jobs.memory import InMemoryJobStore
+from service.redact import public_message
 
 PREDICTIONS = Predictions(np.zeros(3, dtype=np.int16))
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -199,3 +202,38 @@ def test_an_upload_does_not_read_the_id(tmp_path: Path, monkeypatch: pytest.Monk
     archive.put(make_analysis("a2"), PREDICTIONS, replaces=False)
 
     assert opened and not [path for path in opened if path.endswith("archive-id")]
+
+
+def test_an_archive_that_was_never_reached_is_not_ready_and_its_error_has_the_place_and_the_remedy(
+    store: InMemoryJobStore, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    place = str(file / "archive")
+    identity = ArchiveIdentity(open_archive(place), store, place)
+
+    with pytest.raises(Unavailable) as refused:
+        identity.watch()
+
+    assert f"could not be written at {place!r}: Not a directory. Check ERRATA_ARCHIVE" in refused.value.message
+    assert str(tmp_path) not in public_message(refused.value)
+    assert not identity.is_ready
+
+    file.unlink()
+    identity.watch()
+    assert identity.is_ready
+    shutil.rmtree(place)
+    identity.watch()
+    assert not identity.is_ready
+
+
+def test_the_error_of_an_object_store_has_its_url() -> None:
+    class Refusing(MemoryFileSystem):
+        cachable = False
+
+        def cat_file(self, *_: object, **__: object) -> bytes:
+            raise PermissionError(errno.EACCES, "Access denied")
+
+    with pytest.raises(Unavailable, match="could not be read at 'memory:///bucket/a': Access denied") as refused:
+        ObjectFiles(Refusing(), "/bucket/a").read("name")
+    assert "bucket" not in public_message(refused.value)
