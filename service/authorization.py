@@ -28,6 +28,7 @@ from service.caller import Caller
 from service.storage import WatchedFile
 
 MAX_TOKEN = 512  # characters
+REFUSAL_REASONS = tuple(error.reason for error in (TokenMissing, TokenUnknown, CertificateMissing, PermissionDenied))
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _log = structlog.get_logger()
 

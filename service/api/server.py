@@ -30,7 +30,7 @@ from service.api.evidence_service import EvidenceService
 from service.api.interceptors import CallInterceptor
 from service.api.review_service import ReviewService
 from service.api.upload_receiver import UploadReceiver
-from service.authorization import ALLOW_ALL, Authorizer
+from service.authorization import ALLOW_ALL, REFUSAL_REASONS, Authorizer
 from service.bounded_executor import BoundedExecutor
 from service.concurrency import ConcurrencyLimit, upload_seconds
 from service.quotas import RequestQuota
@@ -113,6 +113,7 @@ def make_server(
     if _is_in_use(address):
         raise RuntimeError(f"Cannot listen on {address}. Check whether another process uses the port.")
     initialize_series(metrics.rpc_handled, rpc_names(), SERVICE_FAULT_CODES)
+    initialize_series(metrics.refused_calls, ["grpc"], REFUSAL_REASONS)
     calls = CallInterceptor(metrics, authorizer, quota)
     connections = ("grpc.max_allowed_incoming_connections", max_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))

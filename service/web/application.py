@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import tracing
-from service.authorization import ALLOW_ALL, PERMISSIONS, Authorizer
+from service.authorization import ALLOW_ALL, PERMISSIONS, REFUSAL_REASONS, Authorizer
 from service.caller import CALLER
 from service.quotas import RequestQuota
 from service.redact import public_message
@@ -80,6 +80,7 @@ def make_application(metrics: Metrics, ready: Callable[[], bool], content: SiteC
     """
     routes = [*_own_routes(metrics, ready, content.has_metrics), *content.routes]
     initialize_series(metrics.http_requests, (route.path for route in routes), ("500", "503"))
+    initialize_series(metrics.refused_calls, ["http"], REFUSAL_REASONS)
     http_error = content.http_error
 
     async def on_http_error(request: Request, error: Exception) -> Response:

@@ -25,7 +25,7 @@ from service.analyses.ports import Ports
 from service.analyses.registries import EventResult, Registry, handle_event
 from service.domain import RegistryEvent
 from service.evicting_limiter import EvictingLimiter
-from service.telemetry import Metrics
+from service.telemetry import Metrics, initialize_series
 from service.web.application import peer_of
 from service.web.hooks import generic, huggingface, mlflow, wandb
 from service.web.hooks.payload import InvalidEvent
@@ -65,6 +65,8 @@ class Hooks:
         self._ports = ports
         self._sources = sources
         self._metrics = metrics
+        if sources:
+            initialize_series(metrics.refused_calls, ["hook"], ["UNVERIFIED"])
         self._clock = clock
         self._pools = {name: ThreadPoolExecutor(NUM_THREADS, thread_name_prefix=f"hook-{name}") for name in sources}
         self._num_waiting: Counter[str] = Counter()  # requests by registry
