@@ -11,7 +11,7 @@ errata_rpc_handled_total                   counter    method, code              
 errata_rpc_duration_seconds                histogram  method                                    duration of an RPC
 errata_http_requests_total                 counter    path, status                              HTTP responses, by route and status
 errata_http_request_duration_seconds       histogram  path                                      time from the head of an HTTP request to the end of its response
-errata_refused_calls_total                 counter    edge, reason                              calls without the required token, certificate, or scope
+errata_refused_calls_total                 counter    edge, reason                              calls without the required token, certificate, or scope, or above a quota
 errata_hooks_total                         counter    registry, outcome                         webhook calls of registries, by outcome
 errata_polls_total                         counter    registry, outcome                         polls of registries, by outcome
 errata_write_backs_total                   counter    registry, outcome                         attempts to write a result back to a registry, by outcome

@@ -279,9 +279,9 @@ SERVICE = (
         "Without probes and scrapes. ErrataPagesFailing fires above 5 % of 5xx. A gate returns 404 for a version "
         "without an analysis."),
     lines("Refused calls", "reqps", per_second("errata_refused_calls_total", "edge, reason"),
-        "Calls per second without the required token, certificate, or scope, by protocol and reason. A step after "
-        "a token rotation is a client with the old token. TOKEN_UNKNOWN without a rotation may be an attack "
-        "(ErrataCallsRefused)."),
+        "Calls per second without the required token, certificate, or scope, or above a quota (QUOTA_EXCEEDED), by "
+        "protocol and reason. A step after a token rotation is a client with the old token. TOKEN_UNKNOWN without a "
+        "rotation may be an attack (ErrataCallsRefused)."),
     lines("Webhook calls", "reqps", per_second("errata_hooks_total", "registry, outcome"),
         "Webhook calls per second, by outcome. `unverified` and `malformed`: the registry's secret or address is "
         "wrong. `later`: the registry must retry."),
