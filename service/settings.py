@@ -268,7 +268,8 @@ class Settings(BaseModel):
         0,
         ge=0,
         le=36_500,
-        description="Age at which a finished analysis is deleted, in days. If 0, analyses are never deleted.",
+        description="Age at which an archived analysis is deleted, in days. If 0, none is deleted. This setting has "
+        "no effect on failed and canceled analyses, which are deleted after 7 days.",
     )
     max_uploads: int = Field(
         8,

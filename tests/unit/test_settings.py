@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from service.jobs.transaction import FINISHED_TTL
 from service.settings import Settings, read_settings, warn_about_missing_paths
 
 DEFAULTS = {  # manifests and scripts rely on these
@@ -285,3 +286,9 @@ def test_missing_paths_of_images_and_models_are_logged(tmp_path: Path) -> None:
         ("ERRATA_MODELS", "", f"{tmp_path}/models"),
     ]
     assert {entry["log_level"] for entry in logs} == {"warning"}
+
+
+def test_the_retention_setting_names_the_ttl_of_failed_and_canceled_analyses() -> None:
+    description = Settings.model_fields["retention_days"].description or ""
+
+    assert f"failed and canceled analyses, which are deleted after {FINISHED_TTL // 86_400} days" in description
