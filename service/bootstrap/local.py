@@ -125,7 +125,7 @@ def _serve_engine(
 
 
 async def run_local_until_signal(settings: Settings) -> None:
-    """Run the local service until SIGTERM or SIGINT."""
+    """Run the local service until SIGTERM, SIGINT, or SIGHUP."""
     stopped = asyncio.Event()
     raise_file_limit()
     with stop_on_signals(stopped, settings.grace_seconds), reduced_latency():

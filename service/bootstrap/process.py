@@ -51,7 +51,10 @@ def raise_file_limit() -> None:
 
 @contextmanager
 def stop_on_signals(stopped: asyncio.Event, grace: float) -> Iterator[None]:
-    """Set an event at the first SIGTERM or SIGINT; end the process at the second signal or after the grace period.
+    """Set an event at the first SIGTERM, SIGINT, or SIGHUP; end the process at the second or after the grace period.
+
+    A further SIGHUP has no effect, because a shell and the kernel both send it when a terminal closes. SIGHUP stays
+    ignored if it is ignored before, as under `nohup`.
 
     If the block ends without a signal, for example because a setting is invalid, the previous handlers are restored.
 
@@ -62,8 +65,10 @@ def stop_on_signals(stopped: asyncio.Event, grace: float) -> Iterator[None]:
     loop, watchdog = asyncio.get_running_loop(), Watchdog(grace)
     signals = 0
 
-    def stop(*_: object) -> None:  # runs in the main thread even if the event loop is blocked
+    def stop(number: int, _: object) -> None:  # runs in the main thread even if the event loop is blocked
         nonlocal signals
+        if signals and number == signal.SIGHUP:
+            return
         signals += 1
         if signals > 1:
             with suppress(RuntimeError):  # raised if the signal interrupts another log call
@@ -72,7 +77,10 @@ def stop_on_signals(stopped: asyncio.Event, grace: float) -> Iterator[None]:
         watchdog.start()
         loop.call_soon_threadsafe(stopped.set)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

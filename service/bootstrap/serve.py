@@ -37,7 +37,7 @@ COLLECT_EVERY = 3  # checks of the store per read of its metrics
 
 
 async def run_service(settings: Settings) -> None:
-    """Run the API until SIGTERM or SIGINT.
+    """Run the API until SIGTERM, SIGINT, or SIGHUP.
 
     If Redis or the archive is unavailable, the API starts without being ready, and becomes ready once both respond.
     """

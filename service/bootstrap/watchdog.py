@@ -1,4 +1,4 @@
-"""The watchdog: ends the process some seconds after SIGTERM or SIGINT, even if threads still run.
+"""The watchdog: ends the process some seconds after SIGTERM, SIGINT, or SIGHUP, even if threads still run.
 
 Python can't end a thread from outside. Without the watchdog, a thread in a long computation, or in a call to a Redis
 server that does not respond, would keep the process alive.
@@ -51,7 +51,7 @@ class Watchdog:
         self._timer.daemon = True
 
     def start(self) -> None:
-        """Start the countdown. Call this at the first SIGTERM or SIGINT."""
+        """Start the countdown. Call this at the first SIGTERM, SIGINT, or SIGHUP."""
         self._timer.start()
 
     def close(self) -> None:

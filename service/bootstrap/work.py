@@ -35,7 +35,7 @@ _log = structlog.get_logger()
 
 
 async def run_worker(settings: Settings, predictor: Predictor | None = None) -> None:
-    """Run the worker until SIGTERM or SIGINT, and then release shards that do not end within the grace period.
+    """Run the worker until SIGTERM, SIGINT, or SIGHUP, and then release shards that do not end within the grace period.
 
     Args:
         settings: The settings.

@@ -257,9 +257,10 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
     assert state == "STATE_CANCELLED"
 
 
-def test_sigterm_stops_the_service_cleanly(data_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_service_cleanly(data_dir: Path, tmp_path: Path, number: signal.Signals) -> None:
     with serving(data_dir, tmp_path / "archive") as service:
-        service.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(number)
         service.process.wait(30)
 
     events = [json.loads(line)["event"] for line in service.log]

@@ -50,8 +50,8 @@ def _ignore_stop_signals() -> None:
 
     A supervisor may send SIGTERM to all processes of the control group. The worker then drains, and ends this process.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _raise_oom_score() -> None:
