@@ -26,6 +26,7 @@ MESSAGES: dict[type[Exception], str] = {  # the first type that matches an error
     ),
     redis.RedisError: "The job store (Redis) is unavailable. Try again later.",
 }
+WRONG_DATABASE = "DB index is out of range"  # error of Redis when a connection selects its database
 
 
 def connect(url: str, timeout: float) -> redis.Redis:
@@ -113,9 +114,11 @@ class RedisBackend:
             with self._breaker.call(*UNAVAILABLE_ERRORS):
                 yield
         except (CircuitOpen, redis.RedisError) as error:
-            if isinstance(error, redis.ResponseError):  # causes: a full disk, a read-only replica, or a bug
-                _log.exception("Redis command failed")
             message = next(text for kind, text in MESSAGES.items() if isinstance(error, kind))
+            if WRONG_DATABASE in str(error):
+                message = "The job store (Redis) has no such database. Correct its number in ERRATA_REDIS_URL."
+            elif isinstance(error, redis.ResponseError):  # causes: a full disk, a read-only replica, or a bug
+                _log.exception("Redis command failed")
             raise Unavailable(message, retry_after=RETRY_AFTER, detail=f"{error!s:.120}") from error
 
 

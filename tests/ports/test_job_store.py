@@ -42,7 +42,7 @@ from service.jobs.transitions import (
     ShardResult,
     WorkerOffer,
 )
-from service.key_value.redis_backend import connect
+from service.key_value.redis_backend import RedisBackend, connect
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 RECORDED = Path(__file__).parent / "written"  # the keys that earlier versions wrote
@@ -2274,3 +2274,16 @@ def test_a_delivery_rejected_at_the_limit_can_be_repeated(store: JobStore) -> No
 
     assert store.submit(refused, spec(), limit=1).outcome is Outcome.FULL
     assert store.submit(refused, spec(), limit=2).outcome is Outcome.JOINED
+
+
+def test_a_database_that_redis_lacks_is_reported_with_the_setting_and_without_a_traceback(server: RedisServer) -> None:
+    backend = RedisBackend(connect(f"redis://127.0.0.1:{server.port}/99", timeout=10))
+
+    with (
+        structlog.testing.capture_logs() as logs,
+        pytest.raises(Unavailable, match=r"Correct its number in ERRATA_REDIS_URL"),
+    ):
+        backend.memory_usage()
+
+    assert logs == []
+    backend.client.connection_pool.disconnect()
