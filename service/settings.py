@@ -245,7 +245,9 @@ class Settings(BaseModel):
         50, ge=0, le=1000, description="Maximum number of models whose results are exported as metrics, newest first."
     )
     allow_insecure: bool = Field(
-        False, description="If `true`, the service may listen on addresses beyond loopback without tokens."
+        False,
+        description="If `true`, `ERRATA_GRPC_ADDRESS` and `ERRATA_HTTP_ADDRESS` may be beyond loopback without tokens. "
+        "`ERRATA_METRICS_ADDRESS` and `ERRATA_WORKER_HTTP_ADDRESS`, which never need a token, always may.",
     )
     shard_size: int = Field(
         5000, ge=1, le=1_000_000, description="Number of images per shard, the unit of work and of retry."
