@@ -219,7 +219,8 @@ class Tokens:
             content = self._file.read()
         except OSError as error:
             raise InvalidSetting(
-                f"ERRATA_TOKENS: can't read the file {str(self._path)!r:.200}: {error.strerror}.",
+                f"ERRATA_TOKENS: can't read the file {str(self._path)!r:.200}: {error.strerror}. Correct "
+                "the path, or create the file; `errata token` prints a line for it.",
                 field="ERRATA_TOKENS",
             ) from error
         if not content.strip():

@@ -55,9 +55,12 @@ def make_ports(settings: Settings, store: JobStore, archive: IndexedArchive, eng
     repository = EvidenceRepository(
         settings.evidence, settings.data_dir, ArchivePublications(settings.archive_location)
     )
-    repository.check()
     attributes = AttributeRepository(settings.attributes)
-    attributes.check()
+    for setting, check in (("ERRATA_EVIDENCE", repository.check), ("ERRATA_ATTRIBUTES", attributes.check)):
+        try:
+            check()
+        except InvalidEvidence as error:
+            raise InvalidEvidence(f"{setting}: {error.message}", violations=error.violations) from error
     initialize_series(metrics.analyses, (state.name.lower() for state in State if state.is_final))
     is_isolated, expected = settings.isolate_owners, expected_offer(settings)
     return Ports(

@@ -279,6 +279,8 @@ def test_a_missing_or_empty_file_prevents_the_start(tmp_path: Path) -> None:
     for name in ("empty", "large", "missing", ""):
         with pytest.raises(InvalidSetting, match="ERRATA_TOKENS"):
             Tokens(tmp_path / name).load()
+    with pytest.raises(InvalidSetting, match=r"missing.*Correct the path, or create the file"):
+        Tokens(tmp_path / "missing").load()
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "#", "x" * 65, "registry:prod"])

@@ -5,7 +5,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from errata.errors import InvalidModelId, Unavailable
+from errata.errors import InvalidEvidence, InvalidModelId, Unavailable
 from structlog.testing import capture_logs
 
 from service.analyses.ports import Workers
@@ -14,6 +14,7 @@ from service.bootstrap.wiring import (
     expected_offer,
     image_folders,
     image_locations,
+    make_ports,
     model_offers,
     model_policy,
     pin_allowed_model,
@@ -49,6 +50,15 @@ def test_datasets_of_images_and_attributes_that_have_no_evidence_are_logged(
     warnings = [(entry.get("setting"), entry.get("dataset")) for entry in logs if entry["log_level"] == "warning"]
     found = [("ERRATA_IMAGES", "dmeo"), ("ERRATA_ATTRIBUTES", "imagenet-rael")]
     assert warnings == (found if is_readable else [(None, None)])
+
+
+@pytest.mark.parametrize("setting", ["ERRATA_EVIDENCE", "ERRATA_ATTRIBUTES"])
+def test_an_invalid_evidence_file_is_reported_with_its_setting(tmp_path: Path, setting: str) -> None:
+    missing = str(tmp_path / "missing")
+    settings = read_settings({"ERRATA_DATA_DIR": str(tmp_path), setting: json.dumps({"mine": missing})})
+
+    with pytest.raises(InvalidEvidence, match=f"^{setting}: .*{missing}.*Check the path"):
+        make_ports(settings, Mock(), Mock(), Mock(), Mock())
 
 
 def test_every_source_is_offered_if_files_are_allowed() -> None:
