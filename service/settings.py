@@ -336,16 +336,20 @@ class Settings(BaseModel):
     @field_validator("evidence", "attributes", mode="before")
     @classmethod
     def _wrap_single_path(cls, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: [paths] if isinstance(paths, str) else paths for name, paths in value.items()}
-        return value
+        if not isinstance(value, Mapping):
+            return value
+        wrapped = {name: [paths] if isinstance(paths, str) else paths for name, paths in value.items()}
+        for name, paths in wrapped.items():
+            if isinstance(paths, list) and "" in paths:  # Path("") is the current folder
+                raise _invalid_path(name, paths)
+        return wrapped
 
     @field_validator("evidence", "images", "attributes")
     @classmethod
     def _check_paths(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name, paths in value.items():
             if not paths or any("\0" in str(path) for path in paths):
-                raise ValueError(f"expected a path for the data set {name!r:.80}, got {paths!r:.80}; write one")
+                raise _invalid_path(name, paths)
         return value
 
     @field_validator("archive")
@@ -448,6 +452,10 @@ def warn_about_missing_paths(settings: Settings) -> None:
     for variable, dataset, path in paths:
         if not path.exists():
             _log.warning("path not found", setting=variable, dataset=dataset, path=str(path))
+
+
+def _invalid_path(dataset: str, paths: object) -> ValueError:
+    return ValueError(f"expected a path for the data set {dataset!r:.80}, got {paths!r:.80}; write one")
 
 
 def _location_prefix(location: tuple[int | str, ...]) -> str:
