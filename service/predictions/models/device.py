@@ -21,7 +21,7 @@ def choose_device(name: str) -> torch.device:
     if (device.index or 0) >= counts[device.type]:
         available = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         raise InvalidSetting(
-            f"Device {name!r:.40} is not available to torch {torch.__version__}. Expected one of "
+            f"ERRATA_DEVICE: device {name!r:.40} is not available to torch {torch.__version__}. Expected one of "
             f"{', '.join(available)}.",
             field="ERRATA_DEVICE",
         )

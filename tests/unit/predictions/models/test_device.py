@@ -19,6 +19,7 @@ def test_an_unknown_device_is_rejected(name: str) -> None:
 
 
 def test_an_unavailable_gpu_is_rejected_with_the_available_devices() -> None:
-    with pytest.raises(InvalidSetting, match=r"cuda:99.* is not available.* Expected one of cpu") as caught:
+    message = r"^ERRATA_DEVICE: device 'cuda:99' is not available.* Expected one of cpu"
+    with pytest.raises(InvalidSetting, match=message) as caught:
         choose_device("cuda:99")
     assert [violation.field for violation in caught.value.violations] == ["ERRATA_DEVICE"]
