@@ -12,7 +12,7 @@ _PATTERNS = tuple(
     (re.compile(pattern), placeholder)
     for pattern, placeholder in (
         # mlflow:models:// and wandb:// begin names of models.
-        (r"(?<![\w:])(?!models:|wandb:)[a-z][a-z0-9+.-]*://[^\s'\",;)\]}>]+", ADDRESS),
+        (r"(?<![\w:])(?!models:|wandb:)[a-z][a-z0-9+.-]*://[^\s'\",;)\]}>]+(?<!\.)", ADDRESS),
         (r"host='[^']*', port=\d+", ADDRESS),  # urllib3
         (r"(?<=resolve ')[^']+", ADDRESS),
         (r"@?\b(?:user_script|[\w-]+\.lua)(?::\d+)?\b", SCRIPT),
@@ -22,7 +22,7 @@ _PATTERNS = tuple(
         (rf"(?<![\w.:/#@-])(?=[\w.-]*[A-Za-z]){_HOST}:\d{{2,5}}(?![\w:/]|\.\w)", ADDRESS),
         (r"\blocalhost\b", ADDRESS),
         (r"(?<=')~?/[^'\n]*(?=')", PATH),  # a quoted path may have spaces
-        (r"(?<![\w.:/~*\])-])~?/[\w.@+~=-]+(?:/[\w.@+~=-]*)*", PATH),
+        (r"(?<![\w.:/~*\])-])~?/[\w.@+~=-]+(?:/[\w.@+~=-]*)*(?<!\.)", PATH),
     )
 )
 _CREDENTIALS = re.compile(r"(?<!\S)\S+@|(?<=\?)\S+")  # user information and query of a URL, maybe without a scheme

@@ -32,6 +32,8 @@ SHA1 = "f_" + "0123456789abcdef0123456789abcdef01234567"
         ("expected a folder at /data, got none", "expected a folder at [path], got none"),
         ("in ~/.cache/torch/hub", "in [path]"),
         ("path=/var/lib/errata/x.npy", "path=[path]"),
+        ("No folder at /srv/.images/val.tar. Set it.", "No folder at [path]. Set it."),
+        ("Cannot connect to http://mlflow:5000/api. Try again.", "Cannot connect to [address]. Try again."),
     ],
 )  # fmt: skip
 def test_addresses_paths_and_script_names_are_replaced(text: str, redacted: str) -> None:
