@@ -443,7 +443,11 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
 
 
 def warn_about_missing_paths(settings: Settings) -> None:
-    """Log a warning for each path of ERRATA_IMAGES and ERRATA_MODELS that does not exist."""
+    """Log a warning for each path of ERRATA_IMAGES and ERRATA_MODELS that does not exist or that workers can't read."""
+    for dataset, place in settings.images.items():
+        if is_remote(place) or (os.path.isfile(place) and Path(place).suffix != ".tar"):
+            problem = "workers cannot read images: not a folder or .tar file"
+            _log.warning(problem, setting="ERRATA_IMAGES", dataset=dataset, path=place)
     paths = [
         ("ERRATA_IMAGES", dataset, Path(place)) for dataset, place in settings.images.items() if not is_remote(place)
     ]

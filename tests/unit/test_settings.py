@@ -1,5 +1,6 @@
 """Settings: names, defaults, bounds, and error messages that name the variable and its value."""
 
+import json
 import re
 from pathlib import Path
 
@@ -276,8 +277,22 @@ def test_variables_of_the_clip_encoder_are_settings() -> None:
         read_settings({"ERRATA_CLIP_ACTIVATION": "swish"})
 
 
+def test_images_that_workers_cannot_read_are_logged(tmp_path: Path) -> None:
+    for name in ("images.zip", "images.tar"):
+        (tmp_path / name).touch()
+    places = {"zip": f"{tmp_path}/images.zip", "tar": f"{tmp_path}/images.tar", "remote": "s3://bucket/images"}
+
+    with capture_logs() as logs:
+        warn_about_missing_paths(read_settings({"ERRATA_IMAGES": json.dumps(places)}))
+
+    assert [(entry["event"], entry["setting"], entry["dataset"], entry["path"]) for entry in logs] == [
+        ("workers cannot read images: not a folder or .tar file", "ERRATA_IMAGES", dataset, places[dataset])
+        for dataset in ("zip", "remote")
+    ]
+
+
 def test_missing_paths_of_images_and_models_are_logged(tmp_path: Path) -> None:
-    images = f'{{"here": "{tmp_path}", "absent": "{tmp_path}/images", "remote": "s3://bucket/images"}}'
+    images = f'{{"here": "{tmp_path}", "absent": "{tmp_path}/images"}}'
 
     with capture_logs() as logs:
         warn_about_missing_paths(read_settings({"ERRATA_IMAGES": images, "ERRATA_MODELS": f"{tmp_path}/models"}))
