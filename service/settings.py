@@ -21,6 +21,7 @@ from service.object_store import is_remote
 
 PREFIX = "ERRATA_"
 MIN_SECRET = 8  # characters
+MIN_MODEL_MEMORY = 256 << 20  # bytes; a process that has only imported torch and timm needs more
 TEST_VARIABLES = frozenset({"ERRATA_REFERENCE_DIR"})
 SECRET_SETTINGS = {"registries"}  # messages do not show their values
 REDACTED = "…"
@@ -166,8 +167,8 @@ class Settings(BaseModel):
     model_memory_bytes: int = Field(
         0,
         ge=0,
-        description="Maximum memory of the process that runs models, in bytes. If 0, 80 % of the memory of the "
-        "machine or container.",
+        description="Maximum memory of the process that runs models, in bytes, at least 256 MiB. If 0, 80 % of the "
+        "memory of the machine or container.",
     )
     registries: dict[str, RegistrySettings] = Field(
         default_factory=dict,
@@ -367,6 +368,13 @@ class Settings(BaseModel):
         if value and (not is_http_url(value) or set("@?#") & set(value)):
             # The message does not have the value, which can contain a password.
             raise ValueError("invalid URL; use https://HOST:PORT/PATH without a user name, a query, and a fragment")
+        return value
+
+    @field_validator("model_memory_bytes")
+    @classmethod
+    def _check_memory(cls, value: int) -> int:
+        if 0 < value < MIN_MODEL_MEMORY:
+            raise ValueError(f"{value} is too little to start the process; use 0 or at least {MIN_MODEL_MEMORY}")
         return value
 
     @field_validator("registries")

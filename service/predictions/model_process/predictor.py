@@ -198,7 +198,8 @@ class ProcessPredictor:
         try:
             self._request(process, config.to_json(), check_ready, START_SECONDS)
         except ProcessEnded as ended:
-            raise WorkerLost(f"The process that runs models did not start: {ended!s}.") from ended
+            remedy = " Increase ERRATA_MODEL_MEMORY_BYTES." if ended.kill_reason is KillReason.MEMORY else ""
+            raise WorkerLost(f"The process that runs models did not start: {ended!s}.{remedy}") from ended
         _log.info("model process started", pid=process.pid)
         return process
 
