@@ -22,9 +22,10 @@ def find_statements(
 
     The current labels are those of an export: the labels of the bundle that the reviews correct, after the reviews.
     Labels that only the file has are confirmed or added, and labels that it lacks are rejected. If the file sets an
-    image aside, or no longer does, the review says so, too. A file without `problematic` makes no such statement. A
-    statement that the reviewer already made is left out. The ID of a review is derived from its statements and from the
-    newest review before it, so that imports of the same file at the same time have the same reviews.
+    image aside, no longer does, or has another reason, the review says so, too. A file without `problematic` makes no
+    such statement. A statement that the reviewer already made is left out. The ID of a review is derived from its
+    statements and from the newest review before it, so that imports of the same file at the same time have the same
+    reviews.
 
     Args:
         stores: The stores.
@@ -105,18 +106,26 @@ class _Differences:
                 keeps its state, except that an image that was set aside only because it had no label counts again if
                 the row has labels.
         """
-        row, stated = self._bundle.row_of_name[image], self._stated_on.get(image, Decision())
-        was_aside = bool(self._images.problematic[row])
+        row, decision = self._bundle.row_of_name[image], self._decisions.get(image, Decision())
+        stated = self._stated_on.get(image, Decision())
         current, wanted = {*self._images.labels.of(row).tolist()}, {*labels}
+        # An image without labels is set aside in any case. This is its state as soon as it has labels.
+        is_base_aside = bool(self._bundle.evidence.problematic[row])
+        was_aside = is_base_aside if decision.problematic is None else decision.problematic
+        has_no_label = reason == NO_LABEL and not wanted  # as an export writes it: no statement
         if reason is None:
-            is_set_aside = self._decisions.get(image, Decision()).problematic
-            is_aside = was_aside and not (wanted and not current and not is_set_aside)
+            is_aside = was_aside and not (wanted and not current and not decision.problematic)
         else:
-            is_aside = was_aside if reason == NO_LABEL and not labels else bool(reason)
-        if current == wanted and is_aside == was_aside:
+            is_aside = was_aside if has_no_label else bool(reason)
+        text = "" if has_no_label or reason in (None, NO_REASON) else reason
+        is_new_text = text not in ("", decision.reason.strip() if decision.problematic else "")
+        is_new_state = is_aside != was_aside or is_new_text
+        is_from_base = is_base_aside and decision.problematic is None  # then the export does not write the reason
+        if current == wanted and (not is_new_state or (is_aside and is_from_base)):
             return None
         original = {*self._bundle.evidence.labels.of(row).tolist()}
-        problematic = is_aside if is_aside not in (was_aside, stated.problematic) else None
+        is_stated = is_aside == stated.problematic and not (is_new_text and text != stated.reason)
+        problematic = is_aside if is_new_state and not is_stated else None
         return ReviewRequest(
             self._bundle.dataset,
             image,
@@ -124,7 +133,7 @@ class _Differences:
             added=self._ids(wanted - current - original, stated.present),
             rejected=self._ids(current - wanted, stated.absent),
             problematic=problematic,
-            reason=reason if reason and problematic and reason != NO_REASON else "",
+            reason=(text or "") if problematic else "",
         )
 
     def _ids(self, classes: Iterable[int], stated: Iterable[str]) -> tuple[str, ...]:

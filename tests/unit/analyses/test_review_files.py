@@ -5,7 +5,9 @@ import io
 import json
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from errata.errors import DatasetNotFound, ImageNotFound, InvalidRequest, InvalidRow, ReviewNotFound, TooLarge
@@ -353,6 +355,66 @@ def test_labels_of_an_image_without_labels_end_that_it_is_set_aside(stores: Stor
 
     statements = {review.image: review.problematic for review in list_reviews(stores, "street", reviewer="ann")}
     assert statements == {"c.jpg": False, "d.jpg": None}
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Images with and without labels that are problematic or not."""
+    folder = tmp_path_factory.mktemp("states")
+    (folder / "classes.csv").write_text("id,name\nx1,person\nx2,bicycle\nx3,car\n")
+    (folder / "labels.csv").write_text(
+        "file_name,target,labels,problematic\nbase.jpg,x1,x1,small\nempty.jpg,x1,,no label\nplain.jpg,x1,x1,\n"
+    )
+    inputs = Inputs(classes=folder / "classes.csv", labels=folder / "labels.csv")
+    return build_evidence("street", inputs, folder / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        *(("", reason) for reason in ("too dark", "no label", "problematic")),
+        *product(("x1", "x2", "x1;x2"), (None, "", "too dark", "no label", "problematic")),
+    ],
+)
+@pytest.mark.parametrize("statements", [{}, {"rejected": ("x1",)}, {"problematic": True, "reason": "copyright"}])
+@pytest.mark.parametrize("image", ["base.jpg", "empty.jpg", "plain.jpg"])
+@pytest.mark.parametrize("reviewer", ["kim", "bob"])
+def test_an_imported_row_is_exported_and_adds_nothing_the_second_time(
+    street: Bundle,
+    tmp_path: Path,
+    reviewer: str,
+    image: str,
+    statements: dict[str, Any],
+    labels: str,
+    reason: str | None,
+) -> None:
+    stores = Backend(EvidenceRepository({"street": [street.path]}, tmp_path)).ports.stores
+    if statements:
+        create_review(stores, ReviewRequest("street", image, **statements), reviewer)
+
+    def export() -> dict[str, str]:
+        text = b"".join(export_labels(stores, "street")).decode()
+        return next(row for row in csv.DictReader(io.StringIO(text)) if row["file_name"] == image)
+
+    before = export()
+    row = {"file_name": image, "target": "x1", "labels": labels} | ({} if reason is None else {"problematic": reason})
+    file = f"{','.join(row)}\n{','.join(row.values())}\n"
+    import_reviews(stores, "street", read(file), caller="kim")
+
+    after = export()
+    assert import_reviews(stores, "street", read(file), caller="kim").num_added == 0
+    if reviewer == "bob" and statements:
+        return  # a tie can keep the labels
+    assert after["labels"] == labels
+    is_only_reason = image != "plain.jpg" and "problematic" not in statements and before["labels"] == labels and reason
+    if is_only_reason:  # of a row of the file that the bundle was built from
+        assert after == before
+    elif reason in ("", "too dark") or (reason == "no label" and labels):
+        assert after["problematic"] == reason
+    elif reason is not None:
+        assert after["problematic"]
+    elif before["labels"]:
+        assert bool(after["problematic"]) == bool(before["problematic"])
 
 
 @pytest.mark.parametrize("as_csv", [True, False])
