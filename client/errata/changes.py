@@ -22,6 +22,7 @@ class Change:
     only_b: int
     share: pb.Interval  # share of the samples with the property
     test: pb.AdjustedTest
+    class_index: int | None = None  # of a class
 
 
 def changes_of(group: pb.GroupComparison, kind: str) -> Iterator[Change]:
@@ -41,4 +42,5 @@ def changes_of(group: pb.GroupComparison, kind: str) -> Iterator[Change]:
             yield Change(change.error_type, group.num_samples, change.only_a, change.only_b, change.share, change.test)
         return
     for row in group.classes if kind == "class" else group.superclasses:
-        yield Change(row.display_name, row.num_samples, row.fixed, row.broken, row.errors, row.test)
+        index = row.class_index if row.HasField("class_index") else None
+        yield Change(row.display_name, row.num_samples, row.fixed, row.broken, row.errors, row.test, index)

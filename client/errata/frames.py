@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CHANGE_COLUMNS = (
     *("group", "name", "samples", "only_a", "only_b", "rate_a", "rate_b", "difference", "low", "high"),
-    *("p_value", "adjusted_p_value", "significant"),
+    *("p_value", "adjusted_p_value", "significant", "class_index"),
 )
 TREND_COLUMNS = (
     *("model", "analysis", "label", "requested", "num_analyses", "top1_accuracy", "multi_label_accuracy"),
@@ -151,6 +151,7 @@ def change_rows(comparison: pb.Comparison, kind: str) -> Iterator[dict[str, Any]
                 "p_value": change.test.p_value,
                 "adjusted_p_value": change.test.adjusted_p_value,
                 "significant": change.test.significant,
+                "class_index": change.class_index,
             }
 
 

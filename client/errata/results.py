@@ -116,7 +116,8 @@ class Comparison(Result[pb.Comparison], ComparisonMessage):
             `group`, `name`, `samples`, `only_a` and `only_b` (samples with a multi-label error, or with the error type,
             in A only and in B only), `rate_a`, `rate_b`, `difference`, `low` and `high` (the 95 % interval of the
             difference), `p_value` (McNemar's exact test), `adjusted_p_value` (Benjamini and Hochberg, among the rows of
-            the group), and `significant` (at a false discovery rate of 5 %).
+            the group), `significant` (at a false discovery rate of 5 %), and `class_index` (None unless `by` is
+            `class`).
 
         Raises:
             InvalidRequest: If `by` is unknown.

@@ -18,6 +18,7 @@ from errata.cli.limit import USE_LIMIT, is_limit_set, limit_option, print_limit_
 from errata.cli.output import STDOUT, print_path, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.slices import show_slice_changes
+from errata.cli.value_names import distinct_names
 from errata.cli.views import NARROW, labeled, new_table, show_abstentions
 from errata.coverage import compared_coverage_note
 from errata.error_types import title_of
@@ -182,9 +183,10 @@ def _show_changes(group: pb.GroupComparison, limit: int, console: Console) -> No
         if not rows:
             continue
         is_narrow = console.width < NARROW
+        names = distinct_names((item.class_index, item.name) for item in changes)
         table = new_table(title, "only A", "only B", *(NARROW_CHANGE if is_narrow else CHANGE), "adjusted p")
         for change in rows:
-            name = title_of(change.name) if kind == "error_type" else change.name
+            name = title_of(change.name) if kind == "error_type" else names[change.class_index, change.name]
             table.add_row(
                 safe(name),
                 format_count(change.only_a),

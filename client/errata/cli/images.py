@@ -11,6 +11,7 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.console import safe, stdout_console
 from errata.cli.limit import limit_option, print_limit_hint
 from errata.cli.resolve import resolve
+from errata.cli.value_names import ClassKey, distinct_names
 from errata.cli.views import new_table, show_owner_and_coverage
 from errata.error_types import ERROR_TYPES, title_of
 from errata.messages import format_count, format_optional
@@ -117,18 +118,29 @@ def images(
 def _print_images(response: pb.ListImagesResponse, has_baseline: bool, console: Console) -> None:
     titles = ["image", "error type", "class", "predicted", *(["baseline"] if has_baseline else [])]
     table = new_table(*titles, "probability", "failing analyses", left=len(titles))
+    names = distinct_names(item for image in response.images for item in _classes_of(image))
     for image in response.images:
+        target, predicted, baseline = (names[item] for item in _classes_of(image))
         cells = [
             image.file_name,
             title_of(image.error_type) + (" (problematic)" if image.problematic else ""),
-            image.effective_target_name,
-            image.predicted_name,
-            *([image.baseline_predicted_name] if has_baseline else []),
+            target,
+            predicted,
+            *([baseline] if has_baseline else []),
         ]
         # Earlier versions of the service do not set `num_predicting`.
         failing = f"{image.num_failing}" + (f" of {image.num_predicting}" if image.num_predicting else "")
         table.add_row(*map(safe, cells), format_optional(image, "probability"), failing)
     console.print(table)
+
+
+def _classes_of(image: pb.AnalyzedImage) -> tuple[ClassKey, ClassKey, ClassKey]:
+    """Return the class of an image, the predicted class, and the one that the baseline predicted."""
+    return (
+        (image.effective_target, image.effective_target_name),
+        (image.predicted, image.predicted_name),
+        (image.baseline_predicted, image.baseline_predicted_name),
+    )
 
 
 def _print_facets(facets: pb.ImageFacets, console: Console) -> None:
@@ -138,8 +150,9 @@ def _print_facets(facets: pb.ImageFacets, console: Console) -> None:
             continue
         console.print()
         table = new_table(title, "images")
+        names = distinct_names((count.value, count.display_name) for count in facet.counts)
         for count in facet.counts:
-            name = title_of(count.value) if field == "error_types" else count.display_name
+            name = title_of(count.value) if field == "error_types" else names[count.value, count.display_name]
             table.add_row(safe(name), format_count(count.num_images))
         if facet.num_values > len(facet.counts):
             table.add_row(f"{format_count(facet.num_values - len(facet.counts))} more", "")

@@ -1,5 +1,8 @@
 """Values of analyses as text."""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
 from errata import pb
 from errata.choices import enum_name
 from errata.messages import MISSING
@@ -18,3 +21,16 @@ def creation_time(item: "pb.Analysis | pb.Review | pb.AuditEvent", seconds: bool
         return f"{item.create_time.ToDatetime():%Y-%m-%d %H:%M{':%S' if seconds else ''}}"
     except ValueError:  # outside the years 1 to 9999
         return MISSING
+
+
+ClassKey = tuple[int | str | None, str]  # the index or the ID of a class, and its name
+
+
+def distinct_names(classes: Iterable[ClassKey]) -> Mapping[ClassKey, str]:
+    """Return the names of classes; the index or the ID follows a name that several of the classes have."""
+    distinct = {*classes}
+    counts = Counter(name for _, name in distinct)
+    return {
+        (key, name): f"{name} ({f'class {key}' if isinstance(key, int) else key})" if counts[name] > 1 else name
+        for key, name in distinct
+    }

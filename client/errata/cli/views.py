@@ -1,7 +1,6 @@
 """Analyses, breakdowns, and verdicts as tables and lines."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Console, JustifyMethod
 from rich.padding import Padding
@@ -10,6 +9,7 @@ from rich.table import Table
 from errata import pb
 from errata.choices import enum_name
 from errata.cli.console import safe
+from errata.cli.value_names import ClassKey, distinct_names
 from errata.coverage import describe_coverage, partial_coverage_note
 from errata.enums import AnswerOutcome, AnswerRelation, ExpertSeverity, Outcome, ProblematicTag, Severity
 from errata.error_types import TOP1_ERROR_TYPES, error_keys, find_error_type, num_errors, severe_total, title_of
@@ -174,7 +174,7 @@ def show_breakdown(breakdown: pb.Breakdown, abstained: Collection[str], overlapp
     """Show a breakdown by class or superclass: most model failures first, without empty rows."""
     evaluated = {error_type.severity for error_type in TOP1_ERROR_TYPES if error_type.key not in abstained}
     table = new_table("", "images", "multi-label", "noise", "minor", "explainable", "failures", "gain")
-    num_rows = Counter(row.display_name for row in breakdown.rows)
+    names = distinct_names((row.class_index, row.display_name) for row in breakdown.rows)
     for row in sorted(breakdown.rows, key=lambda row: -severe_total(row.counts)):
         if not row.num_samples:
             continue
@@ -186,8 +186,8 @@ def show_breakdown(breakdown: pb.Breakdown, abstained: Collection[str], overlapp
             format_count(by_severity[severity]) if severity in evaluated else MISSING for severity in list(Severity)[1:]
         ]
         gain = format_points(severe_total(row.gain_if_fixed_multi_label))
-        suffix = f" (class {row.class_index})" if num_rows[row.display_name] > 1 else ""
-        table.add_row(safe(row.display_name) + suffix, format_count(row.num_samples), accuracy, *counts, gain)
+        name = names[row.class_index, row.display_name]
+        table.add_row(safe(name), format_count(row.num_samples), accuracy, *counts, gain)
     console.print(table)
     console.print("[dim]gain: rise of multi-label accuracy in percentage points if there were no model failures.[/]")
     if overlapping:
@@ -197,16 +197,18 @@ def show_breakdown(breakdown: pb.Breakdown, abstained: Collection[str], overlapp
 def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
     """Show verdicts, with their evidence if they have it."""
     for verdict in verdicts:
-        title = _styled(verdict.error_type)
-        target_name = verdict.effective_target_name if verdict.rejected_target else verdict.target_name
-        classes = f"[bold]{safe(target_name)}[/]"
+        title, names = _styled(verdict.error_type), _class_names(verdict)
+        target = (verdict.target, verdict.target_name)
+        if verdict.rejected_target:
+            target = (verdict.effective_target, verdict.effective_target_name)
+        classes = f"[bold]{safe(names[target])}[/]"
         if verdict.rejected_target or verdict.predicted != verdict.target:
-            classes += f" predicted as [bold]{safe(verdict.predicted_name)}[/]"
+            classes += f" predicted as [bold]{safe(names[verdict.predicted, verdict.predicted_name])}[/]"
         if verdict.HasField("probability"):
             classes += f" ({format_percentage(verdict.probability)})"
         console.print(f"{title}  {safe(verdict.file_name)}: {classes}")
         if verdict.rejected_target:
-            console.print(indented(safe(rejected_target_note(verdict.target_name)), 4, "dim"))
+            console.print(indented(safe(rejected_target_note(names[verdict.target, verdict.target_name])), 4, "dim"))
         if verdict.problematic:
             tags = ", ".join(PROBLEMATIC_TAG_NAMES[ProblematicTag(tag)] for tag in verdict.problematic)
             console.print(indented(f"problematic, excluded from all statistics: {safe(tags)}", 4, "yellow"))
@@ -220,20 +222,20 @@ def show_verdicts(verdicts: Iterable[pb.Verdict], console: Console) -> None:
 
 def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:
     """Yield the evidence of a verdict in sentences, and the outcome of each rule."""
-    evidence = verdict.evidence
-    yield f"Labels: {', '.join(label.class_name for label in evidence.labels) or 'none'}"
+    evidence, names = verdict.evidence, _class_names(verdict)
+    yield f"Labels: {', '.join(names[label.class_index, label.class_name] for label in evidence.labels) or 'none'}"
     if evidence.overlap:
         yield evidence.overlap
-    predicted = verdict.predicted_name
+    predicted = names[verdict.predicted, verdict.predicted_name]
     for shared in evidence.shared_superclasses:
         if shared.label != verdict.predicted:
-            yield superclass_note(predicted, shared.label_name, shared.superclasses)
+            yield superclass_note(predicted, names[shared.label, shared.label_name], shared.superclasses)
     if evidence.HasField("vocabulary"):
         best = [(text.text, text.probability) for text in evidence.vocabulary.best]
         vocabulary = evidence.vocabulary
         yield vocabulary_note(predicted, vocabulary.gate, vocabulary.num_texts, best, vocabulary.prefers_label)
     for pair in evidence.co_occurrences:
-        yield cooccurrence_note(predicted, pair.label_name, pair.count, pair.examples)
+        yield cooccurrence_note(predicted, names[pair.label, pair.label_name], pair.count, pair.examples)
     if evidence.HasField("expert_judgment"):
         judgment = evidence.expert_judgment
         yield expert_note(judgment.error_type, ExpertSeverity(judgment.severity))
@@ -242,6 +244,21 @@ def evidence_lines(verdict: pb.Verdict) -> Iterator[str]:
     steps = [step for step in evidence.trace if step.outcome != pb.OUTCOME_NOT_REACHED]
     outcomes = [rule_outcome(step.error_type, step.note, Outcome(step.outcome)) for step in steps]
     yield f"Rules: {' · '.join(outcomes)}"
+
+
+def _class_names(verdict: pb.Verdict) -> Mapping[ClassKey, str]:
+    """Return the names of the classes of a verdict and its evidence."""
+    evidence = verdict.evidence
+    return distinct_names(
+        [
+            *((label.class_index, label.class_name) for label in evidence.labels),
+            *((shared.label, shared.label_name) for shared in evidence.shared_superclasses),
+            *((pair.label, pair.label_name) for pair in evidence.co_occurrences),
+            (verdict.effective_target, verdict.effective_target_name),
+            (verdict.target, verdict.target_name),
+            (verdict.predicted, verdict.predicted_name),
+        ]
+    )
 
 
 def _styled(key: str, indent: str = "") -> str:

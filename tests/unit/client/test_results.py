@@ -184,6 +184,9 @@ def test_changes_as_a_data_frame_have_their_tests() -> None:
     assert (first["only_a"], first["only_b"], first["rate_a"], first["difference"]) == (1, 0, 0.25, -0.25)
     assert (first["low"], first["high"]) == (-0.7, 0.3)
     assert (first["p_value"], first["adjusted_p_value"], first["significant"]) == (0.0004, 0.03, True)
+    changed = comparison()
+    changed.message.groups["all"].classes[0].class_index = 134
+    assert changed.changes_to_pandas()["class_index"][0] == 134
     (row,) = comparison().changes_to_pandas("error_type").to_dict("records")
     assert (row["name"], row["samples"], row["only_a"]) == ("model_failure", 10, 1)
     none = comparison().changes_to_pandas("superclass")

@@ -48,6 +48,15 @@ def test_the_limit_applies_to_superclasses_and_not_to_error_types(limit: int, mo
     assert sum(line.startswith("superclass ") for line in lines) == min(limit, 6) + (limit > 0)  # and the header
 
 
+def test_classes_with_the_same_name_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = comparison()
+    for index, name in ((134, "crane"), (517, "crane"), (3, "boat")):
+        result.groups["all"].classes.add(display_name=name, class_index=index, num_samples=9, fixed=2, broken=1)
+
+    starts = {line.split("  ")[0] for line in shown(result, 10, monkeypatch).splitlines()}
+    assert {"crane (class 134)", "crane (class 517)", "boat", "superclass 1"} <= starts
+
+
 def test_class_accuracies_without_an_interval_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     result = comparison()
     group = result.groups["all"]

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from errata import pb
+from errata.cli.images import _print_facets, _print_images
 from errata.cli.views import indented, labeled, show_analysis, show_breakdown, show_verdicts
 from errata.groups import ALL
 from rich.console import Console
@@ -134,3 +135,48 @@ def test_no_line_ends_with_spaces_in_a_pipe() -> None:
         console.print(item)
 
     assert console.file.getvalue() == "pass  one\n       fail  one two three\n  one\n"  # type: ignore[attr-defined]
+
+
+def test_classes_with_the_same_name_are_distinguished() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    rows = [
+        pb.BreakdownRow(display_name=name, class_index=index, num_samples=1)
+        for index, name in enumerate(["x", "x", "y"])
+    ]
+    show_breakdown(pb.Breakdown(rows=rows), [], False, console)
+    show_breakdown(pb.Breakdown(rows=[pb.BreakdownRow(display_name="bird", num_samples=1)]), [], False, console)
+    evidence = pb.VerdictEvidence(labels=[pb.Label(class_index=134, class_name="crane")])
+    evidence.co_occurrences.add(label=134, label_name="crane", count=2, examples=["a.jpg"])
+    evidence.shared_superclasses.add(label=134, label_name="crane", superclasses=["s"])
+    verdict = pb.Verdict(
+        file_name="a.jpg", target=134, target_name="crane", effective_target=134, effective_target_name="crane",
+        predicted=517, predicted_name="crane", error_type="spurious_correlation", evidence=evidence,
+    )  # fmt: skip
+    show_verdicts([verdict], console)
+    verdict.predicted_name = "boat"
+    show_verdicts([verdict], console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    starts = [line.split("  ")[0] for line in text.splitlines()]
+    assert {"x (class 0)", "x (class 1)", "y", "bird"} <= {*starts}
+    assert "a.jpg: crane (class 134) predicted as crane (class 517)" in text
+    assert "Labels: crane (class 134)\n" in text
+    assert "“crane (class 517)” and “crane (class 134)” occur together in 2 images" in text
+    assert "“crane (class 517)” and “crane (class 134)” share a superclass" in text
+    assert "a.jpg: crane predicted as boat" in text and "“boat” and “crane” occur together" in text
+
+
+def test_images_and_facets_distinguish_classes_with_the_same_name() -> None:
+    response = pb.ListImagesResponse()
+    response.images.add(
+        effective_target=134, effective_target_name="crane", predicted=517, predicted_name="crane",
+        baseline_predicted=3, baseline_predicted_name="boat",
+    )  # fmt: skip
+    for class_id, name in (("n2", "crane"), ("n3", "crane"), ("n4", "boat")):
+        response.facets.target_classes.counts.add(value=class_id, display_name=name, num_images=1)
+    console = Console(file=io.StringIO(), width=200)
+    _print_images(response, True, console)
+    _print_facets(response.facets, console)
+
+    cells = [cell.strip() for cell in console.file.getvalue().replace("\n", "  ").split("  ")]  # type: ignore[attr-defined]
+    assert {"crane (class 134)", "crane (class 517)", "boat", "crane (n2)", "crane (n3)"} <= {*cells}
