@@ -208,6 +208,8 @@ def _check_predictions(dataset: Dataset, images: LabelInputs, predicted: Classes
             "that the model has these classes, and that it orders all classes as the label space does.",
         )
     extra = is_predicted & ~is_label
+    labels, also_correct = space.overlaps.as_array().T
+    extra[also_correct[is_label[labels]]] = False  # such a prediction can be correct
     if extra.any() and dataset.has_own_classes:
         yield _about(
             "predictions-without-images",

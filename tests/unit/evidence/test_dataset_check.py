@@ -213,6 +213,18 @@ def test_classes_that_are_never_predicted_or_never_a_label_are_listed() -> None:
     assert find(dataset, "predictions-without-images").items == ("elm",)
 
 
+@pytest.mark.parametrize(
+    ("overlaps", "kinds_of_elm"), [([(4, 5)], []), ([(5, 4), (5, 5)], ["predictions-without-images"])]
+)
+def test_predictions_that_an_overlap_permits_are_no_errors(
+    overlaps: Sequence[tuple[int, int]], kinds_of_elm: Sequence[str]
+) -> None:
+    rows = [row for row in EACH_CLASS if row[0] != 5]
+    dataset = good(rows, label_space=space(overlaps=overlaps), predicted=np.array([5], dtype=np.int16))
+
+    assert [kind for kind in kinds(dataset) if kind == "predictions-without-images"] == kinds_of_elm
+
+
 def test_built_in_classes_are_not_criticized() -> None:
     rows = [(0, [0], False), (0, [0], False)]
     dataset = Dataset(space(GOOD | {"sky": ([], [])}, overlaps=()), images(rows), has_own_classes=False)
