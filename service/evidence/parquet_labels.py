@@ -156,17 +156,14 @@ def _check_type(name: str, kind: Any) -> None:
     if name == "labels" and is_list:
         value = value.value_type
     is_text = types.is_string(value) or types.is_large_string(value)
-    is_usable = (
-        is_text
-        or {
-            "file_name": types.is_binary(value) or types.is_large_binary(value),
-            "target": types.is_integer(value),
-            "labels": types.is_integer(value),
-            "problematic": types.is_boolean(value) or types.is_null(value),
-        }[name]
-    )
-    if not is_usable:
-        raise ValueError(f"the column '{name}' has the type {kind!s:.80}")
+    is_other, usable = {
+        "file_name": (types.is_binary(value) or types.is_large_binary(value), "text"),
+        "target": (types.is_integer(value), "text or integers"),
+        "labels": (types.is_integer(value), "text, integers, or lists of them"),
+        "problematic": (types.is_boolean(value) or types.is_null(value), "text or Boolean values"),
+    }[name]
+    if not (is_text or is_other):
+        raise ValueError(f"the column '{name}' has the type {kind!s:.80}; use {usable}")
 
 
 if __name__ == "__main__":

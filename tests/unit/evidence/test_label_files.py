@@ -473,8 +473,8 @@ def test_file_of_100_mb_is_refused_before_it_is_read(tmp_path: Path, monkeypatch
     [
         ({"file_name": ["a"]}, "no column 'labels'"),
         ({"labels": ["1"]}, "no column 'file_name'"),
-        ({"file_name": [1], "labels": ["1"]}, "'file_name' has the type int64"),
-        ({"file_name": ["a"], "labels": [1.5]}, "'labels' has the type double"),
+        ({"file_name": [1], "labels": ["1"]}, "'file_name' has the type int64; use text"),
+        ({"file_name": ["a"], "labels": [1.5]}, "'labels' has the type double; use text, integers, or lists of them"),
         ({"file_name": ["a"], "labels": [[[1]]]}, "'labels' has the type list"),
         ({"file_name": ["a"], "labels": [{"x": 1}]}, "'labels' has the type struct"),
         ({"file_name": ["a"], "labels": [1], "target": [None]}, "'target' has the type null"),
