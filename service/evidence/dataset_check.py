@@ -31,6 +31,7 @@ class Dataset:
     label_space: LabelSpace
     images: LabelInputs | None = None
     pairs: CooccurrenceInputs | None = None  # None although `images` is set: no pair reaches the minimum
+    pairs_note: str = ""  # why the file with `--cooccurrence` has no effect
     min_cooccurrence: int = MIN_COUNT
     predicted: Classes | None = None  # predicted classes of images; -1: no prediction
     prediction_warnings: tuple[str, ...] = ()  # warnings that an analysis of the predictions has
@@ -179,12 +180,13 @@ def _check_labels(images: LabelInputs) -> Iterable[Advice]:
 
 def _check_pairs(dataset: Dataset) -> Iterable[Advice]:
     if dataset.pairs is None:
+        note = f"The file with --cooccurrence has no effect: {dataset.pairs_note}. " if dataset.pairs_note else ""
         images = "1 image" if dataset.min_cooccurrence == 1 else f"{dataset.min_cooccurrence:,} images"
         yield Advice(
             "no-co-occurrence",
-            f"No pair of classes occurs together in at least {images}. The rule of spurious correlations abstains, and "
-            "the number of model failures is an upper bound. Pass labels of other images, such as the training set, "
-            "with --cooccurrence.",
+            f"{note}No pair of classes occurs together in at least {images}. The rule of spurious correlations "
+            "abstains, and the number of model failures is an upper bound. Pass labels of other images, such as the "
+            "training set, with --cooccurrence.",
         )
     elif not len(cooccurrence_relation(dataset.pairs, dataset.label_space.superclasses, dataset.min_cooccurrence)):
         yield Advice(

@@ -18,7 +18,7 @@ from service.evidence.dataset_check import Dataset
 from service.evidence.input_files import list_more_violations
 from service.evidence.inputs import CooccurrenceInputs, LabelInputs
 from service.evidence.label_files import read_labels
-from service.evidence.label_pairs import pairs_of_labels, read_pairs
+from service.evidence.label_pairs import ALL_IGNORED, pairs_of_labels, read_pairs
 from service.evidence.vocabulary_file import read_vocabulary
 from service.taxonomy.imagenet_1k import imagenet_1k
 
@@ -71,13 +71,14 @@ def read_files(name: str, inputs: Inputs) -> DatasetFiles:
         files.unchecked += [path.name for path in later if path is not None]
         return files
     images = _read_images(name, inputs, label_space, files)
-    pairs = _read_pairs(inputs, images, label_space, files)
+    pairs, pairs_note = _read_pairs(inputs, images, label_space, files)
     if inputs.vocabulary is not None:
         files.read(inputs.vocabulary, partial(read_vocabulary, inputs.vocabulary, label_space))
     files.dataset = Dataset(
         label_space=label_space,
         images=images,
         pairs=pairs,
+        pairs_note=pairs_note,
         min_cooccurrence=inputs.min_cooccurrence,
         has_own_classes=inputs.classes is not None,
         has_overlaps=inputs.overlaps is not None,
@@ -126,16 +127,18 @@ def _read_images(name: str, inputs: Inputs, label_space: LabelSpace, files: Data
 
 def _read_pairs(
     inputs: Inputs, images: LabelInputs | None, label_space: LabelSpace, files: DatasetFiles
-) -> CooccurrenceInputs | None:
+) -> tuple[CooccurrenceInputs | None, str]:
+    """Return the pairs of classes, and why the file of other images has no effect."""
     path, minimum = inputs.cooccurrence, inputs.min_cooccurrence
     if path is not None and images is None:
         files.read(path, partial(read_labels, path, label_space))
     if images is None:
-        return None
+        return None, ""
     if path is None:
-        return pairs_of_labels(images, minimum)[0]
-    pairs = files.read(path, partial(read_pairs, path, images, label_space, minimum))
-    return None if pairs is None else pairs[0]
+        return pairs_of_labels(images, minimum)[0], ""
+    result = files.read(path, partial(read_pairs, path, images, label_space, minimum))
+    pairs, source = (None, None) if result is None else result
+    return pairs, ALL_IGNORED if source is not None and source.origin.endswith(ALL_IGNORED) else ""
 
 
 def _errors_of(file: str, error: InvalidInput) -> list[FileError]:

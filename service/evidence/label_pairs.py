@@ -20,6 +20,7 @@ from service.image_names import UNKNOWN, NameIndex
 
 SOURCE = "co-occurrence"
 OWN_LABELS = "pairs of the labels of the data set"
+ALL_IGNORED = "all of its images are images of the data set, and ignored"
 
 
 def count_cooccurrence(
@@ -137,7 +138,7 @@ def read_pairs(
     is_judged = judged.find(pa.array(others.names[others.rows].tolist(), pa.binary())) != UNKNOWN
     source = file_source(SOURCE, path, OWN_LICENSE)
     if is_judged.all():
-        source = replace(source, origin=f"{source.origin}; all of its images are images of the data set, and ignored")
+        source = replace(source, origin=f"{source.origin}; {ALL_IGNORED}")
     rows = np.flatnonzero(~others.problematic & ~is_judged)
     return _count(others, rows, min_count), source
 
