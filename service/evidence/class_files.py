@@ -16,9 +16,9 @@ from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 from numpy.typing import NDArray
 
-from service.domain import IMAGENET_1K, MAX_CLASSES, MIN_CLASSES, ClassPairs, LabelSpace, create_label_space
+from service.domain import IMAGENET_1K, MAX_CLASSES, ClassPairs, LabelSpace, create_label_space
 from service.evidence.class_lookup import ClassLookup
-from service.evidence.class_rules import LISTS, find_problems
+from service.evidence.class_rules import LISTS, describe_count, find_problems
 from service.evidence.input_files import Problems, SimilarNames, check_containers, csv_rows, read_text, to_unique_dict
 from service.evidence.label_space_json import MAX_BYTES, to_json
 
@@ -67,7 +67,7 @@ def read_classes(path: Path, name: str, overlaps: Path | None = None) -> LabelSp
     if len(listed) > MAX_CLASSES:
         count = len(listed) + sum(1 for _ in islice(entries, MAX_COUNTED))
         more = "more than " if count > MAX_COUNTED else ""
-        problems.add("classes", f"{more}{count:,} classes; a label space has {MIN_CLASSES} to {MAX_CLASSES:,}")
+        problems.add("classes", describe_count(count, more))
         problems.check()
     rows, lines = _order(listed, problems)
     places = [f"{'class' if is_json else 'line'} {line}" for line in lines]

@@ -32,9 +32,7 @@ def find_problems(rows: Sequence[Row], places: Sequence[str]) -> Iterator[ClassP
         places: The place of each row in its file, such as "line 2", for messages.
     """
     if not MIN_CLASSES <= len(rows) <= MAX_CLASSES:
-        yield ClassProblem(
-            None, "classes", f"{len(rows):,} classes; a label space has {MIN_CLASSES} to {MAX_CLASSES:,}"
-        )
+        yield ClassProblem(None, "classes", describe_count(len(rows)))
         return
     first_row: dict[str, int] = {}
     groups: dict[str, None] = {}
@@ -56,6 +54,12 @@ def find_problems(rows: Sequence[Row], places: Sequence[str]) -> Iterator[ClassP
     if len(superclasses) > MAX_CLASSES:
         description = f"{len(superclasses):,} superclasses; use at most {MAX_CLASSES:,}"
         yield ClassProblem(None, "superclasses", description)
+
+
+def describe_count(count: int, prefix: str = "") -> str:
+    """Return the problem of too few or too many classes; `prefix` is a text before the number."""
+    noun, remedy = "class" if count == 1 else "classes", "add" if count < MIN_CLASSES else "remove"
+    return f"{prefix}{count:,} {noun}; a label space has {MIN_CLASSES} to {MAX_CLASSES:,}: {remedy} classes"
 
 
 def _row_problems(row: Row) -> Iterator[tuple[str, str]]:

@@ -37,7 +37,7 @@ def add_real_labels(images: LabelInputs, folder: Path) -> LabelInputs:
     if unknown:
         raise InvalidEvidence(
             f"{folder}: {unknown[0].decode()!r:.120} is not an image of ImageNet's validation set, but other images "
-            f"are ({len(unknown):,} are not). Delete it.",
+            f"are ({len(unknown):,} {'is' if len(unknown) == 1 else 'are'} not). Delete it.",
             field="images",
         )
     _check_targets(validation_rows, images, folder)
@@ -56,9 +56,12 @@ def _check_targets(validation_rows: NDArray[np.intp], images: LabelInputs, folde
     original = labels.original_labels()[validation_rows]
     wrong = np.flatnonzero(original != images.all_targets)
     if len(wrong):
+        others = "1 image has another class than its folder"
+        if len(wrong) > 1:
+            others = f"{len(wrong):,} images have another class than their folder"
         raise InvalidEvidence(
             f"{folder}: {images.names[wrong[0]].decode()!r:.120} is in the folder of another class. In ImageNet's "
-            f"validation set, its class is {imagenet_1k().ids[original[wrong[0]]]}; {len(wrong):,} images have another "
-            "class than their folder. Extract the images again.",
+            f"validation set, its class is {imagenet_1k().ids[original[wrong[0]]]}; {others}. "
+            "Extract the images again.",
             field="images",
         )
