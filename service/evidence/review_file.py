@@ -47,7 +47,8 @@ def read_reviews(path: Path, bundle: Bundle) -> list[Review]:
             continue
         unknown = {class_id for name in _LISTS for class_id in getattr(review, name)} - classes
         if unknown:
-            problems.add("row", f"{min(unknown)!r:.60} is no class ID of {bundle.label_space.name!r:.60}", number)
+            problem = f"{min(unknown)!r:.60} is no class ID of {bundle.label_space.name!r:.60}"
+            problems.add("row", f"{problem}; write an ID, as `errata review export` does", number)
         elif reviews.setdefault(review.id, review) != review:
             problems.add("id", f"another line has the ID {review.id!r:.60}; correct the ID", number)
     problems.check()

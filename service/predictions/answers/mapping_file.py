@@ -53,7 +53,7 @@ def parse_mapping(text: str, label_space: LabelSpace) -> AnswerMapping:
         answer, class_text = row.get("answer", ""), row.get("class", "").strip()
         key = normalize_answer(answer[:MAX_FIELD])
         class_index = label_space.parse(class_text) if class_text else None
-        if invalid := _find_problem(names, values, key, class_index):
+        if invalid := _find_problem(names, values, key, class_index, label_space):
             violations.append(Violation(*invalid, line))
         elif line_of.setdefault(key, line) != line and classes[key] != class_index:
             problem = f"Answer {answer!r:.80} has another class on line {line_of[key]}. Keep one of the lines."
@@ -86,7 +86,7 @@ def _read_rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _find_problem(
-    names: Sequence[str], values: Sequence[str], key: str, class_index: int | None
+    names: Sequence[str], values: Sequence[str], key: str, class_index: int | None, label_space: LabelSpace
 ) -> tuple[str, str] | None:
     """Return the field and the problem of a row; None if it is valid.
 
@@ -95,6 +95,7 @@ def _find_problem(
         values: The values of the row. There can be more or fewer than columns.
         key: The normalized answer.
         class_index: The class; None if the row has no class or an unknown one.
+        label_space: The classes.
     """
     row = dict(zip(names, values, strict=False))
     answer, class_text = row.get("answer"), row.get("class")
@@ -110,7 +111,9 @@ def _find_problem(
     if not key:
         return "answer", f"Answer {answer!r:.80} has no letters or digits. Remove the row."
     if class_text.strip() and class_index is None:
-        problem = f"Class {class_text.strip()!r:.80} is not a class, or can mean several classes."
+        shown = f"{class_text.strip()!r:.80}"
+        classes = label_space.match(class_text)
+        problem = f"Class {shown} can mean {label_space.describe(classes)}." if classes else f"Unknown class {shown}."
         return "class", f"{problem} Write an ID, an index, or a unique name."
     return None
 

@@ -100,7 +100,10 @@ def test_published_evidence_of_the_archive_can_be_the_base(street: Bundle, run: 
         ("[1]", "is not an object"),
         ('{"image": "a"', "line 2"),
         (line_of(make_review()).replace('"street"', '"road"'), "The data set is 'road'"),
-        (line_of(make_review(added=("horse",))), "'horse' is no class ID"),
+        (
+            line_of(make_review(added=("horse",))),
+            "'horse' is no class ID of 'street'; write an ID, as `errata review export` does",
+        ),
         (line_of(make_review()).replace("+00:00", ""), "has no zone"),
         (line_of(make_review()).replace('"reviewer"', '"critic"'), "'critic'"),
         (line_of(make_review()).replace('["owl"]', '"owl"'), "added"),

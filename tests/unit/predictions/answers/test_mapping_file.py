@@ -32,8 +32,8 @@ def test_no_text_is_no_file() -> None:
 @pytest.mark.parametrize(
     ("row", "field", "problem"),
     [
-        ("doggo,dogge", "class", "Class 'dogge' is not a class"),
-        ("doggo,crane", "class", "Class 'crane' is not a class, or can mean several"),
+        ("doggo,dogge", "class", "Unknown class 'dogge'. Write an ID"),
+        ("doggo,crane", "class", "Class 'crane' can mean index 134 (ID 'n02012849'), index 517 (ID 'n03126707')."),
         ("?!,1", "answer", "Answer '?!' has no letters or digits"),
         ("Fish,2", "answer", "Answer 'Fish' has another class on line 2"),
         ("tench, goldfish,n01484850", "answer", "Row 'tench, goldfish,n01484850' has too many columns. Quote answers"),
