@@ -58,8 +58,8 @@ class Servers:
         """Serve until `stopped` is set, and then shut down gracefully.
 
         The shutdown marks the process as not ready, calls `before_stop`, refuses new calls and uploads of browsers,
-        waits for the open ones, and calls `after_stop`. Until then, it serves other HTTP requests, such as probes.
-        Downloads that still run can take the rest of the grace period.
+        and waits for the open ones. Until then, it serves other HTTP requests, such as probes. Then it refuses all HTTP
+        requests, waits for the open ones during the rest of the grace period, and calls `after_stop`.
 
         Args:
             stopped: The event that ends the servers.
@@ -162,9 +162,9 @@ class Servers:
         deadline = loop.time() + grace
         await loop.run_in_executor(None, self.before_stop)
         await asyncio.gather(server.stop(grace), upload_page.drain(grace))
-        await loop.run_in_executor(None, self.after_stop, max(0.0, deadline - loop.time()))
         for listener in listeners:
             await listener.stop(deadline - loop.time())
+        await loop.run_in_executor(None, self.after_stop, max(0.0, deadline - loop.time()))
 
 
 def _refusal(path: str, error: ErrataError) -> Response:

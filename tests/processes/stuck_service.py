@@ -1,6 +1,6 @@
 """A service or worker process with a thread that never ends, selected by the argument and the variable STUCK.
 
-serve, local: the thread of an upload gets stuck. work: a model gets stuck.
+serve, local: the thread of an upload or of the list of analyses gets stuck. work: a model gets stuck.
 """
 
 import asyncio
@@ -9,9 +9,11 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from starlette.requests import Request
 
 from service.analyses import upload
 from service.bootstrap.local import run_local_until_signal
@@ -19,8 +21,11 @@ from service.bootstrap.serve import run_service
 from service.bootstrap.work import run_worker
 from service.domain import LabelSpace, ModelInfo, Predictions
 from service.predictions.fake import FakePredictor
+from service.report.listing_view import ListView
 from service.settings import read_settings
 from service.telemetry import configure_logging
+from service.web import pages
+from service.web.analysis_list import AnalysisList
 
 HOURS = 100_000
 
@@ -40,11 +45,17 @@ def _regex() -> None:
     re.fullmatch("(a*)*b", "a" * 60)  # backtracks for years while it holds the GIL
 
 
+def _until_file_exists() -> None:
+    while not Path(os.environ["STUCK_UNTIL"]).exists():
+        time.sleep(0.01)
+
+
 STUCK: dict[str, Callable[[], None]] = {
     "sleep": lambda: time.sleep(HOURS),
     "python": _python,
     "numpy": _numpy,
     "regex": _regex,
+    "until file exists": _until_file_exists,
 }
 
 
@@ -71,8 +82,17 @@ def stuck(*_: Any) -> None:
     STUCK[os.environ["STUCK"]]()
 
 
+class StuckList(AnalysisList):
+    """The list of analyses, read after the stuck code."""
+
+    def view(self, request: Request) -> ListView:
+        stuck()
+        return super().view(request)
+
+
 if __name__ == "__main__":
     upload.upload = stuck  # type: ignore[assignment]
+    pages.AnalysisList = StuckList  # type: ignore[misc,attr-defined]
     settings = read_settings()
     configure_logging(settings.log_level, "json")
     match sys.argv[1]:

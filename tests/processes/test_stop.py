@@ -8,7 +8,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,3 +175,33 @@ def test_an_idle_process_ends_immediately_with_code_0(run: Run) -> None:
     assert service.seconds_to_end() < GRACE + LATE_SECONDS - 1
     assert service.process.returncode == 0
     assert not service.events("process ended after the grace period: threads still run")
+
+
+def get(url: str) -> tuple[int, Any]:
+    """Return the status and the headers of the response to a request."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response:
+            return response.status, response.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers
+
+
+def refuses_connections(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as connection:
+        return connection.connect_ex((host, int(port))) != 0
+
+
+def test_an_open_page_is_completed_within_the_grace_period(run: Run, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    service = run("local", "until file exists", ERRATA_GRACE_SECONDS="60", STUCK_UNTIL=str(release))
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(get, f"http://{service.http}/")
+        wait_for(lambda: service.events("stuck"), "the page is open")
+        service.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: refuses_connections(service.http), "the service refuses new requests")
+        release.touch()
+
+        assert page.result()[0] == 200
+
+    assert service.process.wait(60) == 0
