@@ -1,5 +1,6 @@
 """The HTTP application: `/livez`, `/readyz`, `/metrics`, and further routes, behind authorization."""
 
+import asyncio
 import ipaddress
 import math
 import re
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
-from errata.errors import ErrataError, Unauthenticated
+from errata.errors import ErrataError, Unauthenticated, Unavailable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -34,6 +35,7 @@ METHODS = "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 UNCOUNTED = frozenset(
     {"/static/{name}", "/datasets/{dataset}/thumbnails/{image:path}", "/datasets/{dataset}/pictures/{image:path}"}
 )
+STOP_RETRY_SECONDS = 2.0  # delay before a client repeats a request that the shutdown interrupted
 _log = structlog.get_logger()
 Endpoint = Callable[[Request], Awaitable[Response]]
 Refusal = Callable[[str, ErrataError], Response]
@@ -134,7 +136,12 @@ def _require_authorization(route: Route, content: SiteContent, metrics: Metrics)
         CALLER.set(caller)
         if caller.name:
             structlog.contextvars.bind_contextvars(caller=caller.name)
-        return await endpoint(request)
+        try:
+            return await endpoint(request)
+        except asyncio.CancelledError:  # only the listener cancels requests, after the grace period
+            _log.warning("request interrupted by the shutdown", path=route.path)
+            problem = Unavailable("The service is shutting down. Try again later.", retry_after=STOP_RETRY_SECONDS)
+            return content.refusal(route.path, problem)
 
     return Route(route.path, authorize_and_call, methods=list(route.methods or ()))
 

@@ -205,3 +205,18 @@ def test_an_open_page_is_completed_within_the_grace_period(run: Run, tmp_path: P
         assert page.result()[0] == 200
 
     assert service.process.wait(60) == 0
+
+
+def test_a_page_that_exceeds_the_grace_period_is_refused_as_unavailable(run: Run, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    service = run("local", "until file exists", STUCK_UNTIL=str(release))
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(get, f"http://{service.http}/")
+        wait_for(lambda: service.events("stuck"), "the page is open")
+        service.process.send_signal(signal.SIGTERM)
+        status, headers = page.result()
+    release.touch()
+
+    assert (status, headers["Retry-After"]) == (503, "2")
+    service.process.wait(60)
+    assert "Traceback" not in service.log.read_text()
