@@ -1,7 +1,7 @@
 """Get, list, and count analyses: open ones in the job store, finished ones in the archive."""
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -112,13 +112,11 @@ def list_analyses(
         after: The position after which the page begins; None: the first page.
         limit: Maximum number of analyses.
     """
-    is_incomplete = not stores.index.is_complete
+    is_complete = stores.index.is_complete
     # The job store is read before the index: a judge archives an analysis before it deletes the record.
-    unarchived = [
-        analysis
-        for analysis in _find_unarchived(stores, analysis_filter)
-        if after is None or order.is_after(analysis, after)
-    ]
+    matches = _find_unarchived(stores, analysis_filter)
+    is_incomplete = matches is None or not is_complete
+    unarchived = [analysis for analysis in matches or [] if after is None or order.is_after(analysis, after)]
     unarchived.sort(key=order.key, reverse=order.is_descending)
     archived = stores.index.find(analysis_filter, order, after, limit + 1)
     archived_ids = {analysis.id for analysis in archived}
@@ -149,29 +147,25 @@ def count_analyses(
 
     With `limit`, the index may stop counting archived analyses at this number.
     """
-    unarchived = _find_unarchived(stores, analysis_filter)
+    unarchived = _find_unarchived(stores, analysis_filter) or []
     if until is not None:
         unarchived = [analysis for analysis in unarchived if not order.is_after(analysis, until)]
     return stores.index.count(analysis_filter, order, until, limit) + len(unarchived)
 
 
-def _find_unarchived(stores: Stores, analysis_filter: AnalysisFilter) -> list[Analysis]:
-    """Return the matching analyses of the job store that are not archived.
+def _find_unarchived(stores: Stores, analysis_filter: AnalysisFilter) -> list[Analysis] | None:
+    """Return the matching analyses of the job store that are not archived; None if the job store is unavailable.
 
     A job store that was restored from a backup lists archived analyses as open.
     """
-    analyses = [to_analysis(snapshot) for snapshot in _list_open(stores)]
+    try:
+        analyses = [to_analysis(snapshot) for snapshot in stores.jobs.snapshots()]
+    except Unavailable as error:
+        _log.warning("open analyses not listed: job store unavailable", error=str(error))
+        return None
     matching = [analysis for analysis in analyses if analysis_filter.matches(analysis)]
     archived_ids = stores.index.contained([analysis.id for analysis in analyses])
     return [analysis for analysis in matching if analysis.id not in archived_ids]
-
-
-def _list_open(stores: Stores) -> Sequence[Snapshot]:
-    try:
-        return stores.jobs.snapshots()
-    except Unavailable as error:
-        _log.warning("open analyses not listed: job store unavailable", error=str(error))
-        return []
 
 
 def find_by_request_id(stores: Stores, request_id: str) -> Analysis | None:

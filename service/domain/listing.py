@@ -75,7 +75,7 @@ class AnalysisPage:
 
     analyses: Sequence[Analysis]
     next: Cursor | None  # None: this is the last page
-    is_incomplete: bool  # whether analyses can be missing because the index of the archive is being built
+    is_incomplete: bool  # whether analyses can be missing: the index is incomplete, or the job store is unavailable
 
 
 @dataclass(frozen=True)

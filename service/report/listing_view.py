@@ -74,7 +74,7 @@ class ListView:
     is_filtered: bool
     previous: str  # query of the previous page; empty: this is the first
     next: str
-    is_incomplete: bool  # whether archived analyses can be missing
+    is_incomplete: bool  # whether analyses can be missing
     problem: str | None = None  # why the filters were refused; None: they were not
 
 

@@ -166,7 +166,7 @@ def test_the_list_is_read_forwards_and_backwards_while_analyses_are_added(start:
 def test_an_incomplete_index_is_noted_on_the_page_and_by_the_client(
     running: Running, analysis: pb.Analysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note, calls = "Archived analyses can be missing", []
+    note, calls = "Analyses can be missing", []
     command = ["--server", running.addresses.grpc, "--limit", "3"]
     assert note not in request(running, "/").text
     assert note not in CliRunner().invoke(list_analyses, command).stderr

@@ -295,8 +295,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             filter: The conditions as a message.
             order_by: `create_time`, `display_name`, `top1_accuracy`, or `model_failures`, each also with ` desc`.
                 Default: newest first.
-            on_incomplete: Called before the first analysis of a page that can lack archived analyses, because the
-                service is building its index or cannot read the archive.
+            on_incomplete: Called before the first analysis of a page that can lack analyses, because the service is
+                building its index, or cannot read the archive or the job store.
             **conditions: The conditions as keywords, see `AnalysisConditions`.
         """
         request = build(

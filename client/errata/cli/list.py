@@ -35,7 +35,8 @@ NUM_RATES = 3  # last columns
 WIDE = 100  # characters
 MIN_NAME, MAX_DATASET = 10, 13  # characters
 INCOMPLETE = (
-    "Archived analyses can be missing: the service is building its index, or cannot read the archive. List again later."
+    "Analyses can be missing: the service is building its index, or cannot read the archive or the job store. "
+    "List again later."
 )
 EXAMPLES = """
 errata list

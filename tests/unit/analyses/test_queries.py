@@ -223,6 +223,20 @@ def test_an_incomplete_index_marks_the_page(backend: Backend) -> None:
     assert queries.list_analyses(backend.ports.stores, ALL, NEWEST_FIRST, None, 3).is_incomplete
 
 
+def test_an_unavailable_job_store_marks_the_page(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive(backend, make_analysis("a1"))
+
+    def fail() -> None:
+        raise Unavailable("Redis is unavailable.")
+
+    monkeypatch.setattr(backend.store, "snapshots", fail)
+    page = queries.list_analyses(backend.ports.stores, ALL, NEWEST_FIRST, None, 3)
+
+    assert page.is_incomplete
+    assert [analysis.id for analysis in page.analyses] == ["a1"]
+    assert queries.count_analyses(backend.ports.stores, ALL) == 1
+
+
 @pytest.mark.parametrize("text", ["odd", "title asc", "create_time  desc", "DESC"])
 def test_an_unknown_order_is_rejected(text: str) -> None:
     with pytest.raises(InvalidRequest, match="Expected one of 'create_time desc'"):
