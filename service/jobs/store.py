@@ -187,20 +187,18 @@ class JobStore(BaseStore):
                     tx.release_request_id(record.request_id, record.id)
                     deleted.setdefault(record.job, set()).add(analysis_id)
         for job_id, analyses in deleted.items():
-            job = read_or_none(tx.job, job_id)
-            if job is None or not job.state.is_final:
-                continue
-            tx.remove_waiting(job_id, analyses)
-            if analyses.issuperset(tx.waiting(job_id)):
-                tx.delete_job(job)
+            _delete_unused_job(tx, job_id, analyses)
 
     @atomic
     def delete(self, tx: JobTransaction, analysis_id: str) -> bool:
-        """Delete a final record; return whether it existed."""
+        """Delete a final record; return whether it existed. Delete its job too, if only this analysis refers to it."""
         record = tx.record(analysis_id)
         if record is None or not record.state.is_final:
             return False
         tx.delete_record(analysis_id)
+        job = read_or_none(tx.job, record.job)
+        if job is not None and not job.may_be_archived:  # the judge needs the job to notice the deletion
+            _delete_unused_job(tx, record.job, {analysis_id})
         return True
 
     @atomic
@@ -431,6 +429,16 @@ def _write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
                 state, failure = State.FAILED, transitions.failure_of(error)
         if record is not None:
             tx.set_state(record, state, failure)
+
+
+def _delete_unused_job(tx: JobTransaction, job_id: str, deleted: set[str]) -> None:
+    """Delete a job that has ended if no analysis refers to it except deleted ones."""
+    job = read_or_none(tx.job, job_id)
+    if job is None or not job.state.is_final:
+        return
+    tx.remove_waiting(job_id, deleted)
+    if deleted.issuperset(tx.waiting(job_id)):
+        tx.delete_job(job)
 
 
 def _find_excess(tx: JobTransaction, known_owners: dict[str, str]) -> list[str]:

@@ -954,6 +954,36 @@ def test_an_analysis_deleted_beyond_the_limit_leaves_no_keys(five: JobStore, clo
     assert submit(five, "resubmit", key="resubmit", request_id="r", body="another").outcome is Outcome.NEW
 
 
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_a_deleted_analysis_leaves_its_job_only_if_another_refers_to_it(store: JobStore, end: str) -> None:
+    job = submit(store, "a").job
+    submit(store, "b")
+    if end == "failed":
+        store.change_shard(transitions.fail, job, 0, claim_token(store, job), OOPS)
+    else:
+        store.cancel("a", "")
+        store.cancel("b", "")
+
+    store.delete("a")
+    assert get_job(store, job).analyses == {"b"}
+    store.delete("b")
+
+    assert store.job(job) is None
+    if isinstance(store, RedisJobStore):
+        assert [key for key in store.client.scan_iter() if job.encode() in key] == []
+
+
+def test_a_job_whose_results_may_be_archived_outlives_its_deleted_analysis(store: JobStore) -> None:
+    """Otherwise, its judge would not notice the deletion, and would leave the result in the archive."""
+    job = submit(store, "a").job
+    run_all(store, job)
+    store.change_job(transitions.mark_archiving, job, claim_judging(store, job) or 0, 60.0)
+    store.cancel("a", "", during_archiving=True)
+
+    assert store.delete("a") is True
+    assert get_job(store, job).state is State.CANCELLED
+
+
 def test_a_job_exists_as_long_as_one_of_its_analyses(five: JobStore, clock: Clock) -> None:
     job = submit(five, "a").job
     submit(five, "b")
