@@ -113,8 +113,11 @@ def main() -> None:
             svg: str | None = draw_in_process(json.loads(line))
         except ValueError:  # vl_convert raises it for an invalid specification
             svg = None
-        sys.stdout.write(json.dumps(svg) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(svg) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # the service was killed
+            os._exit(1)  # at exit, the interpreter would flush the rest, and log another error
 
 
 if __name__ == "__main__":

@@ -2,11 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from subprocess import PIPE
 
 import pytest
 
+from service.child_process import child_environment
 from service.report.chart_process import _WARM_UP, ChartProcess, draw_in_process
 
 pytestmark = pytest.mark.processes
@@ -75,3 +79,13 @@ def test_unstarted_chart_process_draws_in_process() -> None:
 
     assert process.draw(spec(1)) == draw_in_process(spec(1))
     process.stop()
+
+
+def test_a_process_whose_service_was_killed_ends_without_a_traceback() -> None:
+    command = [sys.executable, "-m", "service.report.chart_process"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, env=child_environment()) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+
+        assert process.communicate("{}\n")[1] == ""
