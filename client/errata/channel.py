@@ -167,6 +167,7 @@ def _retry_config(attempts: int) -> dict[str, Any]:
         "initialBackoff": f"{FIRST_BACKOFF}s",
         "maxBackoff": f"{MAX_BACKOFF}s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        # A service that stops cancels the calls that it has just received. It does not cancel other calls by itself.
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     return {"name": names, "retryPolicy": policy}

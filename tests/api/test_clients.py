@@ -35,12 +35,13 @@ class Recorder(catalog_service_pb2_grpc.CatalogServiceServicer):
 
     def __init__(self, unavailable: int = 0) -> None:
         self.unavailable = unavailable
+        self.code = grpc.StatusCode.UNAVAILABLE
         self.calls: list[dict[str, str]] = []
 
     def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:
         self.calls.append(dict(context.invocation_metadata()))
         if len(self.calls) <= self.unavailable:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "try later")
+            context.abort(self.code, "try later")
         return pb.ListModelsResponse()
 
 
@@ -127,6 +128,15 @@ def test_a_target_with_a_name_in_dns_is_called(recorder: tuple[Recorder, str]) -
     with Client(f"dns:///{address.replace('127.0.0.1', 'localhost')}") as client:
         client.models()
     assert len(service.calls) == 3  # repeated like calls of other targets
+
+
+def test_a_call_that_the_service_cancels_is_repeated(recorder: tuple[Recorder, str]) -> None:
+    """The service cancels the calls that it receives in the moment in which it stops."""
+    service, address = recorder
+    service.code = grpc.StatusCode.CANCELLED
+    with Client(address) as client:
+        client.models()
+    assert len(service.calls) == 3
 
 
 def test_with_one_attempt_no_call_is_repeated(recorder: tuple[Recorder, str]) -> None:
