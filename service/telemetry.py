@@ -51,8 +51,9 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from itertools import product
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, PlatformCollector, ProcessCollector
@@ -244,7 +245,7 @@ def configure_logging(level: str, form: str, stream: TextIO | None = None) -> No
     structlog.configure(
         processors=[*shared_processors, *final_processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _LogStream(stream))),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)  # for dramatiq and uvicorn, which log through the standard library
@@ -256,6 +257,23 @@ def configure_logging(level: str, form: str, stream: TextIO | None = None) -> No
     )
     handler.addFilter(_LibraryLogFilter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+class _LogStream:
+    """Ignores the errors of a stream, as Python's logging does: a closed terminal or a full disk must fail no call."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write a text, unless this fails."""
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush the stream, unless this fails."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def _escape_control_characters(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

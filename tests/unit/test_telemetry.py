@@ -1,5 +1,6 @@
 """Metrics match their documentation; logs have one line per event in the configured format."""
 
+import errno
 import io
 import json
 import logging
@@ -163,6 +164,20 @@ def test_control_characters_are_escaped(log: io.StringIO) -> None:
 
     assert "\x1b" not in log.getvalue() and "\x07" not in log.getvalue()
     assert "\\x1b[31mred\\x07" in log.getvalue()
+
+
+class ClosedTerminal(io.StringIO):
+    """A stream that cannot be written."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.usefixtures("log")
+def test_an_event_that_cannot_be_written_raises_no_error() -> None:
+    configure_logging("info", "json", ClosedTerminal())
+
+    structlog.get_logger().info("stopping")
 
 
 def test_library_logs_about_metadata_are_dropped(log: io.StringIO) -> None:
