@@ -451,11 +451,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
 
 
 def warn_about_missing_paths(settings: Settings) -> None:
-    """Log a warning for each path of ERRATA_IMAGES and ERRATA_MODELS that does not exist or that workers can't read."""
-    for dataset, place in settings.images.items():
-        if is_remote(place) or (os.path.isfile(place) and Path(place).suffix != ".tar"):
-            problem = "workers cannot read images: not a folder or .tar file"
-            _log.warning(problem, setting="ERRATA_IMAGES", dataset=dataset, path=place)
+    """Log a warning for each path of ERRATA_IMAGES and ERRATA_MODELS that does not exist."""
     paths = [
         ("ERRATA_IMAGES", dataset, Path(place)) for dataset, place in settings.images.items() if not is_remote(place)
     ]
@@ -464,6 +460,14 @@ def warn_about_missing_paths(settings: Settings) -> None:
     for variable, dataset, path in paths:
         if not path.exists():
             _log.warning("path not found", setting=variable, dataset=dataset, path=str(path))
+
+
+def warn_about_unreadable_images(settings: Settings) -> None:
+    """Log a warning for each place of ERRATA_IMAGES that a worker cannot read, such as a URL, which is for pages."""
+    for dataset, place in settings.images.items():
+        if is_remote(place) or (os.path.isfile(place) and Path(place).suffix != ".tar"):
+            problem = "worker cannot read images: not a folder or .tar file"
+            _log.warning(problem, setting="ERRATA_IMAGES", dataset=dataset, path=place)
 
 
 def _invalid_path(dataset: str, paths: object) -> ValueError:

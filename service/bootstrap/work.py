@@ -23,7 +23,7 @@ from service.jobs.store import JobStore
 from service.jobs.worker import Predictor, Worker
 from service.key_value.redis_backend import RedisBackend, connect
 from service.periodic_task import PeriodicTask
-from service.settings import Settings, warn_about_missing_paths
+from service.settings import Settings, warn_about_missing_paths, warn_about_unreadable_images
 from service.storage import remove_temporary_folders
 from service.telemetry import Metrics, initialize_series
 from service.tracing import start_tracing, stop_tracing
@@ -53,6 +53,7 @@ async def _run_worker(settings: Settings, stopped: asyncio.Event, predictor: Pre
     store = JobStore(RedisBackend(connect(url, REDIS_TIMEOUT)), heartbeat=settings.heartbeat_seconds)
     engine = Engine(partial(NotifyingBroker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     warn_about_missing_paths(settings)
+    warn_about_unreadable_images(settings)
     images = image_folders(settings)
     offer = worker_offer(settings, images)
     if not offer.models:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from service.jobs.transaction import FINISHED_TTL
-from service.settings import Settings, read_settings, warn_about_missing_paths
+from service.settings import Settings, read_settings, warn_about_missing_paths, warn_about_unreadable_images
 
 DEFAULTS = {  # manifests and scripts rely on these
     "grpc_address": "127.0.0.1:50051",
@@ -284,10 +284,10 @@ def test_images_that_workers_cannot_read_are_logged(tmp_path: Path) -> None:
     places = {"zip": f"{tmp_path}/images.zip", "tar": f"{tmp_path}/images.tar", "remote": "s3://bucket/images"}
 
     with capture_logs() as logs:
-        warn_about_missing_paths(read_settings({"ERRATA_IMAGES": json.dumps(places)}))
+        warn_about_unreadable_images(read_settings({"ERRATA_IMAGES": json.dumps(places)}))
 
     assert [(entry["event"], entry["setting"], entry["dataset"], entry["path"]) for entry in logs] == [
-        ("workers cannot read images: not a folder or .tar file", "ERRATA_IMAGES", dataset, places[dataset])
+        ("worker cannot read images: not a folder or .tar file", "ERRATA_IMAGES", dataset, places[dataset])
         for dataset in ("zip", "remote")
     ]
 
