@@ -82,11 +82,10 @@ async def run_local(
             if store.cancel(snapshot.record.id, "server stopped", during_archiving=True):
                 ports.observer.analysis_finished(queries.get(ports.stores, snapshot.record.id))
 
-    def stop(grace: float) -> None:
+    def stop_work(grace: float) -> None:
         registry_threads.stop()
         cancel_all()
         engine.stop(grace)
-        background.close()
 
     servers = Servers(
         ports,
@@ -94,7 +93,8 @@ async def run_local(
         settings,
         is_ready=lambda: True,
         before_stop=cancel_all,
-        after_stop=stop,
+        stop_work=stop_work,
+        close=background.close,
         security=security,
         hook_sources=hook_sources,
     )

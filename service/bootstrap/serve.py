@@ -81,10 +81,9 @@ async def _run_service(settings: Settings, stopped: asyncio.Event) -> None:
     registry_threads = RegistryThreads(ports, registries, metrics, settings.poll_seconds)
     registry_threads.start()
 
-    def stop(grace: float) -> None:
+    def stop_work(grace: float) -> None:
         registry_threads.stop()
         engine.stop(grace)
-        background.close()
 
     servers = Servers(
         ports,
@@ -92,7 +91,8 @@ async def _run_service(settings: Settings, stopped: asyncio.Event) -> None:
         settings,
         is_ready=lambda: store_collector.is_available() and identity.is_ready,
         before_stop=lambda: None,
-        after_stop=stop,
+        stop_work=stop_work,
+        close=background.close,
         security=security,
         hook_sources=hook_sources,
     )

@@ -50,7 +50,8 @@ class Servers:
     settings: Settings
     is_ready: Callable[[], bool]  # whether the dependencies of calls are available
     before_stop: Callable[[], None]  # ends the analyses that watches wait for
-    after_stop: Callable[[float], None]  # gets the remaining seconds of the grace period
+    stop_work: Callable[[float], None]  # ends the work of this process; gets the rest of the grace period in seconds
+    close: Callable[[], None]  # closes what calls need, once none is open
     security: Security  # the bind addresses are already checked
     hook_sources: Mapping[str, HookSource] = field(default_factory=dict)  # registries that may send webhooks, by ID
 
@@ -59,7 +60,8 @@ class Servers:
 
         The shutdown marks the process as not ready, calls `before_stop`, refuses new calls and uploads of browsers,
         and waits for the open ones. Until then, it serves other HTTP requests, such as probes. Then it refuses all HTTP
-        requests, waits for the open ones during the rest of the grace period, and calls `after_stop`.
+        requests, and waits for the open ones and for `stop_work` during the rest of the grace period. Finally, it calls
+        `close`.
 
         Args:
             stopped: The event that ends the servers.
@@ -162,9 +164,12 @@ class Servers:
         deadline = loop.time() + grace
         await loop.run_in_executor(None, self.before_stop)
         await asyncio.gather(server.stop(grace), upload_page.drain(grace))
-        for listener in listeners:
-            await listener.stop(deadline - loop.time())
-        await loop.run_in_executor(None, self.after_stop, max(0.0, deadline - loop.time()))
+        remaining = deadline - loop.time()
+        await asyncio.gather(
+            loop.run_in_executor(None, self.stop_work, max(0.0, remaining)),
+            *(listener.stop(remaining) for listener in listeners),
+        )
+        await loop.run_in_executor(None, self.close)
 
 
 def _refusal(path: str, error: ErrataError) -> Response:

@@ -16,10 +16,12 @@ import numpy as np
 from starlette.requests import Request
 
 from service.analyses import upload
+from service.bootstrap import local
 from service.bootstrap.local import run_local_until_signal
 from service.bootstrap.serve import run_service
 from service.bootstrap.work import run_worker
 from service.domain import LabelSpace, ModelInfo, Predictions
+from service.jobs.engine import Engine
 from service.predictions.fake import FakePredictor
 from service.report.listing_view import ListView
 from service.settings import read_settings
@@ -75,10 +77,15 @@ class StuckPredictor:
         yield from ()
 
 
+def log(event: str) -> None:
+    """Log an event."""
+    sys.stderr.write(f'{{"event": "{event}"}}\n')
+    sys.stderr.flush()
+
+
 def stuck(*_: Any) -> None:
     """Run code that never ends."""
-    sys.stderr.write('{"event": "stuck"}\n')
-    sys.stderr.flush()
+    log("stuck")
     STUCK[os.environ["STUCK"]]()
 
 
@@ -90,7 +97,16 @@ class StuckList(AnalysisList):
         return super().view(request)
 
 
+class LoggingEngine(Engine):
+    """An engine that logs when it has stopped."""
+
+    def stop(self, grace_period: float) -> None:
+        super().stop(grace_period)
+        log("engine stopped")
+
+
 if __name__ == "__main__":
+    local.Engine = LoggingEngine  # type: ignore[misc,attr-defined]
     upload.upload = stuck  # type: ignore[assignment]
     pages.AnalysisList = StuckList  # type: ignore[misc,attr-defined]
     settings = read_settings()

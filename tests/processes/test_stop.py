@@ -200,6 +200,7 @@ def test_an_open_page_is_completed_within_the_grace_period(run: Run, tmp_path: P
         wait_for(lambda: service.events("stuck"), "the page is open")
         service.process.send_signal(signal.SIGTERM)
         wait_for(lambda: refuses_connections(service.http), "the service refuses new requests")
+        wait_for(lambda: service.events("engine stopped"), "the engine stops meanwhile")
         release.touch()
 
         assert page.result()[0] == 200
