@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,15 @@ def test_ctrl_c_cancels_the_analysis(data_dir: Path, server: Serving, errata: Er
     assert state == "STATE_CANCELLED"
 
 
+@pytest.fixture
+def without_nohup() -> Iterator[None]:
+    """Let new processes not ignore SIGHUP, also if the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("without_nohup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_service_cleanly(data_dir: Path, tmp_path: Path, number: signal.Signals) -> None:
     with serving(data_dir, tmp_path / "archive") as service:

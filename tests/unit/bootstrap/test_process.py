@@ -14,9 +14,10 @@ GRACE = 60.0
 
 @pytest.fixture(autouse=True)
 def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start no watchdog, and restore the handlers after the test."""
+    """Start no watchdog, do not ignore SIGHUP as under nohup, and restore the handlers after the test."""
     monkeypatch.setattr("service.bootstrap.process.Watchdog", Mock())
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
