@@ -43,7 +43,7 @@ class AnalysisList:
             owner=selection["owner"],
             **_search(stores, selection["search"]),
         )
-        self._key = wire.fields_key(self._selection)
+        self._key = wire.fields_key({name: value for name, value in self._selection.items() if value})
 
     def view(self, request: Request) -> ListView:
         """Return the content of the page at the parameter `after` or `before`, or else of the first page."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from errata.errors import InvalidPageToken, InvalidRequest
 from errata.json_input import parse_json
-from errata.proto_json import to_dict
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from service.archive.record_log import Dated
@@ -84,8 +84,11 @@ def token_cursor(token: str, key: str, order: Order) -> Cursor | None:
 
 
 def query_key(query: Message) -> str:
-    """Return a digest of a query without its paging fields; equal queries of the same type have the same digest."""
-    fields = to_dict(query)
+    """Return a digest of a query without its paging fields; equal queries of the same type have the same digest.
+
+    Fields that are not set are left out, so that a version with further fields accepts the tokens of this version.
+    """
+    fields = MessageToDict(query, preserving_proto_field_name=True)
     fields.pop("page_token", None)
     fields.pop("page_size", None)
     return fields_key(fields | {"@type": query.DESCRIPTOR.full_name})  # requests of several lists have equal fields

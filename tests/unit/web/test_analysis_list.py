@@ -17,7 +17,8 @@ from service.analyses.request import MAX_TEXT
 from service.domain import AnalysisRequest, Cursor, Predictions
 from service.jobs.memory import InMemoryJobStore
 from service.report.listing_view import ListView
-from service.web.analysis_list import MAX_TOKEN_LENGTH, AnalysisList, read_selection
+from service.web import analysis_list
+from service.web.analysis_list import MAX_TOKEN_LENGTH, PARAMETERS, AnalysisList, read_selection
 
 
 def view_of(labels: dict[str, str], query: str = "") -> ListView:
@@ -81,3 +82,13 @@ def test_the_position_after_the_longest_title_fits_into_a_link() -> None:
     token = wire.cursor_token(Cursor("😀" * MAX_TEXT, "a" * 64), wire.fields_key(selection))
 
     assert 4096 < len(token) <= MAX_TOKEN_LENGTH
+
+
+def test_the_link_of_a_page_is_valid_for_a_version_with_a_further_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_list, "PAGE_SIZE", 1)
+    first = view_of({})
+
+    monkeypatch.setattr(analysis_list, "PARAMETERS", (*PARAMETERS, "later"))
+    second = view_of({}, first.next)
+
+    assert {first.rows[0].id, second.rows[0].id} == {"labeled", "other"}

@@ -16,8 +16,11 @@ from errata import v1 as pb
 from errata.errors import ErrataError, InvalidPageToken, InvalidRequest
 from errata.proto_json import to_dict, to_json
 from example_counts import max_examples
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import Parse, ParseDict
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -651,6 +654,42 @@ def test_a_token_is_valid_only_for_its_own_list(kind: Any) -> None:
         fields = {"parent": "datasets/demo"} if "parent" in other.DESCRIPTOR.fields_by_name else {}
         with pytest.raises(InvalidPageToken):
             paging.page_offset(token, other(**fields, page_size=10, page_token=token))
+
+
+def later_version(query: Message) -> Any:
+    """Return a query as a version reads it in which all messages have a further field."""
+    pool = DescriptorPool()
+
+    def add(file: Any) -> None:
+        for dependency in file.dependencies:
+            add(dependency)
+        changed = FileDescriptorProto()
+        file.CopyToProto(changed)
+        for message in changed.message_type if file.package == "errata.v1" else ():
+            message.field.add(
+                name="later",
+                number=1000,
+                type=FieldDescriptorProto.TYPE_STRING,
+                label=FieldDescriptorProto.LABEL_OPTIONAL,
+            )
+        pool.AddSerializedFile(changed.SerializeToString())
+
+    add(query.DESCRIPTOR.file)
+    kind = GetMessageClass(pool.FindMessageTypeByName(query.DESCRIPTOR.full_name))
+    return kind.FromString(query.SerializeToString())
+
+
+@pytest.mark.parametrize("query", [*ANALYSES, *VERDICTS, *(kind() for kind in LISTS)])
+def test_a_token_is_valid_for_a_version_with_further_fields(query: Message) -> None:
+    later = later_version(query)
+
+    assert paging.page_offset(paging.page_token(50, later), query) == 50
+    assert paging.page_offset(paging.page_token(50, query), later) == 50
+    for changed in [later, *(value for field, value in later.ListFields() if field.name == "filter")]:
+        changed.later = "x"
+        with pytest.raises(InvalidPageToken):
+            paging.page_offset(paging.page_token(50, query), later)
+        changed.ClearField("later")
 
 
 def forge_token(content: bytes) -> str:
