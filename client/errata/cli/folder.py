@@ -13,6 +13,7 @@ from errata import Client, pb
 from errata.cli.class_lookup import match_class
 from errata.cli.output import STDOUT, read_input, write_output
 from errata.connection import UnknownMethod
+from errata.error_types import ErrorType
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
 from errata.groups import ALL, check_group
 from errata.json_input import parse_json
@@ -105,8 +106,25 @@ def read_analysis(folder: Path) -> pb.Analysis:
     """Return the analysis of a folder.
 
     Raises:
-        InvalidInput: The summary is missing, damaged, or from another program.
+        InvalidInput: The summary is missing, damaged, from another program, or from a version before API v1.
     """
+    analysis = _read_summary(folder)
+    if any(ErrorType.CORRECT.key not in group.counts for group in analysis.summary.groups.values()):
+        raise InvalidInput(
+            f"An earlier version of Errata wrote {folder / SUMMARY}, with other names of the error types. Run the "
+            "analysis again with --output.",
+            field="analysis",
+        )
+    return analysis
+
+
+def read_name(folder: Path) -> str:
+    """Return the name of the analysis of a folder, also of a version before API v1; see `read_analysis`."""
+    return _read_summary(folder).name
+
+
+def _read_summary(folder: Path) -> pb.Analysis:
+    """Return the analysis of a folder; raise InvalidInput if its summary is not one of Errata."""
     content = read_part(folder, SUMMARY, MAX_SUMMARY)
     try:
         analysis = ParseDict(parse_json(content), pb.Analysis(), ignore_unknown_fields=True)

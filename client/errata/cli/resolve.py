@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from errata import Client, pb
-from errata.cli.folder import is_folder, read_analysis
+from errata.cli.folder import is_folder, read_name
 from errata.cli.output import one_line
 from errata.cli.value_names import creation_time
 from errata.connection import ConnectionFailed
@@ -36,7 +36,7 @@ def resolve(client: Client, analysis: str, unique: bool = False) -> str:
             them.
     """
     if is_folder(analysis):
-        return read_analysis(Path(analysis)).name
+        return read_name(Path(analysis))
     identifier = analysis.removeprefix(ANALYSES)
     if _ID.fullmatch(identifier):
         return ANALYSES + identifier

@@ -228,6 +228,7 @@ def _select(analysis: str, selected: Conditions, limit: int | None, target: Targ
 
 def _export(analysis: str, form: str, output: Path, target: Target) -> None:
     if is_folder(analysis) and form == "jsonl" and not target.is_explicit:
+        read_analysis(Path(analysis))  # refuses other names of the error types
         write_output(output, read_part(Path(analysis), VERDICTS, MAX_VERDICTS))
     else:
         with _folder_remedy(analysis, f"verdicts in the format {form}"), connect(target) as connection:

@@ -7,9 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from errata import pb
+from click import Command
+from click.testing import CliRunner
+from errata import Client, pb
 from errata.cli import analyze
+from errata.cli.compare import compare
+from errata.cli.explain import explain
 from errata.cli.folder import CLASSES, SUMMARY, VERDICTS, VerdictSelection, read_classes, select_verdicts
+from errata.cli.gate import gate
+from errata.cli.resolve import resolve
+from errata.cli.show import show
+from errata.cli.trend import trend
 from errata.errors import InvalidInput, InvalidRequest
 from errata.proto_json import to_dict, to_json
 from unusual_classes import NAMES, PREDICTED, TARGETS, label_space
@@ -89,6 +97,48 @@ def test_a_folder_of_an_earlier_version_has_the_names_of_its_verdicts(folder: Pa
     assert selected(folder, target="running shoe") == selected(folder, target="0") == NAMES[:2]
     with pytest.raises(InvalidRequest, match="The folder has no class 'sku-1'"):
         selected(folder, target="sku-1")
+
+
+def write_earlier_summary(folder: Path) -> Path:
+    """Write the summary of a folder as a version before API v1, with other names of the error types."""
+    summary = folder / SUMMARY
+    summary.write_text(summary.read_text().replace('"correct"', '"CORRECT"').replace('"model_f', '"MODEL_F'))
+    return summary
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (show, ["FOLDER"]),
+        (show, ["FOLDER", "--errors"]),
+        (show, ["FOLDER", "--export", "jsonl"]),
+        (explain, ["a.jpg", "--analysis", "FOLDER"]),
+        (compare, ["FOLDER", "FOLDER"]),
+        (trend, ["FOLDER"]),
+        (gate, ["FOLDER", "--policy", "POLICY"]),
+    ],
+)
+def test_a_folder_with_other_names_of_the_error_types_is_refused(
+    folder: Path, command: Command, arguments: list[str]
+) -> None:
+    summary, policy = write_earlier_summary(folder), folder / "policy.yaml"
+    policy.write_text("version: 1\nbounds: [{measure: top1_accuracy, min: 0.5}]")
+    paths = {"FOLDER": str(folder), "POLICY": str(policy)}
+
+    result = CliRunner().invoke(command, [paths.get(argument, argument) for argument in arguments])
+
+    assert isinstance(result.exception, InvalidInput) and not result.stdout
+    assert result.exception.message == (
+        f"An earlier version of Errata wrote {summary}, with other names of the error types. Run the analysis again "
+        "with --output."
+    )
+
+
+def test_the_analysis_of_a_folder_of_a_version_before_api_v1_is_named_to_a_service(folder: Path) -> None:
+    write_earlier_summary(folder)
+
+    with Client("127.0.0.1:1") as client:
+        assert resolve(client, str(folder)) == "analyses/a1"
 
 
 @pytest.mark.parametrize(
