@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-from errata.errors import ErrataError, InvalidRequest
+from errata.errors import AnalysisNotFound, ErrataError, InvalidRequest
 from errata.tokens import Scope
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -83,6 +83,12 @@ class ReviewPages:
         if isinstance(fields, ErrataError):
             raise fields
         form = parse_form(fields)
+        try:
+            return self._save(request, form)
+        except AnalysisNotFound:  # deleted since the page was opened: the review belongs to the image
+            return self._save(request, replace(form, analysis=""))
+
+    def _save(self, request: Request, form: ReviewForm) -> Response:
         if form.undoes:
             return self._undo(form)
         details = find_details(self._ports.stores, form.dataset, form.analysis, form.image)

@@ -174,6 +174,30 @@ def test_a_form_is_refused_only_if_the_labels_of_its_image_changed(start: Start,
         assert [review.file_name for review in client.list_reviews("street")] == ["b.jpg"]
 
 
+def test_a_form_whose_analysis_was_deleted_is_stored(start: Start, tmp_path: Path) -> None:
+    with street_service(start, tmp_path) as running:
+        client, browser = running.client, FormClient(running)
+        predictions = io.BytesIO(b"file_name,top1\na.jpg,1\nb.jpg,2\nc.jpg,2\n")
+        analysis = client.upload(predictions, "street", accept_implausible=True)
+        client.create_review("street", "c.jpg", "ann", comment="first")
+        query = f"analysis={analysis.name.removeprefix('analyses/')}&reviewer=ann"
+        page = browser.get(f"/review/street/a.jpg?{query}")
+        selection = browser.get(f"/review/street/b.jpg?{query}&selection=1&next=c.jpg")
+        client.delete(analysis)
+
+        answers = [send(browser, hidden_fields(undo_form(page)))]
+        for form, comment in ((page, "from a queue"), (selection, "from a selection")):
+            answers.append(send(browser, [*review_fields(form), ("reviewer", "ann"), ("comment", comment)]))
+
+        assert [answer.headers["Location"] for answer in answers] == [
+            "/review/street/c.jpg?reviewer=ann",
+            "/review/street/b.jpg?reviewer=ann",
+            "/review/street/c.jpg?reviewer=ann&selection=1",
+        ]
+        reviews = {review.comment: review.undone for review in client.list_reviews("street") if not review.undoes}
+        assert reviews == {"from a queue": False, "from a selection": False, "first": True}
+
+
 @pytest.fixture
 def queue(client: Client, demo: Bundle) -> list[str]:
     """Three images on which two reviewers disagree, in the order of the queue."""
