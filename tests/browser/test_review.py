@@ -253,6 +253,32 @@ def test_a_search_that_fails_names_the_problem_or_a_remedy(chromium: Browser, la
         assert field.input_value() == "n00007"
 
 
+@pytest.mark.parametrize("keys", [("u",), ("1", "s"), ("Enter",)])
+def test_nothing_else_is_sent_until_the_next_page_is_open(
+    chromium: Browser, service: str, keys: tuple[str, ...]
+) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        page.keyboard.press("a")
+        press(page, "s")
+        page.keyboard.press("a")
+        sent: list[Route] = []  # to a server that is slow to respond
+        page.route("**/reviews", lambda route: sent.append(route))
+        page.get_by_role("button", name="Undo your last review").focus()
+        for key in ("s", *keys):
+            page.keyboard.press(key)
+        page.wait_for_timeout(300)
+
+        assert ["class-1=yes" in (route.request.post_data or "") for route in sent] == [True]
+        with page.expect_navigation():
+            sent[0].continue_()
+        page.unroute("**/reviews")
+        assert page.inner_text("h1") == HOSTILE_FILE
+        press(page, "u")
+        assert page.inner_text("h1") == "b.jpg"
+        assert view.messages == []
+
+
 def test_single_keys_can_be_turned_off(chromium: Browser, service: str) -> None:
     with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
         page = view.page

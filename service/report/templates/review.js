@@ -91,6 +91,14 @@
     findClasses(search.value);
   });
 
+  // Until the next page is open, another form or a key would change another review than the reader expects.
+  let sentForm = null; // can be sent again, for example after the reader stopped the loading: the server stores it once
+  document.addEventListener("submit", (event) => {
+    if (sentForm && sentForm !== event.target) event.preventDefault();
+    else sentForm = event.target;
+  });
+  addEventListener("pagehide", () => { sentForm = null; }); // the browser can show the page again as it was
+
   const follow = (selector) => document.querySelector(selector)?.click();
   const actions = {
     a: () => rows().filter((row) => "label" in row.dataset).forEach((row) => select(row, "yes")),
@@ -123,7 +131,7 @@
     const action = actions[event.key];
     if (!action) return;
     event.preventDefault();
-    action();
+    if (!sentForm) action();
   });
   document.querySelector(".keys").hidden = false;
   number();
