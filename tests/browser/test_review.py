@@ -279,6 +279,23 @@ def test_nothing_else_is_sent_until_the_next_page_is_open(
         assert view.messages == []
 
 
+@pytest.mark.parametrize("key", ["s", "n", "u"])
+def test_a_key_that_is_held_down_acts_once(chromium: Browser, service: str, key: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        for _ in range(2 if key == "u" else 0):
+            page.keyboard.press("a")
+            press(page, "s")
+        page.keyboard.press("a")
+        with page.expect_navigation():
+            page.keyboard.down(key)
+        for _ in range(5):
+            page.keyboard.down(key)  # the next events of a key that is held down have `repeat`
+            page.wait_for_timeout(50)
+        assert page.inner_text("h1") == "b.jpg"
+        assert view.messages == []
+
+
 def test_single_keys_can_be_turned_off(chromium: Browser, service: str) -> None:
     with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
         page = view.page

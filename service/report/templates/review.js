@@ -131,7 +131,7 @@
     const action = actions[event.key];
     if (!action) return;
     event.preventDefault();
-    if (!sentForm) action();
+    if (!sentForm && !event.repeat) action();
   });
   document.querySelector(".keys").hidden = false;
   number();
