@@ -23,7 +23,7 @@ from service.web.review_form import CLASS_FIELD, ReviewForm
 
 MAX_LABELS = 50  # labels, and other classes, of one image on a page
 MAX_NAMES = 20  # classes in one sentence, and conflicts
-MAX_FOUND = 20  # classes that a search finds
+MAX_FOUND = 20  # classes of a search on a page
 MAX_OPTIONS = 2_500  # classes that a page lists; for data sets with more, the page has only the search
 PAGE_SIZE = 50  # images on a page of the queue
 MAX_REVIEWS = 50  # newest reviews of one image on a page
@@ -209,9 +209,7 @@ class ReviewPageBuilder:
             suggested=self._suggested(),
             others=self._others(),
             options=class_options(details.bundle),
-            search_result=messages.found_text(form.search, [self._names[index] for index in self._matching])
-            if form.search
-            else "",
+            search_result=self._search_result() if form.search else "",
             conflicts=tuple(self._conflicts()),
             decision=tuple(self._decision()),
             reviews=tuple(self._reviews()),
@@ -235,11 +233,18 @@ class ReviewPageBuilder:
         return {class_id: index for index, class_id in enumerate(self._details.bundle.label_space.ids)}
 
     @cached_property
+    def _found(self) -> Sequence[int]:
+        """The classes that the search finds, and one more than the page lists if there are more."""
+        return search_classes(self._details.bundle.label_space, self._form.search, MAX_FOUND + 1)
+
+    @cached_property
     def _matching(self) -> Mapping[int, str]:
-        space, text = self._details.bundle.label_space, self._form.search
-        identified = identify_class(text, space)
-        matching = search_classes(space, text, MAX_FOUND)
-        return {index: "exact" if index == identified else "part" for index in matching}
+        identified = identify_class(self._form.search, self._details.bundle.label_space)
+        return {index: "exact" if index == identified else "part" for index in self._found[:MAX_FOUND]}
+
+    def _search_result(self) -> str:
+        names = [self._names[index] for index in self._matching]
+        return messages.found_text(self._form.search, names, has_more=len(self._found) > MAX_FOUND)
 
     def _name_of(self, class_id: str) -> str:
         index = self._index_of.get(class_id)

@@ -87,8 +87,11 @@ def conflict_text(subject: str, yes: Sequence[str], no: Sequence[str]) -> str:
     return f"{subject}: yes by {list_names(yes)}, no by {list_names(no)}."
 
 
-def found_text(text: str, names: Sequence[str]) -> str:
-    """Return which classes a search for a text found."""
+def found_text(text: str, names: Sequence[str], has_more: bool = False) -> str:
+    """Return which classes a search for a text found; `has_more`: `names` are only the first ones."""
+    if has_more:
+        first = f"Only the first {len(names)} classes that contain “{text}” are listed: {list_names(names)}."
+        return f"{first} Enter more of the name to find others."
     return f"Classes that contain “{text}”: {list_names(names)}." if names else f"No class contains “{text}”."
 
 

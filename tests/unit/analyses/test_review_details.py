@@ -6,6 +6,7 @@ from errata.errors import ImageNotFound
 from service.analyses.review_details import find_details, find_last_review
 from service.domain import ErrorType
 from service.evidence.bundle import Bundle
+from service.web import review_view
 from service.web.review_form import ReviewForm
 from service.web.review_view import ReviewPageBuilder
 
@@ -86,3 +87,23 @@ def test_a_page_of_reviews_with_very_many_classes_stays_short(backend: Backend, 
     assert [row.statements[0].count(",") for row in page.reviews] == [20, 20]
     assert page.reviews[1].statements[0].endswith("and 880 more")
     assert [row.is_own for row in page.reviews] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (3, "Classes that contain “shark”: great white shark, tiger shark, and hammerhead."),
+        (2, "Only the first 2 classes that contain “shark” are listed: great white shark and tiger shark. Enter more"),
+    ],
+)
+def test_a_search_says_whether_the_page_lists_only_the_first_classes(
+    backend: Backend, demo: Bundle, monkeypatch: pytest.MonkeyPatch, limit: int, text: str
+) -> None:
+    monkeypatch.setattr(review_view, "MAX_FOUND", limit)
+    details = find_details(backend.ports.stores, "demo", "", demo.judged_names[3])
+    form = ReviewForm("demo", details.image, search="shark")
+
+    page = ReviewPageBuilder(details, form, "ann", has_pictures=False).build(None, "")
+
+    assert page.search_result.startswith(text)
+    assert len([row for row in page.others if row.match]) == limit
