@@ -35,6 +35,7 @@ from service.analyses.policy import parse_policy
 from service.api.server import rpc_names
 from service.domain import ERROR_TYPES, Measure
 from service.evidence.labels import real_labels
+from service.image_formats import EXTENSIONS
 from service.predictions.model_id import SOURCES
 from service.settings import RegistrySettings, RuleSettings, Settings
 
@@ -228,7 +229,7 @@ def test_every_file_that_contributing_names_exists() -> None:
     assert [name for name in named if not ((ROOT / "service" / name).is_file() or (ROOT / name).is_file())] == []
 
 
-def test_the_guides_list_every_error_type_model_source_and_gate_measure() -> None:
+def test_the_guides_list_every_error_type_model_source_extension_and_gate_measure() -> None:
     models, gates = (
         (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("how-to/models.md", "how-to/gates.md")
     )
@@ -236,6 +237,8 @@ def test_the_guides_list_every_error_type_model_source_and_gate_measure() -> Non
 
     assert [error_type.name for error_type in ERROR_TYPES if f"| `{error_type.key}` |" not in types] == []
     assert [source for source in SOURCES if f"| `{source}:" not in models] == []
+    extensions = models.split("\nErrata finds only images ")[1].split("\n\n")[0]
+    assert re.findall(r"`(\.\w+)`", extensions) == [*EXTENSIONS]
     assert [measure.value for measure in Measure if f"`{measure.value}`" not in gates] == []
 
 

@@ -87,6 +87,14 @@ def test_models_and_pages_see_the_same_deep_image(tmp_path: Path) -> None:
     assert np.abs(of_model - of_page).max() <= 3  # of JPEG
 
 
+def test_models_get_the_pixels_of_an_image_without_its_orientation(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by 90 degrees
+    (tmp_path / "a.jpg").write_bytes(encode(Image.new("RGB", (40, 20)), "JPEG", exif=exif))
+
+    assert ImageFolder(tmp_path).open("a.jpg").size == (40, 20)
+
+
 def test_an_image_with_a_value_that_is_not_finite_is_unreadable(tmp_path: Path) -> None:
     values = np.zeros((8, 8), np.float32)
     values[3, 4] = np.nan
