@@ -26,13 +26,14 @@ _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"
 IDEMPOTENT_METHODS = {  # includes CreateAnalysis and CreateReview, because their requests have IDs
     "errata.v1.AnalysisService": (
         "CreateAnalysis", "GetAnalysis", "ListAnalyses", "CancelAnalysis", "GetVerdict", "ListVerdicts", "ListImages",
-        "ExplainVerdict", "ExplainPrediction", "ComputeBreakdown", "CompareAnalyses", "EvaluateGate", "ComputeTrend",
+        "ExportVerdicts", "ExplainVerdict", "ExplainPrediction", "ComputeBreakdown", "ComputeSlices", "CompareAnalyses",
+        "EvaluateGate", "ComputeTrend", "RenderReport",
     ),
     "errata.v1.CatalogService": (
         "GetDataset", "ListDatasets", "GetEvidence", "ListEvidence", "GetClass", "ListClasses", "GetModel",
         "ListModels", "ListErrorTypes",
     ),
-    "errata.v1.ReviewService": ("ListReviewQueue", "CreateReview", "GetReview", "ListReviews"),
+    "errata.v1.ReviewService": ("ListReviewQueue", "CreateReview", "GetReview", "ListReviews", "ExportReviews"),
     "errata.v1.EvidenceService": ("BuildEvidence", "SetDefaultEvidence", "ListAuditEvents"),
 }  # fmt: skip
 

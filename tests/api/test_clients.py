@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from errata import AsyncClient, Client, ConnectionFailed, errors, pb
-from errata.v1 import catalog_service_pb2_grpc
+from errata.v1 import analysis_service_pb2_grpc, catalog_service_pb2_grpc
 from google.protobuf import json_format
 from google.protobuf.json_format import MessageToDict
 from running_service import MODEL, Running, Start
@@ -43,6 +43,20 @@ class Recorder(catalog_service_pb2_grpc.CatalogServiceServicer):
         if len(self.calls) <= self.unavailable:
             context.abort(self.code, "try later")
         return pb.ListModelsResponse()
+
+
+class Exporter(analysis_service_pb2_grpc.AnalysisServiceServicer):
+    """A service that is unavailable for the first two exports, and after the first chunk of the third."""
+
+    num_calls = 0
+
+    def ExportVerdicts(
+        self, request: pb.ExportVerdictsRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.FileChunk]:
+        self.num_calls += 1
+        if self.num_calls > 2:
+            yield pb.FileChunk(chunk=b"first")
+        context.abort(grpc.StatusCode.UNAVAILABLE, "try later")
 
 
 @pytest.fixture
@@ -137,6 +151,22 @@ def test_a_call_that_the_service_cancels_is_repeated(recorder: tuple[Recorder, s
     with Client(address) as client:
         client.models()
     assert len(service.calls) == 3
+
+
+def test_a_stream_is_repeated_only_before_its_first_message() -> None:
+    server, exporter = grpc.server(ThreadPoolExecutor(1)), Exporter()
+    analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(exporter, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+
+    with Client(f"127.0.0.1:{port}") as client:
+        chunks = client.export("analyses/a")
+        assert next(chunks) == b"first"
+        with pytest.raises(errors.Unavailable, match="try later"):
+            next(chunks)
+
+    assert exporter.num_calls == 3
+    server.stop(None)
 
 
 def test_with_one_attempt_no_call_is_repeated(recorder: tuple[Recorder, str]) -> None:
