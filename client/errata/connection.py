@@ -6,6 +6,7 @@ from errata.errors import ErrataError, InvalidRequest, Unavailable
 
 _HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
 MAX_ADDRESS = 300  # characters; a host name has at most 253
+_IPV6_LOOPBACK = "ipv6:%5B::1%5D:"  # in gRPC's description of a failure
 _GRPC_SCHEMES = ("unix:", "dns:///", "ipv4:", "ipv6:")  # https://github.com/grpc/grpc/blob/master/doc/naming.md
 
 
@@ -48,13 +49,14 @@ def check_address(server: str) -> None:
         )
 
 
-def connection_error(server: str, details: str, request: str = "request") -> Unavailable:
+def connection_error(server: str, details: str, request: str = "request", tls: bool = False) -> Unavailable:
     """Return the error for a call that ended with UNAVAILABLE and without error details from the service.
 
     Args:
         server: The address that the client connects to.
         details: gRPC's description of the failure.
         request: The noun for what the caller sent, for messages.
+        tls: Whether the client uses TLS.
     """
     if "Cancelling all calls" in details:  # gRPC's text after the grace period of a server's shutdown
         return Unavailable(f"The service at {server} is shutting down. Send the {request} again.")
@@ -94,9 +96,13 @@ def connection_error(server: str, details: str, request: str = "request") -> Una
         )
     if "failed to connect" in details.lower():
         if "Connection refused" in details or "No such file" in details:
-            return ConnectionFailed(
-                f"No service at {server}. Start one with 'errata serve --local', or use another address."
-            )
+            message = f"No service at {server}. Start one with 'errata serve --local', or use another address."
+            if tls and "[" not in server and _IPV6_LOOPBACK in details:  # gRPC reports only the last address of a name
+                message += (
+                    " If a service is running there, TLS failed. If it does not use TLS, connect without TLS and "
+                    "without certificate files. Otherwise, connect to 127.0.0.1 to get the cause."
+                )
+            return ConnectionFailed(message)
         if "Socket closed" in details or "Connection reset" in details:
             return ConnectionFailed(
                 f"The server at {server} closed the connection. If it requires TLS, connect with TLS "

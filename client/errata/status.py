@@ -17,7 +17,9 @@ from errata.errors import ErrataError, Violation
 _LINE = re.compile(r"(.*)\[line ([0-9]+)\]", re.DOTALL)  # a field and a line, as the service encodes them
 
 
-def error_of(error: grpc.RpcError, server: str, request_id: str = "", request: str = "request") -> ErrataError:
+def error_of(
+    error: grpc.RpcError, server: str, request_id: str = "", request: str = "request", tls: bool = False
+) -> ErrataError:
     """Return the error that the service raised.
 
     Args:
@@ -25,12 +27,13 @@ def error_of(error: grpc.RpcError, server: str, request_id: str = "", request: s
         server: The address of the service, for messages.
         request_id: The ID of the call, which the service's logs contain.
         request: The noun for what the caller sent, for messages.
+        tls: Whether the client uses TLS, for messages.
 
     Returns:
         An error whose class is determined by the reason in the status. If the status has no reason, the error is
         `ConnectionFailed` if no service received the call, otherwise the class is determined by the status code.
     """
-    result = _convert(error, server, request)
+    result = _convert(error, server, request, tls)
     result.request_id = request_id
     return result
 
@@ -47,7 +50,7 @@ def check_serving(response: health_pb2.HealthCheckResponse, server: str) -> None
         raise errors.Unavailable(f"The service at {server} does not accept calls (health: {state}). Try again later.")
 
 
-def _convert(error: grpc.RpcError, server: str, request: str) -> ErrataError:
+def _convert(error: grpc.RpcError, server: str, request: str, tls: bool) -> ErrataError:
     call: Any = error if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None  # both have code and details
     code = call.code() if call is not None else grpc.StatusCode.UNKNOWN
     message = (call.details() if call is not None else None) or str(error)
@@ -71,7 +74,7 @@ def _convert(error: grpc.RpcError, server: str, request: str) -> ErrataError:
         return error_class(message, violations=violations, retry_after=retry_after)
     match code:
         case grpc.StatusCode.UNAVAILABLE:
-            return connection_error(server, message, request)
+            return connection_error(server, message, request, tls)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return errors.Unavailable(f"The service at {server} did not respond in time. Try again later.")
         case grpc.StatusCode.CANCELLED:

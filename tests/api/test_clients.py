@@ -339,6 +339,15 @@ def test_tls_to_a_plain_text_port_is_recognized(running: Running) -> None:
         client.models()
 
 
+def test_tls_to_a_plain_text_port_of_a_name_with_two_addresses_is_recognized(running: Running) -> None:
+    address = running.addresses.grpc.replace("127.0.0.1", "localhost")
+    for _ in range(10):  # the order in which gRPC tries 127.0.0.1 and [::1] changes
+        with Client(address, tls=True, attempts=1) as client:
+            for call in (client.models, client.check):
+                with pytest.raises(ConnectionFailed, match="does not use TLS"):
+                    call()
+
+
 def test_plain_text_to_a_tls_port_is_recognized(tls_service: tuple[Recorder, str]) -> None:
     with Client(tls_service[1], attempts=1) as client, pytest.raises(ConnectionFailed, match="connect with TLS"):
         client.models()

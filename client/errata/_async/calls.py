@@ -22,6 +22,7 @@ class AsyncCalls:
     """The calls that the methods of a client make."""
 
     _server: str
+    _tls: bool
     _token: str | None
     _deadline: float
     _method_names: Mapping[Any, str]
@@ -104,7 +105,7 @@ class AsyncCalls:
             with trace_call(self._method_names.get(method, PACKAGE)) as trace_metadata:
                 yield (*metadata, *trace_metadata)
         except grpc.RpcError as error:
-            raise error_of(error, self._server, request_id_of(metadata), request) from error
+            raise error_of(error, self._server, request_id_of(metadata), request, self._tls) from error
 
 
 def _limited(seconds: float | None) -> float | None:

@@ -130,9 +130,9 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         self._server = settings.server
         self._token = settings.token
         self._deadline = deadline
-        self._channel = open_channel(
-            settings.server, channel_credentials(settings), channel_options(settings.server, attempts)
-        )
+        credentials = channel_credentials(settings)
+        self._tls = credentials is not None
+        self._channel = open_channel(settings.server, credentials, channel_options(settings.server, attempts))
         self._analyses: Any = analysis_service_pb2_grpc.AnalysisServiceStub(self._channel)
         self._catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(self._channel)
         self._reviews = review_service_pb2_grpc.ReviewServiceStub(self._channel)
@@ -180,7 +180,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         try:
             response = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
         except grpc.RpcError as error:
-            raise error_of(error, self._server) from error
+            raise error_of(error, self._server, tls=self._tls) from error
         check_serving(response, self._server)
 
     async def analyze(self, model: str, dataset: str = "imagenet-real", **options: Unpack[AnalysisOptions]) -> Analysis:

@@ -23,6 +23,7 @@ class Calls:
     """The calls that the methods of a client make."""
 
     _server: str
+    _tls: bool
     _token: str | None
     _deadline: float
     _method_names: Mapping[Any, str]
@@ -99,7 +100,7 @@ class Calls:
             with trace_call(self._method_names.get(method, PACKAGE)) as trace_metadata:
                 yield (*metadata, *trace_metadata)
         except grpc.RpcError as error:
-            raise error_of(error, self._server, request_id_of(metadata), request) from error
+            raise error_of(error, self._server, request_id_of(metadata), request, self._tls) from error
 
 
 def _limited(seconds: float | None) -> float | None:

@@ -86,3 +86,17 @@ def test_a_call_that_reached_the_service_is_no_failed_connection(details: str, m
 
     assert not isinstance(error, ConnectionFailed)
     assert error.message == message
+
+
+@pytest.mark.parametrize(
+    ("server", "tls", "names_tls"),
+    [("localhost:1", True, True), ("localhost:1", False, False), ("[::1]:1", True, False)],
+)
+def test_a_refused_connection_to_one_of_two_addresses_names_tls(server: str, tls: bool, names_tls: bool) -> None:
+    """With TLS to a plain-text port of 127.0.0.1, gRPC may report only that [::1] refused the connection."""
+    last = FAILED.replace("ipv4:127.0.0.1", "ipv6:%5B::1%5D")
+
+    error = connection_error(server, f"{last}Failed to connect to remote host: Connection refused", tls=tls)
+
+    assert error.message.startswith(f"No service at {server}. Start one with")
+    assert ("connect without TLS" in error.message) == names_tls
