@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Collection, Sequence
+from urllib.parse import unquote
 
 import structlog
 from errata.errors import ErrataError, ModelNotFound, TooBusy
@@ -53,7 +54,7 @@ class Gates:
         self._executor.stop()
 
     async def _respond(self, request: Request) -> Response:
-        registry, model, version = (str(request.path_params[name]) for name in ("registry_id", "model", "version"))
+        registry, (model, version) = str(request.path_params["registry_id"]), _model_and_version(request)
         try:
             return await self._executor.call(self._evaluate, registry, model, version)
         except TooBusy as error:
@@ -94,6 +95,14 @@ def refusal(error: ErrataError) -> Response:
     response = _error_response(error)
     response.headers.update(challenge(error))
     return response
+
+
+def _model_and_version(request: Request) -> tuple[str, str]:
+    """Return the model and the version. Only the path before decoding shows whether a `/` belongs to the version."""
+    model, version = (str(request.path_params[name]) for name in ("model", "version"))
+    last = unquote(request.scope["raw_path"].rpartition(b"/")[2])
+    path = f"{model}/{version}"
+    return (path.removesuffix(f"/{last}"), last) if path.endswith(f"/{last}") else (model, version)
 
 
 def _error_response(error: ErrataError) -> Response:

@@ -567,6 +567,23 @@ def test_a_gate_returns_the_decision_of_the_policy(site: Site, model: str, decis
     assert site.request("GET", f"/{analysis.name}").status == 200
 
 
+@pytest.mark.parametrize(
+    ("version", "path"),
+    [
+        ("release/{}", "good/team/two/release%2F{}"),
+        ("release/{}", "good%2Fteam%2Ftwo/release%2F{}"),
+        ("{}%2F1", "good/team/two/{}%252F1"),
+        ("{}", "good%2Fteam%2Ftwo/{}"),
+        ("{}", "good%2Fteam%2Ftwo%2F{}"),
+    ],
+)
+def test_a_version_with_a_slash_has_a_gate(site: Site, version: str, path: str) -> None:
+    number = new_version()
+    assert site.send(Call(event("good/team/two", version.format(number)))).status == 202
+
+    assert site.wait_for_decision(f"any/{path.format(number)}") == ("pass", True)
+
+
 def test_a_deleted_version_does_not_pass_the_gate(site: Site) -> None:
     version = new_version()
     assert site.send_mlflow("model_version", "created", {"name": "photos", "version": version}).status == 202
