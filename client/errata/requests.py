@@ -236,8 +236,10 @@ def upload_header(
     """Return the header of an upload. The default display name is the name of the file.
 
     Raises:
-        InvalidRequest: If the subset has too many names for a message, or a text cannot be sent.
+        InvalidRequest: If the subset is not a list or has too many names for a message, or if a text cannot be sent.
     """
+    if isinstance(checks.get("subset"), str):
+        raise InvalidRequest("'subset' is one text. Pass a list of image names.", field="subset")
     fields, call = _split_options(options)
     if not fields.get("display_name") and isinstance(predictions, str | Path):
         fields["display_name"] = Path(predictions).name

@@ -87,3 +87,5 @@ def test_an_upload_names_the_images_of_a_subset() -> None:
     assert upload_header(io.BytesIO(), "demo", "", {}) == pb.UploadHeader(analysis=pb.Analysis(dataset="demo"))
     with pytest.raises(errors.InvalidRequest, match="Use at most 3,000,000"):
         upload_header(io.BytesIO(), "demo", "", {}, subset=["x" * (MAX_SUBSET + 1)])
+    with pytest.raises(errors.InvalidRequest, match=r"'subset' is one text\. Pass a list of image names\."):
+        upload_header(io.BytesIO(), "demo", "", {}, subset="name.jpg")
