@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -28,7 +29,7 @@ from errata.cli.value_names import decision_name
 from errata.cli.views import labeled
 from errata.connection import ConnectionFailed
 from errata.enums import State
-from errata.errors import InvalidPolicy, InvalidRequest, Unavailable
+from errata.errors import InvalidPolicy, InvalidRequest, TooBusy, Unavailable
 from errata.proto_json import to_json
 
 POLL_SECONDS = 1.0
@@ -40,6 +41,7 @@ EXIT_CODES = {
     pb.GATE_DECISION_PENDING: UNDECIDED,
     pb.GATE_DECISION_ERROR: ANALYSIS_FAILED,
 }
+Response = TypeVar("Response")
 STYLES = {"pass": "green", "fail": "bold red", "undecided": "yellow", "pending": "yellow", "error": "bold red"}
 EXAMPLES = """
 errata gate resnet50 --policy policy.yaml
@@ -98,18 +100,19 @@ def gate(
         subject = read_analysis(Path(analysis))
     else:
         with connect(target) as connection, policy_errors(policy):
+            end = time.monotonic() + seconds
             name = resolve(connection.client, analysis)
             baseline_name = resolve(connection.client, baseline) if baseline else ""
             request = partial(connection.client.gate, name, text, baseline_name, min_coverage)
             try:
-                result = evaluate(request, seconds)
+                result = evaluate(request, end)
             except ConnectionFailed as error:
                 if text or target.is_explicit or not is_folder(analysis):
                     raise
                 raise ConnectionFailed(
                     f"{error.message} To evaluate the folder {analysis} without a service, pass --policy FILE."
                 ) from error
-            subject = connection.client.get(name) if junit or markdown else pb.Analysis()
+            subject = retry(partial(connection.client.get, name), end) if junit or markdown else pb.Analysis()
     write_gate(result, subject, junit, markdown)
     if as_json:
         click.echo(to_json(result))
@@ -123,24 +126,30 @@ def exit_code(result: pb.GateResult | None) -> int:
     return UNDECIDED if result is None else EXIT_CODES.get(result.decision, UNDECIDED)
 
 
-def evaluate(request: Callable[[], pb.GateResult], seconds: float) -> pb.GateResult:
+def evaluate(request: Callable[[], pb.GateResult], end: float) -> pb.GateResult:
     """Return the result of a gate.
 
     Args:
         request: Requests the result from the service.
-        seconds: How long to wait for an analysis that has not finished, or for a service that is unavailable.
+        end: How long to wait for an analysis that has not finished, as a time of `time.monotonic`; see also `retry`.
     """
-    end = time.monotonic() + seconds
+    while True:
+        result = retry(request, end)
+        if result.decision != pb.GATE_DECISION_PENDING or time.monotonic() + POLL_SECONDS > end:
+            return result
+        time.sleep(POLL_SECONDS)
+
+
+def retry(request: Callable[[], Response], end: float) -> Response:
+    """Return the response to a request. Until `end`, repeat the request if the service is unavailable or too busy."""
     while True:
         try:
-            result = request()
-        except Unavailable:
-            if time.monotonic() + POLL_SECONDS > end:
+            return request()
+        except (Unavailable, TooBusy) as error:
+            delay = (error.retry_after if isinstance(error, TooBusy) else None) or POLL_SECONDS
+            if time.monotonic() + delay > end:
                 raise
-        else:
-            if result.decision != pb.GATE_DECISION_PENDING or time.monotonic() + POLL_SECONDS > end:
-                return result
-        time.sleep(POLL_SECONDS)
+        time.sleep(delay)
 
 
 def evaluate_finished(client: Client, analysis: pb.Analysis, min_coverage: float | None = None) -> pb.GateResult | None:

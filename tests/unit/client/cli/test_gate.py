@@ -1,0 +1,75 @@
+"""errata gate with --wait: which responses of the service it waits for, and how long."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from errata import pb
+from errata.cli import gate
+from errata.errors import ErrataError, QuotaExceeded, TooBusy, Unavailable
+from manual_clock import Clock
+
+NAME = "analyses/01kb4t9z0000000000000"
+PENDING, PASS = (pb.GateResult(decision=f"GATE_DECISION_{name}") for name in ("PENDING", "PASS"))
+
+
+class Service:
+    """A service that sends responses, or raises errors, in their order."""
+
+    def __init__(self, *responses: pb.GateResult | pb.Analysis | ErrataError) -> None:
+        self._responses = iter(responses)
+
+    def gate(self, *_: object) -> Any:
+        response = next(self._responses)
+        if isinstance(response, ErrataError):
+            raise response
+        return response
+
+    get = gate
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(gate, "time", SimpleNamespace(monotonic=clock, sleep=clock.advance))
+    return clock
+
+
+def run_gate(monkeypatch: pytest.MonkeyPatch, service: Service, *arguments: str | Path) -> Result:
+    @contextmanager
+    def connect(target: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(client=service)
+
+    monkeypatch.setattr(gate, "connect", connect)
+    return CliRunner().invoke(gate.gate, [NAME, *map(str, arguments)])
+
+
+def test_a_busy_service_is_asked_again_after_the_time_that_it_states(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, tmp_path: Path
+) -> None:
+    busy = QuotaExceeded("Token 'ci' has made too many requests.", retry_after=3.0), TooBusy("Too many requests.")
+    service = Service(PENDING, *busy, Unavailable("The service is shutting down."), PASS, busy[0], pb.Analysis())
+    start = clock()
+
+    result = run_gate(monkeypatch, service, "--wait", "1m", "--junit", tmp_path / "gate.xml")
+
+    assert result.exit_code == 0, result.exception
+    assert "PASS" in result.stdout and (tmp_path / "gate.xml").exists()
+    assert clock() - start == 1 + 3 + 1 + 1 + 3
+
+
+@pytest.mark.parametrize(("wait", "seconds"), [([], 0), (["--wait", "10s"], 8)])
+def test_the_error_of_a_busy_service_is_reported_if_the_wait_ends_before_the_next_request(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, wait: list[str], seconds: float
+) -> None:
+    busy = QuotaExceeded("Token 'ci' has made too many requests.", retry_after=4.0)
+    start = clock()
+
+    result = run_gate(monkeypatch, Service(busy, busy, busy), *wait)
+
+    assert result.exception is busy
+    assert clock() - start == seconds
