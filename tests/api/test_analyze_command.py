@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from errata import Client, pb
 from errata.cli import analyze_models
-from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, UNDECIDED
+from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, INTERRUPTED, UNDECIDED
 from errata.cli.main import errata
 from errata.cli.progress import follow
 from errata.errors import ErrataError, InvalidInput, InvalidRequest, Unavailable
@@ -104,7 +104,19 @@ def test_the_decision_and_its_reasons_are_on_stderr_if_stdout_has_json(
     assert sum(line[:2] == ["fail", "exact:"] for line in lines) == len(models)
 
 
-@pytest.mark.parametrize("refused", [["--predictions", "bad.csv"], ["demo:nosuch"]], ids=["upload", "model"])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ["--predictions", "bad.csv"],
+        ["demo:nosuch"],
+        ["--predictions", "none.csv"],
+        ["--predictions", "p.csv", "--gate", "none.yaml"],
+        ["--predictions", "p.csv", "--label", "a"],
+        ["--predictions", "p.csv", "--subset", "none.txt"],
+        ["--predictions", "p.csv", "--answers-mapping", "none.csv"],
+    ],
+    ids=["upload", "model", "predictions", "policy", "label", "subset", "mapping"],
+)
 def test_a_refused_call_leaves_no_results_of_an_earlier_one_in_the_folder(
     running: Running, policy: Path, demo_csv: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: list[str]
 ) -> None:
@@ -116,11 +128,36 @@ def test_a_refused_call_leaves_no_results_of_an_earlier_one_in_the_folder(
     passed = analyze(running, "--predictions", "p.csv", *options)
     Path("results/notes.txt").write_text("notes")
 
-    result = analyze(running, *refused, *options)
+    result = analyze(running, *options, *refused)
 
     assert (passed.exit_code, isinstance(result.exception, ErrataError)) == (0, True)
     files = {path.name for path in Path("results").iterdir()}
     assert "notes.txt" in files and not files & {"summary.json", "junit.xml"}
+
+
+def test_an_interrupted_call_leaves_no_results_of_an_earlier_one_in_the_folder(
+    running: Running, demo_csv: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(client: Client, name: str, console: Console) -> pb.Analysis:
+        raise KeyboardInterrupt
+
+    (tmp_path / "p.csv").write_bytes(demo_csv)
+    analyze(running, "--predictions", tmp_path / "p.csv", "--output", tmp_path / "results")
+    monkeypatch.setattr("errata.cli.analyze.follow", interrupt)
+
+    result = analyze(running, MODEL, "--output", tmp_path / "results")
+
+    assert result.exit_code == INTERRUPTED
+    assert not (tmp_path / "results" / "summary.json").exists()
+
+
+def test_a_file_cannot_be_the_folder_of_the_results(running: Running, demo_csv: bytes, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_bytes(demo_csv)
+
+    result = analyze(running, "--predictions", tmp_path / "p.csv", "--output", tmp_path / "p.csv")
+
+    assert isinstance(result.exception, InvalidInput)
+    assert result.exception.message.startswith("Cannot create the folder")
 
 
 def test_the_baseline_can_be_the_folder_whose_results_are_replaced(

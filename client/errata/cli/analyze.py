@@ -151,17 +151,18 @@ def analyze(
     With --gate and --no-wait, the exit code is 5 if an analysis has not finished. Run 'errata gate ANALYSIS --wait 1h'.
     With --json, stderr has the decision of the gate and its reasons.
     """
-    _check_source(models, predictions, display_name, markdown)
-    upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
-    upload_options |= _coverage_options(predictions, min_coverage, subset)
-    upload_options["answers_mapping"] = _read_mapping(mapping, predictions)
-    _check_options(output, wait, baseline, markdown, policy, target)
-    check_single_stdout(as_json, markdown)
-    options: dict[str, Any] = {"display_name": display_name, "labels": parse_labels(labels), "fresh": fresh}
-    options["gate_policy"] = read_policy(policy) if policy is not None else ""
-    if output is not None:
-        make_folder(output)
     replaced = output if len(models) <= 1 and not _has_input(output, baseline, predictions) else None
+    with _cleared_after_error(replaced):
+        _check_source(models, predictions, display_name, markdown)
+        upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
+        upload_options |= _coverage_options(predictions, min_coverage, subset)
+        upload_options["answers_mapping"] = _read_mapping(mapping, predictions)
+        _check_options(output, wait, baseline, markdown, policy, target)
+        check_single_stdout(as_json, markdown)
+        options: dict[str, Any] = {"display_name": display_name, "labels": parse_labels(labels), "fresh": fresh}
+        options["gate_policy"] = read_policy(policy) if policy is not None else ""
+        if output is not None:
+            make_folder(output)
     with _cleared_after_error(replaced), connect(target, evidence) as connection, policy_errors(policy):
         client = connection.client
         dataset = _dataset_of(ctx, dataset, connection)
@@ -206,11 +207,11 @@ def _has_input(folder: Path | None, baseline: str, predictions: Path | None) -> 
 
 @contextmanager
 def _cleared_after_error(folder: Path | None) -> Iterator[None]:
-    """After an error, remove the result of an earlier call from a folder: it is not that of this call."""
+    """After an error or Ctrl-C, remove the result of an earlier call from a folder: it is not that of this call."""
     try:
         yield
-    except ErrataError:
-        if folder is not None:
+    except BaseException:
+        if folder is not None and folder.is_dir():
             clear_folder(folder)
         raise
 
