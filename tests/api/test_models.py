@@ -1,5 +1,6 @@
 """Model analyses with the fake predictor: accepted, watched, canceled, shared, and refused."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -7,10 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from errata import Client, errors, pb
+from errata import AsyncClient, Client, errors, pb
 
+from service.analyses import submit as submit_module
 from service.analyses.lifecycle import BeingArchived
+from service.analyses.ports import Ports
 from service.archive.archive import FileArchive
+from service.domain import Analysis, AnalysisRequest
 from service.evidence.bundle import Bundle
 from service.predictions.fake import hashed_class
 
@@ -266,3 +270,47 @@ def test_a_refused_model_cancels_those_before_it(start) -> None:
 
         states = {analysis.state for analysis in service.client.list()}
         assert states <= {pb.Analysis.STATE_CANCELLED, pb.Analysis.STATE_SUCCEEDED}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), errors.Unavailable("The service did not respond in time.")])
+def test_an_analysis_whose_response_is_lost_is_cancelled_with_those_before_it(
+    start, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    with start(open_gate=False) as service:
+        queue, lost = service.client.analyze, [error]
+
+        def analyze(model: str, *arguments: Any, **options: Any) -> pb.Analysis:
+            analysis = queue(model, *arguments, **options)
+            if model != MODEL and lost:
+                raise lost.pop()
+            return analysis
+
+        monkeypatch.setattr(service.client, "analyze", analyze)
+        with pytest.raises(type(error)):
+            service.client.analyze_all([MODEL, "demo:efficientnet_lite1"], "demo", fresh=True)
+
+        assert [analysis.state for analysis in service.client.list()] == [pb.Analysis.STATE_CANCELLED] * 2
+        service.gate.set()
+
+
+async def test_a_cancellation_cancels_the_analysis_that_the_service_is_queueing(
+    start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit_slowly(ports: Ports, request: AnalysisRequest, *arguments: str) -> Analysis:
+        if request.model != MODEL:
+            is_queueing.set()
+            time.sleep(0.2)
+        return submit(ports, request, *arguments)
+
+    submit, is_queueing = submit_module.submit, threading.Event()
+    with start(open_gate=False) as service:
+        monkeypatch.setattr(submit_module, "submit", submit_slowly)
+        async with AsyncClient(service.addresses.grpc) as client:
+            call = asyncio.create_task(client.analyze_all([MODEL, "demo:efficientnet_lite1"], "demo", fresh=True))
+            assert await asyncio.to_thread(is_queueing.wait, 10)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+            assert [analysis.state async for analysis in client.list()] == [pb.Analysis.STATE_CANCELLED] * 2
+        service.gate.set()

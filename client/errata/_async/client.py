@@ -199,7 +199,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
     async def analyze_all(
         self, models: str | Iterable[str], dataset: str = "imagenet-real", **options: Unpack[AnalysisOptions]
     ) -> builtins.list[Analysis]:
-        """Queue an analysis of each model. If a model is refused, cancel the analyses that were queued before.
+        """Queue an analysis of each model. After an error or an interruption, cancel the analyses of this call.
 
         Args:
             models: One or several model IDs.
@@ -210,12 +210,21 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             The queued analyses, in the order of the models.
         """
         request_id = options.get("request_id") or uuid.uuid4().hex
+        names = [models] if isinstance(models, str) else [*models]
         queued: builtins.list[Analysis] = []
+
+        async def queue_next() -> None:
+            options["request_id"] = f"{request_id}-{len(queued)}"
+            queued.append(await self.analyze(names[len(queued)], dataset, **options))
+
         try:
-            for number, model in enumerate([models] if isinstance(models, str) else models):
-                options["request_id"] = f"{request_id}-{number}"
-                queued.append(await self.analyze(model, dataset, **options))
-        except BaseException:
+            while len(queued) < len(names):
+                await queue_next()
+        except BaseException as error:
+            is_unknown = not isinstance(error, Exception) or isinstance(error, errors.Unavailable)
+            if is_unknown and len(queued) < len(names):  # the service may have queued the next analysis
+                with suppress(errors.ErrataError):
+                    await queue_next()  # the request ID makes this call return the same analysis
             for analysis in queued:
                 with suppress(errors.ErrataError):  # the first error is reported
                     await self.cancel(analysis)
