@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from errata import Client, pb
 from errata.cli import analyze_models
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, INTERRUPTED, UNDECIDED
-from errata.cli.main import errata
+from errata.cli.main import ClosedPipe, errata
 from errata.cli.progress import follow
 from errata.errors import ErrataError, InvalidInput, InvalidRequest, Unavailable
 from rich.console import Console
@@ -87,6 +87,21 @@ def test_the_results_of_the_gates_of_several_models_are_written(
     }
     for file in tmp_path.glob("results/*/junit.xml"):
         assert ElementTree.parse(file).getroot().get("name") == "errata"
+
+
+def test_the_files_of_a_gate_are_written_although_the_reader_of_stdout_has_ended(
+    running: Running, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ClosedPipe
+
+    monkeypatch.setattr("errata.cli.analyze.show_analysis", fail)
+    markdown = tmp_path / "gate.md"
+
+    result = analyze(running, MODEL, "--gate", policy, "--output", tmp_path / "results", "--markdown", markdown)
+
+    assert isinstance(result.exception, ClosedPipe)
+    assert markdown.exists() and (tmp_path / "results" / "junit.xml").exists()
 
 
 @pytest.mark.parametrize("models", [[MODEL], [MODEL, "demo:efficientnet_lite1"]], ids=["one", "several"])

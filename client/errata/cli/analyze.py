@@ -181,14 +181,14 @@ def analyze(
         elif output is not None:
             clear_folder(output)
         result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
+    if result is not None:  # files first, because printing ends the command if the reader of stdout has ended
+        write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=markdown)
     if as_json:
         click.echo(to_json(analysis))
     elif markdown != STDOUT:
         show_analysis(analysis, stdout_console())
-    if result is not None:
-        write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=markdown)
-        if markdown != STDOUT:
-            show_gate(result, stderr_console() if as_json else stdout_console())
+    if result is not None and markdown != STDOUT:
+        show_gate(result, stderr_console() if as_json else stdout_console())
     if output is not None and not as_json and analysis.state == pb.Analysis.STATE_SUCCEEDED:
         files = ", ".join([SUMMARY, VERDICTS, REPORT, CLASSES, *([JUNIT] if result is not None else [])])
         stderr_console().print(f"Written to {safe(str(output))}: {files}", soft_wrap=True)

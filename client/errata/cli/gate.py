@@ -197,12 +197,14 @@ def policy_errors(file: Path | None) -> Iterator[None]:
 
 
 def write_gate(result: pb.GateResult, analysis: pb.Analysis, junit: Path | None, markdown: Path | None) -> None:
-    """Write the result of a gate in the formats that pipelines read."""
-    title = analysis.display_name
+    """Write the result of a gate in the formats that pipelines read, and the format for stdout last."""
+    title, outputs = analysis.display_name, list[tuple[Path, bytes]]()
     if junit is not None:
-        write_output(junit, to_junit(result, title))
+        outputs.append((junit, to_junit(result, title)))
     if markdown is not None:
-        write_output(markdown, to_markdown(result, title, analysis.summary.headline).encode())
+        outputs.append((markdown, to_markdown(result, title, analysis.summary.headline).encode()))
+    for path, content in sorted(outputs, key=lambda output: output[0] == STDOUT):
+        write_output(path, content)
 
 
 def show_gate(result: pb.GateResult, console: Console) -> None:

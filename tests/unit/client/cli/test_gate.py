@@ -1,4 +1,4 @@
-"""errata gate with --wait: which responses of the service it waits for, and how long."""
+"""errata gate: which responses of the service it waits for, how long, and the order of its files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,3 +73,12 @@ def test_the_error_of_a_busy_service_is_reported_if_the_wait_ends_before_the_nex
 
     assert result.exception is busy
     assert clock() - start == seconds
+
+
+def test_a_file_is_written_before_stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr(gate, "write_output", lambda path, _: written.append(path))
+
+    gate.write_gate(PASS, pb.Analysis(), junit=gate.STDOUT, markdown=tmp_path / "gate.md")
+
+    assert written == [tmp_path / "gate.md", gate.STDOUT]
