@@ -92,11 +92,17 @@ def evaluate_policy(
     """
     assert analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
     check_groups(policy, analysis.summary.groups)
-    before = None
+    before, subjects = None, [(analysis, False)]
     if side is not None and baseline is not None and policy.needs_baseline:
         assert baseline.analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
         before = Baseline(baseline.analysis.summary, compare_groups_of_sides(baseline, side))
+        subjects.append((baseline.analysis, True))
     reasons = evaluate(policy, analysis.summary, before, slices, analysis.subset)
+    reasons += [
+        GateReason(GateDecision.PASS, None, implausible=subject, is_baseline=is_baseline)
+        for subject, is_baseline in subjects
+        if subject.implausible
+    ]
     baseline_id = baseline.analysis.id if before is not None and baseline is not None else ""
     return GateResult(decision_of(reasons), policy.name, analysis.id, baseline_id, tuple(reasons))
 

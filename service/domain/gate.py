@@ -134,7 +134,8 @@ class GateReason:
     on_common_images: bool = False  # whether a change is over only the images that both analyses cover
     min_samples: int | None = None  # samples that the policy requires
     without_result: Analysis | None = None  # the analysis or baseline that has not succeeded
-    is_baseline: bool = False  # whether `without_result` is the baseline
+    implausible: Analysis | None = None  # the analysis or baseline whose predictions are implausible
+    is_baseline: bool = False  # whether `without_result` or `implausible` is the baseline
 
 
 @dataclass(frozen=True)

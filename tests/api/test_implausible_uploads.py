@@ -152,6 +152,28 @@ def test_an_accepted_upload_is_marked_and_in_no_trend(start: Start) -> None:
         assert trend.num_left_out == 2
 
 
+def test_the_result_of_a_gate_says_that_predictions_are_implausible_and_its_decision_is_the_same(
+    client: Client,
+) -> None:
+    plausible = client.upload(csv(make_classes()), "imagenet-real")
+    shifted = client.upload(csv((make_classes() + 1) % 1000), "imagenet-real", accept_implausible=True)
+    policy = "version: 1\nbounds: [{name: change, measure: top1_accuracy, max_%s: 1}]"
+
+    results = [
+        client.gate(shifted, policy % "decrease", plausible),
+        client.gate(plausible, policy % "increase", shifted),
+        client.gate(shifted, policy.replace("max_%s", "max")),
+        client.gate(plausible, policy.replace("max_%s", "min"), shifted),
+    ]
+
+    notes = [[reason.message for reason in result.reasons if "implausible" in reason.message] for result in results]
+    identifier = shifted.name.removeprefix("analyses/")
+    of_analysis = f"The predictions of the analysis {identifier} are implausible: see its warnings."
+    assert notes == [[of_analysis], [of_analysis.replace("the analysis", "the baseline")], [of_analysis], []]
+    decisions = [pb.GATE_DECISION_PASS] * 3 + [pb.GATE_DECISION_FAIL]
+    assert [result.decision for result in results] == decisions
+
+
 def test_a_refused_upload_binds_its_request_id_to_nothing(client: Client) -> None:
     shifted = csv((make_classes() + 1) % 1000).getvalue()
     with pytest.raises(errors.ImplausibleUpload):

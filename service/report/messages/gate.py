@@ -80,6 +80,9 @@ def gate_reason(reason: GateReason) -> str:
     """Describe the decision on a bound: the measured value, the limit, and why the bound is undecided."""
     if reason.without_result is not None:
         return _without_result(reason.without_result, reason.is_baseline)
+    if reason.implausible is not None:
+        subject = "baseline" if reason.is_baseline else "analysis"
+        return f"The predictions of the {subject} {reason.implausible.id} are implausible: see its warnings."
     causes = "; ".join(_describe_cause(cause, reason) for cause in reason.causes)
     if reason.bound is None and reason.limit is None:
         return f"{capitalize(causes)}."
