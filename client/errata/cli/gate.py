@@ -101,8 +101,8 @@ def gate(
     else:
         with connect(target) as connection, policy_errors(policy):
             end = time.monotonic() + seconds
-            name = resolve(connection.client, analysis)
-            baseline_name = resolve(connection.client, baseline) if baseline else ""
+            name = retry(partial(resolve, connection.client, analysis), end)
+            baseline_name = retry(partial(resolve, connection.client, baseline), end) if baseline else ""
             request = partial(connection.client.gate, name, text, baseline_name, min_coverage)
             try:
                 result = evaluate(request, end)

@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from errata import pb
 from errata.cli import gate
+from errata.cli.output import STDOUT
+from errata.connection import ConnectionFailed
 from errata.errors import ErrataError, QuotaExceeded, TooBusy, Unavailable
 from manual_clock import Clock
 
@@ -20,16 +22,16 @@ PENDING, PASS = (pb.GateResult(decision=f"GATE_DECISION_{name}") for name in ("P
 class Service:
     """A service that sends responses, or raises errors, in their order."""
 
-    def __init__(self, *responses: pb.GateResult | pb.Analysis | ErrataError) -> None:
+    def __init__(self, *responses: pb.GateResult | pb.Analysis | list[pb.Analysis] | ErrataError) -> None:
         self._responses = iter(responses)
 
-    def gate(self, *_: object) -> Any:
+    def gate(self, *_: object, **__: object) -> Any:
         response = next(self._responses)
         if isinstance(response, ErrataError):
             raise response
         return response
 
-    get = gate
+    get = list = gate
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def run_gate(monkeypatch: pytest.MonkeyPatch, service: Service, *arguments: str 
         yield SimpleNamespace(client=service)
 
     monkeypatch.setattr(gate, "connect", connect)
-    return CliRunner().invoke(gate.gate, [NAME, *map(str, arguments)])
+    return CliRunner().invoke(gate.gate, [*map(str, arguments)])
 
 
 def test_a_busy_service_is_asked_again_after_the_time_that_it_states(
@@ -55,11 +57,25 @@ def test_a_busy_service_is_asked_again_after_the_time_that_it_states(
     service = Service(PENDING, *busy, Unavailable("The service is shutting down."), PASS, busy[0], pb.Analysis())
     start = clock()
 
-    result = run_gate(monkeypatch, service, "--wait", "1m", "--junit", tmp_path / "gate.xml")
+    result = run_gate(monkeypatch, service, NAME, "--wait", "1m", "--junit", tmp_path / "gate.xml")
 
     assert result.exit_code == 0, result.exception
     assert "PASS" in result.stdout and (tmp_path / "gate.xml").exists()
     assert clock() - start == 1 + 3 + 1 + 1 + 3
+
+
+def test_the_names_of_the_analysis_and_the_baseline_are_looked_up_again_while_the_service_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    down = ConnectionFailed("No service at 127.0.0.1:50051.")
+    found = [pb.Analysis(name=NAME, display_name="The Model")]
+    start = clock()
+
+    service = Service(down, down, found, down, found, PASS)
+    result = run_gate(monkeypatch, service, "The Model", "--baseline", "The Model", "--wait", "8s")
+
+    assert result.exit_code == 0, result.exception
+    assert clock() - start == 3
 
 
 @pytest.mark.parametrize(("wait", "seconds"), [([], 0), (["--wait", "10s"], 8)])
@@ -69,7 +85,7 @@ def test_the_error_of_a_busy_service_is_reported_if_the_wait_ends_before_the_nex
     busy = QuotaExceeded("Token 'ci' has made too many requests.", retry_after=4.0)
     start = clock()
 
-    result = run_gate(monkeypatch, Service(busy, busy, busy), *wait)
+    result = run_gate(monkeypatch, Service(busy, busy, busy), NAME, *wait)
 
     assert result.exception is busy
     assert clock() - start == seconds
@@ -79,6 +95,6 @@ def test_a_file_is_written_before_stdout(tmp_path: Path, monkeypatch: pytest.Mon
     written: list[Path] = []
     monkeypatch.setattr(gate, "write_output", lambda path, _: written.append(path))
 
-    gate.write_gate(PASS, pb.Analysis(), junit=gate.STDOUT, markdown=tmp_path / "gate.md")
+    gate.write_gate(PASS, pb.Analysis(), junit=STDOUT, markdown=tmp_path / "gate.md")
 
-    assert written == [tmp_path / "gate.md", gate.STDOUT]
+    assert written == [tmp_path / "gate.md", STDOUT]
