@@ -32,13 +32,13 @@ MAX_MODELS = 200  # listed models, the newest
 
 @dataclass(frozen=True)
 class ChangedLabels:
-    """An image whose labels changed."""
+    """An image whose labels changed, or that is no longer evaluated."""
 
     name: str
     before: tuple[int, ...]
     after: tuple[int, ...]
     was_problematic: bool
-    is_problematic: bool  # also if the image is no longer evaluated
+    is_problematic: bool
     is_evaluated: bool  # by the bundle; the base evaluates all listed images
 
 
@@ -58,12 +58,15 @@ class EvidenceChanges:
 
     base: Bundle
     bundle: Bundle
-    num_changed: int  # images whose labels changed, or that are set aside or no longer set aside
+    # Images that both bundles evaluate, and whose labels changed, or that are set aside or no longer set aside. Only
+    # these images count in the numbers below and as label errors.
+    num_changed: int
     num_added: int  # labels
     num_removed: int
     num_set_aside: int  # images
     num_restored: int
-    images: Sequence[ChangedLabels]  # the first MAX_IMAGES
+    num_not_evaluated: int  # images that only the base evaluates
+    images: Sequence[ChangedLabels]  # the first MAX_IMAGES: those that changed, then those that only the base evaluates
     models: Sequence[JudgedTwice]  # newest first
     num_waiting: int  # models that are judged with the base only
     base_analysis: str  # ID of an analysis on the base: that of the first model, or else of a waiting one; empty: none
@@ -87,7 +90,8 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
         raise EvidenceNotFound(f"The base of the evidence {bundle.digest[:12]} has other images.", field="evidence")
     after = _new_rows(base, bundle)
     changed = _find_changed(base, bundle, after)
-    labels = [_labels_of(base, bundle, int(row), int(after[row])) for row in np.flatnonzero(changed)]
+    labels = [_labels_of(base, bundle, row, int(after[row])) for row in np.flatnonzero(changed).tolist()]
+    left_out = np.flatnonzero(after < 0).tolist()
     models, num_waiting, base_analysis = _find_models(stores, base, bundle)
     return EvidenceChanges(
         base=base,
@@ -97,7 +101,8 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
         num_removed=sum(len({*image.before} - {*image.after}) for image in labels),
         num_set_aside=sum(image.is_problematic and not image.was_problematic for image in labels),
         num_restored=sum(image.was_problematic and not image.is_problematic for image in labels),
-        images=labels[:MAX_IMAGES],
+        num_not_evaluated=len(left_out),
+        images=[*labels, *(_labels_of(base, bundle, row, -1) for row in left_out[:MAX_IMAGES])][:MAX_IMAGES],
         models=[_judge_twice(stores, pair, (base, bundle), after, changed) for pair in models[:MAX_MODELS]],
         num_waiting=num_waiting,
         base_analysis=base_analysis,
@@ -113,12 +118,12 @@ def _new_rows(base: Bundle, bundle: Bundle) -> NDArray[np.intp]:
 
 def _find_changed(base: Bundle, bundle: Bundle, after: NDArray[np.intp]) -> Mask:
     """Return which evaluated images of the base the bundle relabels, sets aside, or restores, (N,)."""
-    changed = after < 0
-    common = np.flatnonzero(~changed)
+    changed = np.zeros(len(after), dtype=bool)
+    common = np.flatnonzero(after >= 0)
     old, new = base.evidence, bundle.evidence
     differs = changed_labels(old.labels.take(common), new.labels.take(after[common]))
     changed[common] = differs | (old.problematic[common] != new.problematic[after[common]])
-    return np.asarray(changed)
+    return changed
 
 
 def _labels_of(base: Bundle, bundle: Bundle, row: int, new_row: int) -> ChangedLabels:
@@ -128,7 +133,7 @@ def _labels_of(base: Bundle, bundle: Bundle, row: int, new_row: int) -> ChangedL
         before=tuple(base.evidence.labels.of(row).tolist()),
         after=tuple(bundle.evidence.labels.of(new_row).tolist()) if is_evaluated else (),
         was_problematic=bool(base.evidence.problematic[row]),
-        is_problematic=not is_evaluated or bool(bundle.evidence.problematic[new_row]),
+        is_problematic=is_evaluated and bool(bundle.evidence.problematic[new_row]),
         is_evaluated=is_evaluated,
     )
 
@@ -169,9 +174,7 @@ def _judge_twice(
     rows = np.flatnonzero(changed)
     predicted = predictions.top1[base.rows[rows]]
     was_correct, was_error = _outcomes(base, rows, predicted)
-    is_correct, is_error = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
-    evaluated = after[rows] >= 0
-    is_correct[evaluated], is_error[evaluated] = _outcomes(bundle, after[rows][evaluated], predicted[evaluated])
+    _, is_error = _outcomes(bundle, after[rows], predicted)
     return replace(
         result,
         num_label_errors=int((was_error & ~is_error).sum()),

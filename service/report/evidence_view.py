@@ -51,7 +51,7 @@ class VersionsView:
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One image whose labels changed."""
+    """One image whose labels changed, or that is no longer evaluated."""
 
     name: str
     url: str  # empty: no analysis evaluates the image
@@ -88,7 +88,7 @@ class ChangesView:
     num_waiting: int  # models that are not judged again
     models: tuple[ModelRow, ...]
     images: tuple[ImageRow, ...]
-    num_changed: int
+    num_images: int  # images that changed, or that are no longer evaluated
 
 
 def versions_view(dataset: str, versions: Sequence[Version]) -> VersionsView:

@@ -27,7 +27,7 @@ from service.redact import public_message
 from service.report import evidence_view as views
 from service.report.class_names import display_names
 from service.report.evidence_changes_view import MAX_EVENTS, FormsView, RunView, event_row, run_view
-from service.report.messages.evidence import describe_changes
+from service.report.messages.evidence import NOT_EVALUATED, describe_changes
 from service.report.urls import changes_url, evidence_form_url, image_url, review_url, versions_url
 from service.web.application import retry_header
 from service.web.forms import form_page
@@ -191,6 +191,7 @@ def _to_view(changes: EvidenceChanges, is_default: bool, is_admin: bool) -> view
             changes.num_removed,
             changes.num_set_aside,
             changes.num_restored,
+            changes.num_not_evaluated,
         ),
         command=f"errata reanalyze --all --dataset {dataset} --evidence {short}" if shows_command else "",
         num_waiting=changes.num_waiting,
@@ -204,11 +205,13 @@ def _to_view(changes: EvidenceChanges, is_default: bool, is_admin: bool) -> view
                 _image_url(changes, image),
                 review_url(dataset, image.name) if image.is_evaluated else "",
                 views.describe_labels(image.before, names, image.was_problematic),
-                views.describe_labels(image.after, names, image.is_problematic),
+                views.describe_labels(image.after, names, image.is_problematic)
+                if image.is_evaluated
+                else NOT_EVALUATED,
             )
             for image in changes.images
         ),
-        num_changed=changes.num_changed,
+        num_images=changes.num_changed + changes.num_not_evaluated,
     )
 
 

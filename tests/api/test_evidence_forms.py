@@ -123,6 +123,10 @@ def test_links_of_an_image_that_is_no_longer_evaluated_lead_to_the_analysis_on_t
         page = browser.upload(labels, path=f"{URL}/labels").headers["Location"]
         url = "/datasets/street/images"
         assert image_links(browser, page)["c.jpg"] == [], "no analysis evaluates the image"
+        text = text_of(browser.get(page))
+        assert "1 image differs. 1 label added, 0 labels removed. 0 images set aside, 0 no longer set aside." in text
+        assert "1 image is no longer evaluated." in text and "Listed images: 2 of 2." in text
+        assert '<td class="text">owl</td><td class="text">no longer evaluated</td>' in text
 
         predictions = b"file_name,label\na.jpg,cat\nb.jpg,dog\nc.jpg,dog\n"
         before = running.client.upload(io.BytesIO(predictions), "street").name.removeprefix("analyses/")

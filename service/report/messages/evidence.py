@@ -7,6 +7,7 @@ from errata.messages import format_count, pluralize
 from service.domain import AuditAction
 
 SET_ASIDE = "set aside"
+NOT_EVALUATED = "no longer evaluated"
 ACTION_NAMES: Mapping[AuditAction | None, str] = {
     None: "configured or built in",
     AuditAction.BUILD: "built from reviews",
@@ -29,7 +30,7 @@ EVIDENCE_TEXTS = (
     "All models of the base are judged with this evidence.",
     "Base {digest}",
     "before",
-    "Changed images: {count} of {total}.",
+    "Listed images: {count} of {total}.",
     "Changes of evidence",
     "default",
     "Label errors: errors on the base that count as correct now, or whose image is set aside. New errors: images that "
@@ -79,12 +80,16 @@ EVIDENCE_TEXTS = (
 )
 
 
-def describe_changes(num_changed: int, added: int, removed: int, set_aside: int, restored: int) -> tuple[str, ...]:
-    """Return sentences about the changes of labels."""
+def describe_changes(
+    num_changed: int, added: int, removed: int, set_aside: int, restored: int, num_not_evaluated: int
+) -> tuple[str, ...]:
+    """Return sentences about the changes of labels, and about the images that are no longer evaluated, if any."""
     images = pluralize(num_changed, "image differs", "images differ")
     labels = f"{pluralize(added, 'label')} added, {pluralize(removed, 'label')} removed"
     aside = f"{pluralize(set_aside, 'image')} set aside, {format_count(restored)} no longer set aside"
-    return f"{images}.", f"{labels}.", f"{aside}."
+    left_out = pluralize(num_not_evaluated, "image is", "images are")
+    sentences = f"{images}.", f"{labels}.", f"{aside}."
+    return (*sentences, f"{left_out} {NOT_EVALUATED}.") if num_not_evaluated else sentences
 
 
 def describe_run(num_done: int, num_total: int, num_new: int, num_skipped: int) -> str:

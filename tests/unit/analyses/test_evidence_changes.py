@@ -72,11 +72,25 @@ def test_evidence_without_a_base_has_no_changes(backend: Backend) -> None:
         compute_changes(backend.ports.stores, "own", "ffff")
 
 
-def test_images_that_uploaded_labels_leave_out_are_set_aside(files: Path, backend: Backend) -> None:
-    rows = [f"{row['file_name']},{row['target']}" for row in read_rows(files / "labels.csv")[:9_990]]
-    content = io.BytesIO(("file_name,labels\n" + "\n".join(rows)).encode())
-    fewer = evidence_versions.upload_labels(backend.ports.stores, "own", content, "root")
+def test_images_that_uploaded_labels_leave_out_are_no_changes_and_no_label_errors(
+    files: Path, backend: Backend
+) -> None:
+    predicted = {row["file_name"]: row["predicted_class"] for row in read_rows(files / "predictions.csv")}
+    rows = read_rows(files / "labels.csv")
+    first, *others = [row for row in rows if predicted[row["file_name"]] != row["target"]]
+    omitted = {row["file_name"] for row in (first, *others[:300])}
+    lines = [f"{row['file_name']},{row['target']}" for row in rows if row["file_name"] not in omitted]
+    corrected = f"{first['file_name']},{first['target']};{predicted[first['file_name']]}"
+    content = io.BytesIO("\n".join(["file_name,labels", corrected, *lines]).encode())
+    stores = backend.ports.stores
+    fewer = evidence_versions.upload_labels(stores, "own", content, "root")
+    [*reanalyze_all(backend.ports, "own", fewer.digest, "")]
 
-    changes = compute_changes(backend.ports.stores, "own", fewer.digest)
+    changes = compute_changes(stores, "own", fewer.digest)
 
-    assert (changes.num_changed, changes.num_set_aside, len(changes.images)) == (10, 10, 10)
+    assert (changes.num_changed, changes.num_added, changes.num_removed, changes.num_set_aside) == (1, 1, 0, 0)
+    assert changes.num_not_evaluated == 300
+    assert (changes.images[0].name, len(changes.images)) == (first["file_name"], 200)
+    assert not any(image.is_evaluated or image.is_problematic for image in changes.images[1:])
+    (model,) = changes.models
+    assert (model.num_label_errors, model.num_new_errors) == (1, 0)
