@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import structlog
-from errata.errors import EvidenceNotFound, InvalidEvidence, Unavailable
+from errata.errors import EvidenceDamaged, EvidenceNotFound, InvalidEvidence, Unavailable
 from pydantic import TypeAdapter
 
 from service.analyses.ports import Stores
@@ -110,6 +110,8 @@ def find_base(stores: Stores, dataset: str, base: str) -> Bundle:
 
 def upload_labels(stores: Stores, dataset: str, content: Readable, caller: str, base: str = "") -> Bundle:
     """Build evidence from a file of labels that use the label space of a bundle, and publish the evidence.
+
+    If these labels are those of the bundle or of another version, that version is returned without a further event.
 
     Args:
         stores: The stores.
@@ -260,10 +262,25 @@ def _publish_inputs(
 
 
 def _publish_folder(stores: Stores, path: Path, action: AuditAction, caller: str, details: Mapping[str, str]) -> Bundle:
-    """Publish the bundle in a folder unless it is already published, and return the bundle."""
+    """Publish the bundle in a folder unless it is already published or these labels exist, and return the bundle."""
     manifest = open_bundle(path).manifest
     published = stores.evidence.published
-    if manifest.digest not in published.events(manifest.dataset):
+    is_published = manifest.digest in published.events(manifest.dataset)
+    if not is_published and not (action is AuditAction.UPLOAD_LABELS and _exists_unpublished(stores, manifest)):
         details = {**details, **published.write(path)}
         record_event(stores, action, caller, manifest.dataset, manifest.digest, details)
     return stores.evidence.find(manifest.dataset, manifest.digest)
+
+
+def _exists_unpublished(stores: Stores, manifest: Manifest) -> bool:
+    """Return whether evidence is its own base, or the same evidence is configured or built in.
+
+    A copy of a publication that is not in the archive does not count, because other processes do not have it.
+    """
+    if manifest.digest == manifest.base:
+        return True
+    try:
+        existing = stores.evidence.find(manifest.dataset, manifest.digest)
+    except (EvidenceNotFound, EvidenceDamaged):
+        return False
+    return existing.path.name != existing.digest

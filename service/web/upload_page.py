@@ -18,7 +18,7 @@ from threading import Event
 from typing import TypeAlias, TypeVar
 
 import structlog
-from errata.errors import AlreadyExists, ErrataError, TruncatedUpload
+from errata.errors import AlreadyExists, ErrataError, InvalidEvidence, TruncatedUpload
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -115,8 +115,14 @@ class UploadPage:
         dataset, stores = request.path_params["dataset"], self._ports.stores
 
         def build(form: FileForm, _: Callable[[], bool]) -> str:
-            base = form.fields.get("base", "")
+            base = stores.evidence.find(dataset, form.fields.get("base", "")).digest
             bundle = evidence_versions.upload_labels(stores, dataset, form.finish(), CALLER.get().name, base)
+            if bundle.digest == base or not bundle.manifest.base:  # there are no changes to show
+                raise InvalidEvidence(
+                    f"The file has the labels of the evidence {bundle.digest[:12]}. Correct labels in the file, or use "
+                    "this evidence.",
+                    field="labels",
+                )
             return changes_url(dataset, bundle.digest)
 
         return await self._receive(request, _Target("labels", MAX_LABELS_BYTES, build, self._refuse_labels))

@@ -113,6 +113,33 @@ def test_a_labels_file_becomes_a_version_or_has_the_messages_of_the_api(start: S
         assert "1 image differs. 1 label added, 0 labels removed." in text_of(browser.get(built.headers["Location"]))
 
 
+def test_an_upload_of_the_labels_of_a_version_changes_nothing(start: Start, tmp_path: Path) -> None:
+    same = b"file_name,labels\na.jpg,cat\nb.jpg,dog\nc.jpg,owl\n"
+    with street_service(start, tmp_path) as running:
+        browser = FormClient(running)
+        open_form(browser)
+        configured = running.client.evidence("street").digest
+        assert running.client.upload_labels(io.BytesIO(same), "street").digest == configured
+
+        refused = browser.upload(same, path=f"{URL}/labels")
+
+        assert refused.status == 400
+        assert f"Nothing was changed. The file has the labels of the evidence {configured[:12]}." in re.sub(
+            "<[^>]*>", "", text_of(refused)
+        )
+        assert "configured or built in" in refused.text
+        assert [*running.client.audit_events()] == []
+
+        corrected = same.replace(b"cat", b"cat;dog")
+        location = browser.upload(corrected, path=f"{URL}/labels").headers["Location"]
+        uploaded = location.rpartition("/")[2]
+        sent_again = browser.upload(corrected, path=f"{URL}/labels")
+        assert (sent_again.status, sent_again.headers["Location"]) == (303, location)
+        for content, base in ((same, uploaded), (corrected, uploaded), (same, "")):
+            assert browser.upload(content, path=f"{URL}/labels", base=base).status == 400
+        assert [event.evidence.rpartition("/")[2] for event in running.client.audit_events()] == [uploaded]
+
+
 def test_links_of_an_image_that_is_no_longer_evaluated_lead_to_the_analysis_on_the_base(
     start: Start, tmp_path: Path
 ) -> None:

@@ -34,6 +34,8 @@ class EvidenceMethods(Calls):
     def upload_labels(self, labels: str | Path | BinaryIO, dataset: str, base: str = "") -> pb.Evidence:
         """Build evidence from a file of labels, and publish it.
 
+        If a version already has these labels, it is returned, and nothing changes.
+
         Args:
             labels: Path of the file, or its content as a binary stream: CSV, JSON, or JSON lines.
             dataset: The data set.

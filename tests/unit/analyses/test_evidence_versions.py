@@ -194,6 +194,31 @@ def test_uploaded_labels_replace_labels_and_keep_the_original_labels(stores: Sto
     assert after.manifest.counts["rejected_targets"] == 1
 
 
+def test_an_upload_of_labels_of_a_version_keeps_its_origin(stores: Stores, street: Bundle) -> None:
+    corrected = b"file_name,labels\na,cat;dog\nb,dog\nc,cat\nd,owl\n"
+    original = (street.path.parent / "labels.csv").read_bytes()
+    uploaded = versions.upload_labels(stores, "street", io.BytesIO(corrected), "ci")
+
+    for base in ("", uploaded.digest):
+        assert versions.upload_labels(stores, "street", io.BytesIO(original), "other", base).digest == street.digest
+        assert versions.upload_labels(stores, "street", io.BytesIO(corrected), "other", base).digest == uploaded.digest
+
+    assert [event.actor for event in versions.list_audit_events(stores)] == ["ci"]
+    origins = {version.manifest.digest: version.event for version in versions.list_versions(stores, "street")}
+    assert origins[street.digest] is None
+
+
+def test_labels_whose_publication_is_lost_are_published_again(cluster: Cluster, stores: Stores) -> None:
+    content = b"file_name,labels\na,cat;dog\nb,dog\n"
+    first = versions.upload_labels(stores, "street", io.BytesIO(content), "ci")
+    repository = EvidenceRepository({"street": [cluster.street.path]}, cluster.folder / "one")  # with another archive
+
+    again = versions.upload_labels(Backend(repository).ports.stores, "street", io.BytesIO(content), "ci")
+
+    assert again.digest == first.digest
+    assert [*repository.published.events("street")] == [first.digest]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
