@@ -20,7 +20,7 @@ class ArchiveIdentity:
         self._store = store
         self._place = place  # path or URL of the archive, for the error message
         self._id = ""  # id of the archive at the last check; empty: the archive is missing or empty
-        self._own_id = ""  # id of the archive at the first check
+        self._own_id = ""  # id that the files of the archive must have
         self._bound_id = ""  # id of the archive that the store was bound to at the last check
 
     @property
@@ -30,8 +30,8 @@ class ArchiveIdentity:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether the archive was reached once, and is not known to be missing or another one since then."""
-        return bool(self._own_id) and not self.is_foreign
+        """Return whether the ids were compared once, and the archive is not known to be missing or another one."""
+        return bool(self._bound_id) and not self.is_foreign
 
     def check(self) -> None:
         """Compare the ids once.
@@ -44,6 +44,8 @@ class ArchiveIdentity:
         was_foreign = self.is_foreign
         self._own_id = self._own_id or self._archive.id()
         self._bound_id, self._id = self._store.bind_archive(self._own_id), self._archive.find_id()
+        if self._id == self._bound_id != self._own_id:  # the first check reached an empty mount point
+            self._own_id = self._archive.id()
         if not self._id:
             raise InvalidSetting(
                 f"The archive {self._place!r} is missing or empty: its id was {self._own_id}. Restore it, for "

@@ -1,5 +1,6 @@
 """All API processes with the same Redis must have the same archive."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 from errata import Client
 from errata.errors import Unavailable
+
+from service.archive.archive import open_archive
 
 from .cluster import Cluster, cluster, wait_for
 
@@ -119,5 +122,33 @@ def test_an_api_is_ready_once_it_has_reached_its_archive(data_dir: Path, tmp_pat
         file.unlink()
 
         wait_for(service.ready, "the API is ready")
+    finally:
+        service.stop()
+
+
+def test_an_archive_that_is_mounted_after_the_start_of_the_api_is_used(
+    data_dir: Path, tmp_path: Path, demo_csv: bytes
+) -> None:
+    """After a restart of the machine, the API can start before Redis, and before the volume is mounted."""
+    image = demo_csv.decode().splitlines()[1].split(",")[0]
+    archive, volume = tmp_path / "archive", tmp_path / "volume"
+    archive_id = open_archive(str(volume)).id()
+    service = Cluster(data_dir, tmp_path)
+    try:
+        service.redis.start()
+        with service.redis.client() as redis:
+            redis.set("errata:archive", archive_id)
+        service.redis.stop()
+        service.start_api(wait=False)
+        wait_for(lambda: service.events("listening"), "the API listens")
+        assert (archive / "archive-id").read_text() != archive_id
+        shutil.rmtree(archive)
+        volume.rename(archive)
+        service.redis.start()
+        wait_for(service.ready, "the API is ready")
+
+        with service.client() as client:
+            client.create_review("demo", image, "ann", comment="stored")
+            assert [review.comment for review in client.list_reviews("demo")] == ["stored"]
     finally:
         service.stop()

@@ -16,7 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from indexed_archive import temporary_files
 
 from service.archive.archive import FileArchive, open_archive, open_events
-from service.archive.files import ObjectFiles, open_files
+from service.archive.files import FolderFiles, ObjectFiles, open_files
 from service.archive.orphaned_files import remove_orphaned_files
 from service.archive.publications import ArchivePublications
 from service.archive.record_log import RecordLog
@@ -114,6 +114,46 @@ def test_an_archive_that_vanishes_is_noticed_until_it_is_back(
     identity.watch()
     archive.put(make_analysis("a2"), PREDICTIONS)
     assert not identity.is_foreign and archive.ids() == {"a1", "a2"}
+
+
+@pytest.mark.parametrize("first", ["store", "volume"])
+def test_an_archive_that_is_mounted_after_the_start_is_used(
+    store: InMemoryJobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """After a restart of the machine, a process can start before Redis, and before the volume is mounted."""
+
+    def refuse(_: str) -> str:
+        raise Unavailable("The job store is unavailable.")
+
+    folder, volume = tmp_path / "archive", tmp_path / "volume"
+    ArchiveIdentity(FileArchive(FolderFiles(volume)), store, str(volume)).check()
+    archive = FileArchive(FolderFiles(folder))  # in the mount point
+    identity = ArchiveIdentity(archive, store, str(folder))
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "bind_archive", refuse)
+        with pytest.raises(Unavailable):
+            identity.watch()
+        assert not identity.is_ready, "the ids were not compared"
+        if first == "volume":
+            shutil.rmtree(folder)
+            volume.rename(folder)
+            with pytest.raises(Unavailable):
+                identity.watch()
+    if first == "store":
+        identity.watch()
+        assert not identity.is_ready
+        shutil.rmtree(folder)
+        volume.rename(folder)
+    identity.watch()
+    assert identity.is_ready and identity.allows_judging()
+
+    archive.put(make_analysis("a1"), PREDICTIONS)
+    assert archive.ids() == {"a1"}
+
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with pytest.raises(Unavailable, match="Restore it, for example by mounting its volume again"):
+        archive.put(make_analysis("a2"), PREDICTIONS)
 
 
 CALLS: dict[str, Callable[[str], object]] = {
