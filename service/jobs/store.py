@@ -35,6 +35,7 @@ from service.key_value.commands import PREFIX, format_time, number, texts
 from service.key_value.store import atomic
 
 MODELS, JUDGING = "models", "errands"  # the queues of the engine; `errands` is the stored name of the second
+ENDING_SECONDS = 60  # TTL of a job that is deleted soon after its end: its workers notice the end within seconds
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
 
@@ -198,7 +199,9 @@ class JobStore(BaseStore):
         tx.delete_record(analysis_id)
         job = read_or_none(tx.job, record.job)
         if job is not None and not job.may_be_archived:  # the judge needs the job to notice the deletion
-            _delete_unused_job(tx, record.job, {analysis_id})
+            # Without the job, the last write of its workers would count as one after the lease had expired.
+            may_run = job.started is not None and tx.now - (record.ended or 0.0) < ENDING_SECONDS
+            _delete_unused_job(tx, record.job, {analysis_id}, ENDING_SECONDS if may_run else 0)
         return True
 
     @atomic
@@ -431,14 +434,17 @@ def _write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
             tx.set_state(record, state, failure)
 
 
-def _delete_unused_job(tx: JobTransaction, job_id: str, deleted: set[str]) -> None:
-    """Delete a job that has ended if no analysis refers to it except deleted ones."""
+def _delete_unused_job(tx: JobTransaction, job_id: str, deleted: set[str], ttl: int = 0) -> None:
+    """Delete a job that has ended, now or after a TTL, if no analysis refers to it except deleted ones."""
     job = read_or_none(tx.job, job_id)
     if job is None or not job.state.is_final:
         return
     tx.remove_waiting(job_id, deleted)
     if deleted.issuperset(tx.waiting(job_id)):
-        tx.delete_job(job)
+        if ttl:
+            tx.expire_job(job, ttl)
+        else:
+            tx.delete_job(job)
 
 
 def _find_excess(tx: JobTransaction, known_owners: dict[str, str]) -> list[str]:

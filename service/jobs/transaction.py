@@ -211,8 +211,12 @@ class JobTransaction(Transaction):
         if job.state is State.SUCCEEDED:
             self.delete_job(job)
         else:
-            for key in _job_keys(job):
-                self.write("EXPIRE", key, FINISHED_TTL)
+            self.expire_job(job, FINISHED_TTL)
+
+    def expire_job(self, job: JobStatus, ttl: int) -> None:
+        """Give a job with its shards a TTL in seconds."""
+        for key in _job_keys(job):
+            self.write("EXPIRE", key, ttl)
 
     def delete_job(self, job: JobStatus) -> None:
         """Delete a job with its shards."""

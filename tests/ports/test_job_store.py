@@ -28,7 +28,7 @@ from service.jobs import transitions
 from service.jobs.base_store import BATCH, Depth
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.records import SCHEMA
-from service.jobs.store import JUDGING, MODELS, JobStore, Outcome, Submission
+from service.jobs.store import ENDING_SECONDS, JUDGING, MODELS, JobStore, Outcome, Submission
 from service.jobs.transaction import JobTransaction
 from service.jobs.transitions import (
     CRASH_DELAYS,
@@ -955,7 +955,9 @@ def test_an_analysis_deleted_beyond_the_limit_leaves_no_keys(five: JobStore, clo
 
 
 @pytest.mark.parametrize("end", ["cancelled", "failed"])
-def test_a_deleted_analysis_leaves_its_job_only_if_another_refers_to_it(store: JobStore, end: str) -> None:
+def test_a_deleted_analysis_leaves_its_job_only_if_another_refers_to_it(
+    store: JobStore, clock: Clock, end: str
+) -> None:
     job = submit(store, "a").job
     submit(store, "b")
     if end == "failed":
@@ -966,8 +968,30 @@ def test_a_deleted_analysis_leaves_its_job_only_if_another_refers_to_it(store: J
 
     store.delete("a")
     assert get_job(store, job).analyses == {"b"}
+    pass_time(store, clock, ENDING_SECONDS)
     store.delete("b")
 
+    assert store.job(job) is None
+    if isinstance(store, RedisJobStore):
+        assert [key for key in store.client.scan_iter() if job.encode() in key] == []
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_the_last_writes_for_a_deleted_analysis_are_not_counted(store: JobStore, clock: Clock, end: str) -> None:
+    """Its workers notice the end with their next call."""
+    job = submit(store, "a").job
+    tokens = claim_token(store, job), claim_token(store, job, 1, "w2")
+    if end == "failed":
+        store.change_shard(transitions.fail, job, 0, tokens[0], OOPS)
+    else:
+        store.cancel("a", "")
+
+    assert store.delete("a") is True
+
+    assert store.change_shard(transitions.progress, job, 1, tokens[1], 1) is False
+    assert store.change_shard(transitions.finish, job, 1, tokens[1], shard_result(4)) is None
+    assert store.depth().refused == 0
+    pass_time(store, clock, ENDING_SECONDS)
     assert store.job(job) is None
     if isinstance(store, RedisJobStore):
         assert [key for key in store.client.scan_iter() if job.encode() in key] == []
