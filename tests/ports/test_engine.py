@@ -12,6 +12,7 @@ from threading import Event
 import dramatiq
 import numpy as np
 import pytest
+import redis
 from dramatiq.middleware import AgeLimit, TimeLimit
 from errata.errors import Unavailable
 from redis_job_store import RedisJobStore
@@ -25,12 +26,29 @@ from service.jobs.memory import InMemoryJobStore
 from service.jobs.store import JobStore
 from service.jobs.transitions import AnalysisRecord, ClaimOutcome, JobSpec
 from service.jobs.worker import RetryLater, Worker
-from service.key_value.redis_backend import connect
+from service.key_value import redis_backend
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 SOON = 10.0  # seconds: timeout for events that take milliseconds
 
 HEARTBEAT = 3.0  # seconds
+
+
+@pytest.fixture(autouse=True)
+def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close all connections to Redis after the test: pytest reports open sockets as errors."""
+    clients: list[redis.Redis] = []
+
+    def connect_and_record(url: str, timeout: float) -> redis.Redis:
+        clients.append(connect(url, timeout))
+        return clients[-1]
+
+    connect = redis_backend.connect
+    for module in (redis_backend, engine_module):
+        monkeypatch.setattr(module, "connect", connect_and_record)
+    yield
+    for client in clients:
+        client.connection_pool.disconnect(inuse_connections=False)  # the thread of a subscription closes its own
 
 
 @pytest.fixture(params=["local", "redis"])
@@ -42,7 +60,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def store(kind: str, request: pytest.FixtureRequest) -> JobStore:
     if kind == "local":
         return InMemoryJobStore(time.time)
-    client = connect(request.getfixturevalue("server").url, 5)
+    client = redis_backend.connect(request.getfixturevalue("server").url, 5)
     client.flushall()
     return RedisJobStore(client)
 
@@ -117,7 +135,7 @@ def test_sent_shards_run_in_order(engine: Engine) -> None:
 
 def test_notifications_wake_all_idle_engines(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "MAX_WAIT_SECONDS", 60.0)  # without a notification, the test times out
-    client = connect(server.url, 5)
+    client = redis_backend.connect(server.url, 5)
     client.flushall()
     store = RedisJobStore(client)
     engines = [Engine(partial(NotifyingBroker, server.url, 5, 300.0), store) for _ in range(8)]
@@ -456,27 +474,27 @@ def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(e
 @pytest.mark.processes
 def test_an_unavailable_queue_raises_an_error_and_stops_no_thread(tmp_path: Path) -> None:
     """Given a stopped Redis, sending raises an error; after its restart, lost messages are resent."""
-    redis = RedisServer(tmp_path).start()
-    store = RedisJobStore(connect(redis.url, 1))
-    engine = Engine(partial(NotifyingBroker, redis.url, 1, HEARTBEAT), store)
+    server = RedisServer(tmp_path).start()
+    store = RedisJobStore(redis_backend.connect(server.url, 1))
+    engine = Engine(partial(NotifyingBroker, server.url, 1, HEARTBEAT), store)
     ran: Queue[tuple[str, int]] = Queue()
     engine.serve_models(lambda job, shard: ran.put((job, shard)), worker="w1")
     engine.start()
     try:
         job = submit(store, "a", total=1)
         before = {thread.name for thread in threading.enumerate()}
-        redis.kill()
+        server.kill()
         with pytest.raises(Unavailable):
             engine.send(job, 0)
         time.sleep(1.5)
-        redis.start()
+        server.start()
 
         assert wait_until(lambda: _sent(engine, job))
         assert ran.get(timeout=SOON) == (job, 0)
         assert "heartbeat" in {thread.name for thread in threading.enumerate()} & before
     finally:
         engine.stop(1)
-        redis.stop()
+        server.stop()
 
 
 @pytest.mark.processes
@@ -485,9 +503,9 @@ def test_a_frozen_redis_stops_no_consumer(tmp_path: Path) -> None:
 
     tests/processes covers messages whose delay ended meanwhile.
     """
-    redis = RedisServer(tmp_path).start()
-    store = RedisJobStore(connect(redis.url, 0.3))
-    engine = Engine(partial(NotifyingBroker, redis.url, 0.3, HEARTBEAT), store)
+    server = RedisServer(tmp_path).start()
+    store = RedisJobStore(redis_backend.connect(server.url, 0.3))
+    engine = Engine(partial(NotifyingBroker, server.url, 0.3, HEARTBEAT), store)
     ran: Queue[str] = Queue()
     retried: set[str] = set()
 
@@ -504,16 +522,16 @@ def test_a_frozen_redis_stops_no_consumer(tmp_path: Path) -> None:
         assert ran.get(timeout=SOON) == "j1"
         engine.send("delayed", 0)
         time.sleep(0.3)  # the retry is delayed now
-        redis.signal(signal.SIGSTOP)
+        server.signal(signal.SIGSTOP)
         time.sleep(2.5)
-        redis.signal(signal.SIGCONT)
+        server.signal(signal.SIGCONT)
         assert wait_until(lambda: _sent(engine, "j2"))
 
         while ran.get(timeout=2 * SOON) != "j2":
             pass
     finally:
         engine.stop(1)
-        redis.stop()
+        server.stop()
 
 
 def _sent(engine: Engine, job: str) -> bool:
