@@ -117,7 +117,7 @@ class _Differences:
             is_aside = was_aside and not (wanted and not current and not decision.problematic)
         else:
             is_aside = was_aside if has_no_label else bool(reason)
-        text = "" if has_no_label or reason in (None, NO_REASON) else reason
+        text = "" if reason is None or reason == NO_REASON or has_no_label else reason
         is_new_text = text not in ("", decision.reason.strip() if decision.problematic else "")
         is_new_state = is_aside != was_aside or is_new_text
         is_from_base = is_base_aside and decision.problematic is None  # then the export does not write the reason
@@ -133,7 +133,7 @@ class _Differences:
             added=self._ids(wanted - current - original, stated.present),
             rejected=self._ids(current - wanted, stated.absent),
             problematic=problematic,
-            reason=(text or "") if problematic else "",
+            reason=text if problematic else "",
         )
 
     def _ids(self, classes: Iterable[int], stated: Iterable[str]) -> tuple[str, ...]:
