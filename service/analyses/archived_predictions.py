@@ -21,7 +21,7 @@ def find_predictions(archive: Archive, bundle: Bundle, analysis_id: str) -> Pred
     try:
         predictions = archive.predictions(analysis_id)
     except (PermanentError, Unavailable) as error:
-        _log.warning("predictions left out: not readable", analysis=analysis_id, error=error.message)
+        _log.warning("predictions left out: not readable", analysis=analysis_id, error=str(error))
         return None
     if predictions is None or len(predictions.top1) != len(bundle.all_targets):
         return None

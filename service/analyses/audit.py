@@ -190,7 +190,7 @@ def _append(stores: Stores, event: AuditEvent, *, required: bool = False) -> Non
             stores.events.append(event)
         log_event(event)
     except Unavailable as error:
-        _log.error("audit event not stored", error=error.message, details=dict(event.details), **_log_fields(event))
+        _log.error("audit event not stored", error=str(error), details=dict(event.details), **_log_fields(event))
         if required:
             raise
 

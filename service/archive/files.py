@@ -288,14 +288,9 @@ class ObjectFiles:
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Write objects in order; each is atomic."""
         for number, (name, content) in enumerate(contents.items()):
-            try:
-                with self._translate_errors("written"):
-                    limit = self._limit(CALL_SECONDS + len(content) / MIN_BYTES_PER_SECOND)
-                    self._files.pipe_file(f"{self._prefix}/{name}", content, **limit)
-            except Unavailable as error:
-                if number:
-                    raise PartlyWritten(error.message, retry_after=error.retry_after) from error
-                raise
+            with self._translate_errors("written", kind=PartlyWritten if number else Unavailable):
+                limit = self._limit(CALL_SECONDS + len(content) / MIN_BYTES_PER_SECOND)
+                self._files.pipe_file(f"{self._prefix}/{name}", content, **limit)
 
     def create(self, name: str, content: bytes) -> None:
         """Write an object unless it exists. This is atomic only if fsspec supports a conditional put, as for S3."""
@@ -363,8 +358,10 @@ class ObjectFiles:
         return True
 
     @contextmanager
-    def _translate_errors(self, operation: str, *expected: type[Exception]) -> Iterator[None]:
-        """Raise Unavailable instead of the errors of the store, except the expected ones."""
+    def _translate_errors(
+        self, operation: str, *expected: type[Exception], kind: type[Unavailable] = Unavailable
+    ) -> Iterator[None]:
+        """Raise an error of this kind instead of the errors of the store, except the expected ones."""
         try:
             with self._breaker.call(TimeoutError):
                 yield
@@ -374,7 +371,7 @@ class ObjectFiles:
             is_silent = isinstance(error, CircuitOpen | TimeoutError)
             reason = "the object store does not answer" if is_silent else ""
             place = self._files.unstrip_protocol(self._prefix)
-            raise _unavailable(operation, place, error, reason) from error
+            raise _unavailable(operation, place, error, reason, kind) from error
 
 
 def open_files(location: str, folder: str = "") -> Files:
@@ -425,7 +422,8 @@ def _unavailable(
     """Return the error for an operation on the files that failed; an empty reason becomes that of the error."""
     reason = reason or (error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__)
     return kind(
-        f"The archive could not be {operation} at {str(place)!r}: {reason}. Check ERRATA_ARCHIVE of the service, and "
-        "the permissions and the free space there.",
+        f"The archive could not be {operation}: {reason}. Check ERRATA_ARCHIVE of the service, and the permissions and "
+        "the free space there.",
         retry_after=RETRY_AFTER,
+        detail=str(place),
     )

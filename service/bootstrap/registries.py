@@ -62,7 +62,7 @@ def check_datasets(repository: EvidenceRepository, registries: Sequence[Registry
             except NotFound as error:
                 raise invalid_setting(registry.id, f"rules.{number}.dataset", error.message) from error
             except Unavailable as error:  # the archive has the published evidence
-                _log.warning("data set of a rule not checked", registry=registry.id, error=error.message)
+                _log.warning("data set of a rule not checked", registry=registry.id, error=str(error))
 
 
 class RegistryThreads:

@@ -112,7 +112,7 @@ def _warn_about_unknown_datasets(settings: Settings, repository: EvidenceReposit
     try:
         known = repository.datasets()
     except Unavailable as error:  # the archive has the published evidence
-        _log.warning("data sets of images and attributes not checked", error=error.message)
+        _log.warning("data sets of images and attributes not checked", error=str(error))
         return
     for variable, datasets in named.items():
         for dataset in sorted(set(datasets) - set(known)):

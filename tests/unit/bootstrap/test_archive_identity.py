@@ -23,7 +23,7 @@ from service.archive.record_log import RecordLog
 from service.bootstrap.archive_identity import ArchiveIdentity
 from service.domain import AuditAction, AuditEvent, Predictions, Review, review_keys
 from service.jobs.memory import InMemoryJobStore
-from service.redact import public_message
+from service.redact import log_fields, public_message
 
 PREDICTIONS = Predictions(np.zeros(3, dtype=np.int16))
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -244,7 +244,7 @@ def test_an_upload_does_not_read_the_id(tmp_path: Path, monkeypatch: pytest.Monk
     assert opened and not [path for path in opened if path.endswith("archive-id")]
 
 
-def test_an_archive_that_was_never_reached_is_not_ready_and_its_error_has_the_place_and_the_remedy(
+def test_an_archive_that_was_never_reached_is_not_ready_and_its_error_has_the_remedy(
     store: InMemoryJobStore, tmp_path: Path
 ) -> None:
     file = tmp_path / "file"
@@ -255,8 +255,8 @@ def test_an_archive_that_was_never_reached_is_not_ready_and_its_error_has_the_pl
     with pytest.raises(Unavailable) as refused:
         identity.watch()
 
-    assert f"could not be written at {place!r}: Not a directory. Check ERRATA_ARCHIVE" in refused.value.message
-    assert str(tmp_path) not in public_message(refused.value)
+    assert "could not be written: Not a directory. Check ERRATA_ARCHIVE" in public_message(refused.value)
+    assert log_fields(refused.value)["error"].endswith(f"({place})")
     assert not identity.is_ready
 
     file.unlink()
@@ -267,13 +267,27 @@ def test_an_archive_that_was_never_reached_is_not_ready_and_its_error_has_the_pl
     assert not identity.is_ready
 
 
-def test_the_error_of_an_object_store_has_its_url() -> None:
+@pytest.mark.parametrize("place", ["secret/archive", "it's/secret", "/it's/secret"])
+def test_only_the_log_has_the_folder_of_an_archive(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    def refuse(*_: object, **__: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("service.archive.files.read_regular_file", refuse)
+
+    with pytest.raises(Unavailable, match="could not be read: Input/output error") as refused:
+        FolderFiles(Path(place)).read("name")
+    assert "secret" not in public_message(refused.value)
+    assert log_fields(refused.value)["error"].endswith(f"({place})")
+
+
+def test_only_the_log_has_the_url_of_an_object_store() -> None:
     class Refusing(MemoryFileSystem):
         cachable = False
 
         def cat_file(self, *_: object, **__: object) -> bytes:
             raise PermissionError(errno.EACCES, "Access denied")
 
-    with pytest.raises(Unavailable, match="could not be read at 'memory:///bucket/a': Access denied") as refused:
-        ObjectFiles(Refusing(), "/bucket/a").read("name")
-    assert "bucket" not in public_message(refused.value)
+    with pytest.raises(Unavailable, match="could not be read: Access denied") as refused:
+        ObjectFiles(Refusing(), "/bucket/pre fix/a").read("name")
+    assert "fix" not in public_message(refused.value)
+    assert log_fields(refused.value)["error"].endswith("(memory:///bucket/pre fix/a)")
