@@ -273,14 +273,12 @@ def _publish_folder(stores: Stores, path: Path, action: AuditAction, caller: str
 
 
 def _exists_unpublished(stores: Stores, manifest: Manifest) -> bool:
-    """Return whether evidence is its own base, or the same evidence is configured or built in.
+    """Return whether the same evidence is configured or built in.
 
-    A copy of a publication that is not in the archive does not count, because other processes do not have it.
+    A copy in the data folder of this process does not count, because other processes do not have it.
     """
-    if manifest.digest == manifest.base:
-        return True
     try:
         existing = stores.evidence.find(manifest.dataset, manifest.digest)
     except (EvidenceNotFound, EvidenceDamaged):
         return False
-    return existing.path.name != existing.digest
+    return stores.evidence.is_configured(existing)

@@ -176,6 +176,11 @@ class EvidenceRepository:
         self._resolved[dataset, prefix] = bundle
         return bundle
 
+    def is_configured(self, bundle: Bundle) -> bool:
+        """Return whether a bundle is configured or built in, so that other processes can have it unpublished."""
+        built_in = self._folder / bundle.dataset / fingerprint(bundle.dataset)
+        return bundle.path in (*self._configured.get(bundle.dataset, ()), built_in)
+
     def _stored_paths(self, dataset: str) -> list[Path]:
         """Return the bundle folders in the data folder. `dataset` is a glob pattern."""
         paths = (path.parent for path in self._folder.glob(f"{dataset}/*/{MANIFEST}"))

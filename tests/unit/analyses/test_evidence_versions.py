@@ -208,6 +208,32 @@ def test_an_upload_of_labels_of_a_version_keeps_its_origin(stores: Stores, stree
     assert origins[street.digest] is None
 
 
+def test_the_name_of_its_folder_does_not_change_the_origin_of_a_configured_version(
+    cluster: Cluster, street: Bundle
+) -> None:
+    folder = Path(shutil.copytree(street.path, cluster.folder / street.digest))  # named as a copy of a publication
+    stores = Backend(EvidenceRepository({"street": [folder]}, cluster.folder / "named")).ports.stores
+    original = (street.path.parent / "labels.csv").read_bytes()
+    corrected = b"file_name,labels\na,cat;dog\nb,dog\nc,cat\nd,owl\n"
+    uploaded = versions.upload_labels(stores, "street", io.BytesIO(corrected), "ci")
+
+    assert versions.upload_labels(stores, "street", io.BytesIO(original), "ci", uploaded.digest).digest == street.digest
+
+    assert [event.digest for event in versions.list_audit_events(stores)] == [uploaded.digest]
+
+
+def test_labels_of_a_bundle_that_only_this_process_has_are_published(cluster: Cluster, street: Bundle) -> None:
+    content = b"file_name,labels\na,cat;dog\nb,dog\nc,cat\nd,owl\n"
+    builder = Backend(EvidenceRepository({"street": [street.path]}, cluster.folder / "builder")).ports.stores
+    built = versions.upload_labels(builder, "street", io.BytesIO(content), "ci")
+    shutil.copytree(built.path, cluster.folder / "one" / "evidence" / "street" / "own")
+    one, two = cluster.start("one"), cluster.start("two")
+
+    versions.upload_labels(one, "street", io.BytesIO(content), "ci")
+
+    assert two.evidence.find("street", built.digest).digest == built.digest
+
+
 def test_labels_whose_publication_is_lost_are_published_again(cluster: Cluster, stores: Stores) -> None:
     content = b"file_name,labels\na,cat;dog\nb,dog\n"
     first = versions.upload_labels(stores, "street", io.BytesIO(content), "ci")
