@@ -170,6 +170,8 @@ def test_the_result_of_a_gate_says_that_predictions_are_implausible_and_its_deci
     identifier = shifted.name.removeprefix("analyses/")
     of_analysis = f"The predictions of the analysis {identifier} are implausible: see its warnings."
     assert notes == [[of_analysis], [of_analysis.replace("the analysis", "the baseline")], [of_analysis], []]
+    subjects = [reason.bound for result in results for reason in result.reasons if "implausible" in reason.message]
+    assert subjects == ["the analysis", "the baseline", "the analysis"]
     decisions = [pb.GATE_DECISION_PASS] * 3 + [pb.GATE_DECISION_FAIL]
     assert [result.decision for result in results] == decisions
 

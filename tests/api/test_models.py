@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from errata import AsyncClient, Client, errors, pb
+from errata.connection import ConnectionFailed
 
 from service.analyses import submit as submit_module
 from service.analyses.lifecycle import BeingArchived
@@ -291,6 +292,21 @@ def test_an_analysis_whose_response_is_lost_is_cancelled_with_those_before_it(
 
         assert [analysis.state for analysis in service.client.list()] == [pb.Analysis.STATE_CANCELLED] * 2
         service.gate.set()
+
+
+def test_analyze_all_does_not_repeat_a_call_that_no_service_received(start, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+
+    def analyze(model: str, *_: Any, **__: Any) -> pb.Analysis:
+        called.append(model)
+        raise ConnectionFailed("No service.")
+
+    with start() as service:
+        monkeypatch.setattr(service.client, "analyze", analyze)
+        with pytest.raises(ConnectionFailed):
+            service.client.analyze_all([MODEL, "demo:efficientnet_lite1"], "demo")
+
+    assert called == [MODEL]
 
 
 async def test_a_cancellation_cancels_the_analysis_that_the_service_is_queueing(

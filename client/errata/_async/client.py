@@ -27,7 +27,7 @@ from errata.channel import (
     check_token,
 )
 from errata.choices import choice
-from errata.connection import check_address
+from errata.connection import ConnectionFailed, check_address
 from errata.environment import ConnectionSettings, connection_settings
 from errata.names import class_name, dataset_name, evidence_name, verdict_name
 from errata.prediction_folder import open_predictions
@@ -221,7 +221,9 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             while len(queued) < len(names):
                 await queue_next()
         except BaseException as error:
-            is_unknown = not isinstance(error, Exception) or isinstance(error, errors.Unavailable)
+            is_unknown = not isinstance(error, Exception) or (
+                isinstance(error, errors.Unavailable) and not isinstance(error, ConnectionFailed)
+            )
             if is_unknown and len(queued) < len(names):  # the service may have queued the next analysis
                 with suppress(errors.ErrataError):
                     await queue_next()  # the request ID makes this call return the same analysis

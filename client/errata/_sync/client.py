@@ -28,7 +28,7 @@ from errata.channel import (
     check_token,
 )
 from errata.choices import choice
-from errata.connection import check_address
+from errata.connection import ConnectionFailed, check_address
 from errata.environment import ConnectionSettings, connection_settings
 from errata.names import class_name, dataset_name, evidence_name, verdict_name
 from errata.prediction_folder import open_predictions
@@ -222,7 +222,9 @@ class Client(ReviewMethods, EvidenceMethods):
             while len(queued) < len(names):
                 queue_next()
         except BaseException as error:
-            is_unknown = not isinstance(error, Exception) or isinstance(error, errors.Unavailable)
+            is_unknown = not isinstance(error, Exception) or (
+                isinstance(error, errors.Unavailable) and not isinstance(error, ConnectionFailed)
+            )
             if is_unknown and len(queued) < len(names):  # the service may have queued the next analysis
                 with suppress(errors.ErrataError):
                     queue_next()  # the request ID makes this call return the same analysis

@@ -35,7 +35,7 @@ MEASURE_NAMES: Mapping[Measure, str] = {  # {types}: plural names of the bounded
 }
 COVERAGE = "share of evaluated images with a prediction"
 MINIMUM_COVERAGE = "minimum coverage"  # name of the bound of a policy on the coverage
-WHOLE_ANALYSIS = "the analysis"
+WHOLE_ANALYSIS, BASELINE = "the analysis", "the baseline"
 MISSING_BASELINE = "The policy has bounds on changes, but no earlier version exists to compare with."
 MISSING_POLICY = "The rule that started the analysis has no policy. Add 'policy' to the rule in ERRATA_REGISTRIES."
 ANALYSIS_PENDING = "The analysis is not finished."
@@ -73,6 +73,8 @@ def bound_name(reason: GateReason) -> str:
     """Return the name of the bound that a reason is about."""
     if reason.bound is not None:
         return reason.bound.name
+    if reason.implausible is not None and reason.is_baseline:
+        return BASELINE
     return WHOLE_ANALYSIS if reason.limit is None else MINIMUM_COVERAGE
 
 
