@@ -35,7 +35,7 @@ from service.key_value.commands import PREFIX, format_time, number, texts
 from service.key_value.store import atomic
 
 MODELS, JUDGING = "models", "errands"  # the queues of the engine; `errands` is the stored name of the second
-ENDING_SECONDS = 60  # TTL of a job that is deleted soon after its end: its workers notice the end within seconds
+ENDING_SECONDS = 60  # TTL of the started job of a deleted analysis: its workers notice the end within seconds
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
 
@@ -200,8 +200,7 @@ class JobStore(BaseStore):
         job = read_or_none(tx.job, record.job)
         if job is not None and not job.may_be_archived:  # the judge needs the job to notice the deletion
             # Without the job, the last write of its workers would count as one after the lease had expired.
-            may_run = job.started is not None and tx.now - (record.ended or 0.0) < ENDING_SECONDS
-            _delete_unused_job(tx, record.job, {analysis_id}, ENDING_SECONDS if may_run else 0)
+            _delete_unused_job(tx, record.job, {analysis_id}, ENDING_SECONDS if job.started is not None else 0)
         return True
 
     @atomic
