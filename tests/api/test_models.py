@@ -315,16 +315,17 @@ async def test_a_cancellation_cancels_the_analysis_that_the_service_is_queueing(
     def submit_slowly(ports: Ports, request: AnalysisRequest, *arguments: str) -> Analysis:
         if request.model != MODEL:
             is_queueing.set()
-            time.sleep(0.2)
+            is_cancelled.wait(10)
         return submit(ports, request, *arguments)
 
-    submit, is_queueing = submit_module.submit, threading.Event()
+    submit, is_queueing, is_cancelled = submit_module.submit, threading.Event(), threading.Event()
     with start(open_gate=False) as service:
         monkeypatch.setattr(submit_module, "submit", submit_slowly)
         async with AsyncClient(service.addresses.grpc) as client:
             call = asyncio.create_task(client.analyze_all([MODEL, "demo:efficientnet_lite1"], "demo", fresh=True))
             assert await asyncio.to_thread(is_queueing.wait, 10)
             call.cancel()
+            asyncio.get_running_loop().call_later(0.1, is_cancelled.set)  # the client cancels the call meanwhile
             with pytest.raises(asyncio.CancelledError):
                 await call
 
