@@ -96,7 +96,8 @@ def evaluate_policy(
     if side is not None and baseline is not None and policy.needs_baseline:
         assert baseline.analysis.summary is not None, "this is a bug: a succeeded analysis has a summary"
         before = Baseline(baseline.analysis.summary, compare_groups_of_sides(baseline, side))
-        subjects.append((baseline.analysis, True))
+        if baseline.analysis.id != analysis.id:
+            subjects.append((baseline.analysis, True))
     reasons = evaluate(policy, analysis.summary, before, slices, analysis.subset)
     reasons += [
         GateReason(GateDecision.PASS, None, implausible=subject, is_baseline=is_baseline)

@@ -233,18 +233,18 @@ class ReviewPageBuilder:
         return {class_id: index for index, class_id in enumerate(self._details.bundle.label_space.ids)}
 
     @cached_property
-    def _found(self) -> Sequence[int]:
+    def _search_matches(self) -> Sequence[int]:
         """The classes that the search finds, and one more than the page lists if there are more."""
         return search_classes(self._details.bundle.label_space, self._form.search, MAX_FOUND + 1)
 
     @cached_property
     def _matching(self) -> Mapping[int, str]:
         identified = identify_class(self._form.search, self._details.bundle.label_space)
-        return {index: "exact" if index == identified else "part" for index in self._found[:MAX_FOUND]}
+        return {index: "exact" if index == identified else "part" for index in self._search_matches[:MAX_FOUND]}
 
     def _search_result(self) -> str:
         names = [self._names[index] for index in self._matching]
-        return messages.found_text(self._form.search, names, has_more=len(self._found) > MAX_FOUND)
+        return messages.found_text(self._form.search, names, has_more=len(self._search_matches) > MAX_FOUND)
 
     def _name_of(self, class_id: str) -> str:
         index = self._index_of.get(class_id)

@@ -1,4 +1,4 @@
-"""The result of a gate as JUnit XML: a test case for each bound. Undecided bounds are errors."""
+"""The result of a gate as JUnit XML: a test case for each reason. Undecided bounds are errors."""
 
 import re
 from xml.etree import ElementTree

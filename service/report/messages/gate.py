@@ -99,7 +99,7 @@ def gate_reason(reason: GateReason) -> str:
 
 
 def reason_lines(result: GateResult | None, is_baseline_missing: bool) -> list[str]:
-    """Return one line for each bound: its decision and the reason.
+    """Return one line for each reason: its decision and its text.
 
     Args:
         result: The result of the gate; None if the gate was not evaluated.
