@@ -124,5 +124,6 @@ def test_a_text_that_cannot_be_sent_is_rejected_in_every_argument(method: str, a
     }
 
     text = "a\udc80.jpg"
+    value = {"labels": {text: text}, "subset": [text]}.get(argument, text)
     with pytest.raises(InvalidRequest, match="udc80"):
-        next(iter(call(**required | {argument: {text: text} if argument == "labels" else text})))
+        next(iter(call(**required | {argument: value})))
