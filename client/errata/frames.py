@@ -99,7 +99,7 @@ def analysis_rows(analysis: pb.Analysis) -> Iterator[dict[str, Any]]:
         state = enum_name(pb.Analysis.State, analysis.state)
         raise NotReady(
             f"{analysis.name or 'The analysis'} has no summary, because its state is {state}. "
-            "Pass it to client.wait first."
+            f"{analysis.failure.message or 'Pass it to client.wait first.'}"
         )
     for group in sort_groups(analysis.summary.groups):
         summary = analysis.summary.groups[group]

@@ -409,7 +409,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
 
         Args:
             analysis: The analysis.
-            by: `class` or `superclass`. With `class`, each original label has a row.
+            by: `class` or `superclass`. With `class`, each class under which statistics count images has a row.
         """
         request = build(pb.ComputeBreakdownRequest, name=name_of(analysis), by=choice(pb.BreakdownBy, by, "by"))
         return await self._call(self._analyses.ComputeBreakdown, request)

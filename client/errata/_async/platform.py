@@ -1,10 +1,12 @@
 """Platform differences between the asyncio client and the blocking client: channels, files, and sleeping."""
 
 import asyncio
+import threading
 from asyncio import sleep
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import grpc
 
@@ -12,6 +14,7 @@ from errata.requests import CHUNK_BYTES
 from errata.uploads import read_chunk
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
+Result = TypeVar("Result")
 
 
 def open_channel(server: str, credentials: grpc.ChannelCredentials | None, options: list[tuple[str, Any]]) -> Any:
@@ -23,7 +26,7 @@ def open_channel(server: str, credentials: grpc.ChannelCredentials | None, optio
 
 async def open_file(path: str | Path) -> BinaryIO:
     """Open a file without a buffer in a thread. A buffer cannot be closed while a thread waits for a pipe."""
-    return await asyncio.to_thread(Path(path).open, "rb", buffering=0)
+    return await _run_in_thread(lambda: Path(path).open("rb", buffering=0))
 
 
 async def upload_messages(
@@ -36,8 +39,26 @@ async def upload_messages(
     if header is not None:
         yield message(header=header)
     try:
-        while chunk := await asyncio.to_thread(read_chunk, content, CHUNK_BYTES):
+        while chunk := await _run_in_thread(lambda: read_chunk(content, CHUNK_BYTES)):
             yield message(chunk=chunk)
     except Exception as error:
         failures.append(error)
         raise
+
+
+async def _run_in_thread(function: Callable[[], Result]) -> Result:
+    """Return the result of a function that a daemon thread runs.
+
+    The end of a program waits for the threads of `asyncio.to_thread`, forever if one of them waits for a pipe.
+    """
+    future = Future[Result]()
+
+    def run() -> None:
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+    threading.Thread(target=run, name="file-reader", daemon=True).start()
+    return await asyncio.wrap_future(future)

@@ -163,8 +163,17 @@ def test_an_analysis_as_a_data_frame_has_a_row_for_each_group_and_error_type() -
 def test_an_unfinished_analysis_has_no_table_and_no_chart(method: str) -> None:
     queued = Analysis(pb.Analysis(name="analyses/a", state=pb.Analysis.STATE_QUEUED))
 
-    with pytest.raises(errors.NotReady, match="analyses/a has no summary, because its state is queued"):
+    with pytest.raises(errors.NotReady, match=r"its state is queued\. Pass it to client\.wait first\.$"):
         getattr(queued, method)()
+
+
+@pytest.mark.parametrize("method", ["to_pandas", "plot"])
+def test_a_failed_analysis_has_no_table_and_no_chart(method: str) -> None:
+    failure = pb.Failure(reason="MODEL_NOT_FOUND", message="The model does not exist.")
+    failed = Analysis(pb.Analysis(name="analyses/a", state=pb.Analysis.STATE_FAILED, failure=failure))
+
+    with pytest.raises(errors.NotReady, match=r"its state is failed\. The model does not exist\.$"):
+        getattr(failed, method)()
 
 
 def test_a_comparison_as_a_data_frame_has_the_transitions() -> None:
