@@ -76,17 +76,13 @@ class ReviewPages:
 
     def _image(self, request: Request) -> Response:
         form = parse_link(str(request.path_params["dataset"]), str(request.path_params["image"]), request.query_params)
-        return self._respond(request, form)
+        return _without_deleted_analysis(partial(self._respond, request), form)
 
     def _create(self, request: Request) -> Response:
         fields = request.state.form
         if isinstance(fields, ErrataError):
             raise fields
-        form = parse_form(fields)
-        try:
-            return self._save(request, form)
-        except AnalysisNotFound:  # deleted since the page was opened: the review belongs to the image
-            return self._save(request, replace(form, analysis=""))
+        return _without_deleted_analysis(partial(self._save, request), parse_form(fields))
 
     def _save(self, request: Request, form: ReviewForm) -> Response:
         if form.undoes:
@@ -137,6 +133,14 @@ class ReviewPages:
         return form_page(
             request, "review.html", status, view=view, can_review=may(Scope.REVIEW), is_admin=may(Scope.ADMIN)
         )
+
+
+def _without_deleted_analysis(respond: Callable[[ReviewForm], Response], form: ReviewForm) -> Response:
+    """Respond to a form, without its analysis if this was deleted: a review belongs to an image, not to an analysis."""
+    try:
+        return respond(form)
+    except AnalysisNotFound:
+        return respond(replace(form, analysis=""))
 
 
 def _with_form(endpoint: Endpoint) -> Endpoint:

@@ -216,7 +216,7 @@ PAGES: dict[str, Hidden | Omits | Shared | Admin] = {
     "/datasets/{dataset}/evidence/{digest}/default": Admin(),
     "/datasets/{dataset}/evidence/{digest}/judge": Admin(),
     "/review": Hidden(lambda case: f"/review?dataset=demo&analysis={case.alice_id}"),
-    "/review/{dataset}/{image:path}": Hidden(lambda case: f"/review/demo/{case.image}?analysis={case.alice_id}"),
+    "/review/{dataset}/{image:path}": Omits(lambda case: f"/review/demo/{case.image}?analysis={case.alice_id}"),
     "/reviews": Admin(),  # and the scope review; it stores a review, which all owners share
     "/v1/gates/{registry_id}/{model:path}/{version}": Hidden(lambda case: f"/v1/gates/main/{SECRET}/1"),
 }

@@ -40,6 +40,11 @@ def review_fields(page: Answer) -> list[tuple[str, str]]:
     return hidden_fields(page.text.partition("data-review ")[2].partition("</form>")[0])
 
 
+def skip_url(page: Answer) -> str:
+    """Return the link to the next image."""
+    return unescape(page.text.rpartition('" data-next')[0].rpartition('"')[2])
+
+
 def undo_form(page: Answer) -> str:
     """Return the text and the form with which the last review is undone."""
     return page.text.partition("data-undo>")[2].partition("</form>")[0]
@@ -196,6 +201,24 @@ def test_a_form_whose_analysis_was_deleted_is_stored(start: Start, tmp_path: Pat
         ]
         reviews = {review.comment: review.undone for review in client.list_reviews("street") if not review.undoes}
         assert reviews == {"from a queue": False, "from a selection": False, "first": True}
+
+
+def test_a_page_whose_analysis_was_deleted_finds_classes_and_leads_to_the_next_image(
+    start: Start, tmp_path: Path
+) -> None:
+    with street_service(start, tmp_path) as running:
+        client, browser = running.client, FormClient(running)
+        predictions = io.BytesIO(b"file_name,top1\na.jpg,1\nb.jpg,2\nc.jpg,2\n")
+        analysis = client.upload(predictions, "street", accept_implausible=True)
+        url = f"/review/street/a.jpg?analysis={analysis.name.removeprefix('analyses/')}&reviewer=ann"
+        page = browser.get(url)
+        client.delete(analysis)
+
+        found = browser.get(f"{url}&search=ow")  # as the script of the page does
+        following = browser.get(skip_url(page))
+
+        assert found.status == 200 and "Classes that contain “ow”: owl." in found.text
+        assert following.status == 200 and dict(review_fields(following))["image"] == "b.jpg"
 
 
 @pytest.fixture

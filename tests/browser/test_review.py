@@ -229,10 +229,7 @@ def test_enter_keeps_a_text_that_several_classes_match(chromium: Browser, large_
 
 
 def test_a_search_that_fails_names_the_problem_or_a_remedy(chromium: Browser, large_service: Running) -> None:
-    predictions = io.BytesIO(b"file_name,top1\na.jpg,3\nb.jpg,4\n")
-    analysis = large_service.client.upload(predictions, "street", accept_implausible=True)
-    query = f"analysis={analysis.name.removeprefix('analyses/')}"
-    with open_page(chromium, f"http://{large_service.addresses.http}{URL.format('a.jpg')}?{query}") as view:
+    with open_page(chromium, f"http://{large_service.addresses.http}{URL.format('a.jpg')}") as view:
         page = view.page
         field, status = page.get_by_label("add a class by its ID or name"), page.locator("[data-found]")
         field.fill("n00007")
@@ -247,9 +244,10 @@ def test_a_search_that_fails_names_the_problem_or_a_remedy(chromium: Browser, la
             expect(status).to_have_text(re.compile("^The search failed. Open this service in another tab "))
             status.evaluate("element => element.textContent = ''")
             page.unroute("**/*search=*")
-        large_service.client.delete(analysis)
+        without_image = large_service.client.upload_labels(io.BytesIO(b"file_name,labels\nb.jpg,n00004\n"), "street")
+        large_service.client.set_default_evidence("street", without_image.digest)
         field.press("Enter")
-        expect(status).to_have_text(re.compile(f"^Analysis '{analysis.name.removeprefix('analyses/')}' not found"))
+        expect(status).to_have_text(re.compile("^Image 'a.jpg'"))
         assert field.input_value() == "n00007"
 
 
