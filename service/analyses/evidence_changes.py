@@ -17,6 +17,7 @@ from service.domain import (
     Analysis,
     AnalysisFilter,
     Classes,
+    LabelChangeCounts,
     Mask,
     State,
     is_among,
@@ -58,14 +59,7 @@ class EvidenceChanges:
 
     base: Bundle
     bundle: Bundle
-    # Images that both bundles evaluate, and whose labels changed, or that are set aside or no longer set aside. Only
-    # these images count in the numbers below and as label errors.
-    num_changed: int
-    num_added: int  # labels
-    num_removed: int
-    num_set_aside: int  # images
-    num_restored: int
-    num_not_evaluated: int  # images that only the base evaluates
+    counts: LabelChangeCounts  # label errors are only on the changed images
     images: Sequence[ChangedLabels]  # the first MAX_IMAGES: those that changed, then those that only the base evaluates
     models: Sequence[JudgedTwice]  # newest first
     num_waiting: int  # models that are judged with the base only
@@ -96,12 +90,14 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
     return EvidenceChanges(
         base=base,
         bundle=bundle,
-        num_changed=len(labels),
-        num_added=sum(len({*image.after} - {*image.before}) for image in labels),
-        num_removed=sum(len({*image.before} - {*image.after}) for image in labels),
-        num_set_aside=sum(image.is_problematic and not image.was_problematic for image in labels),
-        num_restored=sum(image.was_problematic and not image.is_problematic for image in labels),
-        num_not_evaluated=len(left_out),
+        counts=LabelChangeCounts(
+            changed=len(labels),
+            added=sum(len({*image.after} - {*image.before}) for image in labels),
+            removed=sum(len({*image.before} - {*image.after}) for image in labels),
+            set_aside=sum(image.is_problematic and not image.was_problematic for image in labels),
+            restored=sum(image.was_problematic and not image.is_problematic for image in labels),
+            not_evaluated=len(left_out),
+        ),
         images=[*labels, *(_labels_of(base, bundle, row, -1) for row in left_out[:MAX_IMAGES])][:MAX_IMAGES],
         models=[_judge_twice(stores, pair, (base, bundle), after, changed) for pair in models[:MAX_MODELS]],
         num_waiting=num_waiting,

@@ -93,6 +93,7 @@ from service.domain.gate import (
     UndecidedReason,
 )
 from service.domain.input_checks import PermutedClasses, ReorderedRows
+from service.domain.label_changes import LabelChangeCounts
 from service.domain.label_space import (
     IMAGENET_1K,
     MAX_CLASSES,

@@ -185,14 +185,7 @@ def _to_view(changes: EvidenceChanges, is_default: bool, is_admin: bool) -> view
         judge_url=evidence_form_url(dataset, bundle.digest, "judge"),
         base=base.digest[: views.SHORT_DIGEST],
         base_url=changes_url(dataset, base.digest) if base.manifest.base else "",
-        summary=describe_changes(
-            changes.num_changed,
-            changes.num_added,
-            changes.num_removed,
-            changes.num_set_aside,
-            changes.num_restored,
-            changes.num_not_evaluated,
-        ),
+        summary=describe_changes(changes.counts),
         command=f"errata reanalyze --all --dataset {dataset} --evidence {short}" if shows_command else "",
         num_waiting=changes.num_waiting,
         models=tuple(
@@ -211,7 +204,7 @@ def _to_view(changes: EvidenceChanges, is_default: bool, is_admin: bool) -> view
             )
             for image in changes.images
         ),
-        num_images=changes.num_changed + changes.num_not_evaluated,
+        num_images=changes.counts.changed + changes.counts.not_evaluated,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from errata.messages import format_count, pluralize
 
-from service.domain import AuditAction
+from service.domain import AuditAction, LabelChangeCounts
 
 SET_ASIDE = "set aside"
 NOT_EVALUATED = "no longer evaluated"
@@ -80,16 +80,14 @@ EVIDENCE_TEXTS = (
 )
 
 
-def describe_changes(
-    num_changed: int, added: int, removed: int, set_aside: int, restored: int, num_not_evaluated: int
-) -> tuple[str, ...]:
+def describe_changes(counts: LabelChangeCounts) -> tuple[str, ...]:
     """Return sentences about the changes of labels, and about the images that are no longer evaluated, if any."""
-    images = pluralize(num_changed, "image differs", "images differ")
-    labels = f"{pluralize(added, 'label')} added, {pluralize(removed, 'label')} removed"
-    aside = f"{pluralize(set_aside, 'image')} set aside, {format_count(restored)} no longer set aside"
-    left_out = pluralize(num_not_evaluated, "image is", "images are")
+    images = pluralize(counts.changed, "image differs", "images differ")
+    labels = f"{pluralize(counts.added, 'label')} added, {pluralize(counts.removed, 'label')} removed"
+    aside = f"{pluralize(counts.set_aside, 'image')} set aside, {format_count(counts.restored)} no longer set aside"
+    left_out = pluralize(counts.not_evaluated, "image is", "images are")
     sentences = f"{images}.", f"{labels}.", f"{aside}."
-    return (*sentences, f"{left_out} {NOT_EVALUATED}.") if num_not_evaluated else sentences
+    return (*sentences, f"{left_out} {NOT_EVALUATED}.") if counts.not_evaluated else sentences
 
 
 def describe_run(num_done: int, num_total: int, num_new: int, num_skipped: int) -> str:

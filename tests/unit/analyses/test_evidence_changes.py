@@ -12,7 +12,7 @@ from service.analyses.evidence_changes import compute_changes
 from service.analyses.reanalyze_all import reanalyze_all
 from service.analyses.upload import upload
 from service.bootstrap.build import Inputs, build_evidence
-from service.domain import ALL, AnalysisRequest
+from service.domain import ALL, AnalysisRequest, LabelChangeCounts
 from service.evidence.repository import EvidenceRepository
 
 from .conftest import Backend
@@ -54,7 +54,8 @@ def test_label_errors_of_a_model_are_the_errors_that_the_corrected_labels_accept
         set_aside += bool(row["problematic"])
         label_errors += not was_right and (is_right or bool(row["problematic"]))
         new_errors += was_right and not is_right and not row["problematic"]
-    assert (changes.num_changed, changes.num_set_aside, changes.num_restored) == (changed, set_aside, 0)
+    counts = changes.counts
+    assert (counts.changed, counts.set_aside, counts.restored, counts.not_evaluated) == (changed, set_aside, 0, 0)
     (model,) = changes.models
     assert (model.num_label_errors, model.num_new_errors) == (label_errors, new_errors)
     assert label_errors > 100
@@ -88,8 +89,9 @@ def test_images_that_uploaded_labels_leave_out_are_no_changes_and_no_label_error
 
     changes = compute_changes(stores, "own", fewer.digest)
 
-    assert (changes.num_changed, changes.num_added, changes.num_removed, changes.num_set_aside) == (1, 1, 0, 0)
-    assert changes.num_not_evaluated == 300
+    assert changes.counts == LabelChangeCounts(
+        changed=1, added=1, removed=0, set_aside=0, restored=0, not_evaluated=300
+    )
     assert (changes.images[0].name, len(changes.images)) == (first["file_name"], 200)
     assert not any(image.is_evaluated or image.is_problematic for image in changes.images[1:])
     (model,) = changes.models
