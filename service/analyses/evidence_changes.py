@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from errata.errors import EvidenceNotFound, InvalidRequest, Unavailable
+from errata.errors import ErrataError, EvidenceNotFound, InvalidRequest, Unavailable
 from numpy.typing import NDArray
 
 from service.analyses.ports import Stores
@@ -75,13 +75,7 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
         InvalidRequest: The bundle has no base.
     """
     bundle = stores.evidence.find(dataset, digest)
-    if not bundle.manifest.base:
-        raise InvalidRequest(
-            f"The evidence {bundle.digest[:12]} of {dataset} does not correct other evidence.", field="evidence"
-        )
-    base = stores.evidence.find(dataset, bundle.manifest.base)
-    if base.images_digest != bundle.images_digest:
-        raise EvidenceNotFound(f"The base of the evidence {bundle.digest[:12]} has other images.", field="evidence")
+    base = _find_base(stores, bundle)
     after = _new_rows(base, bundle)
     changed = _find_changed(base, bundle, after)
     labels = [_labels_of(base, bundle, row, int(after[row])) for row in np.flatnonzero(changed).tolist()]
@@ -103,6 +97,26 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
         num_waiting=num_waiting,
         base_analysis=base_analysis,
     )
+
+
+def has_changes(stores: Stores, bundle: Bundle) -> bool:
+    """Return whether `compute_changes` can compare a bundle with its base."""
+    try:
+        _find_base(stores, bundle)
+    except ErrataError:
+        return False
+    return True
+
+
+def _find_base(stores: Stores, bundle: Bundle) -> Bundle:
+    if not bundle.manifest.base:
+        raise InvalidRequest(
+            f"The evidence {bundle.digest[:12]} of {bundle.dataset} does not correct other evidence.", field="evidence"
+        )
+    base = stores.evidence.find(bundle.dataset, bundle.manifest.base)
+    if base.images_digest != bundle.images_digest:
+        raise EvidenceNotFound(f"The base of the evidence {bundle.digest[:12]} has other images.", field="evidence")
+    return base
 
 
 def _new_rows(base: Bundle, bundle: Bundle) -> NDArray[np.intp]:

@@ -39,7 +39,7 @@ class EvidenceVersion:
 
     manifest: Manifest
     is_default: bool
-    event: AuditEvent | None  # the event that published it; None: it is configured, or built on first use
+    event: AuditEvent | None  # the event that published it; None: it is configured or in the data folder
 
 
 def list_versions(stores: Stores, dataset: str) -> Sequence[EvidenceVersion]:
@@ -57,7 +57,7 @@ def list_versions(stores: Stores, dataset: str) -> Sequence[EvidenceVersion]:
 def build_from_reviews(stores: Stores, dataset: str, base: str, min_reviews: int, caller: str) -> Bundle:
     """Build evidence from a bundle and all reviews of its data set, and publish it.
 
-    If the same evidence is already published, it is returned without a further event.
+    If a version is the same evidence, this version is returned. It is published if only this process has it.
 
     Args:
         stores: The stores.
@@ -102,7 +102,7 @@ def find_base(stores: Stores, dataset: str, base: str) -> Bundle:
         except EvidenceNotFound:
             break  # the base was never published, and this process does not have it
         if corrected.digest in seen:
-            break  # the reviews of a later version restored the labels of an earlier one
+            break  # the bundles are bases of each other
         bundle = corrected
         seen.add(bundle.digest)
     return bundle
@@ -111,7 +111,8 @@ def find_base(stores: Stores, dataset: str, base: str) -> Bundle:
 def upload_labels(stores: Stores, dataset: str, content: Readable, caller: str, base: str = "") -> Bundle:
     """Build evidence from a file of labels that use the label space of a bundle, and publish the evidence.
 
-    If these labels are those of the bundle or of another version, that version is returned without a further event.
+    If the bundle has these labels, it is returned, and nothing changes. If another version has them, this version is
+    returned. It is published if only this process has it.
 
     Args:
         stores: The stores.
@@ -253,32 +254,26 @@ def export_audit_events(events: Iterable[AuditEvent]) -> str:
 def _publish_inputs(
     stores: Stores, facts: BundleInputs, action: AuditAction, caller: str, details: Mapping[str, str]
 ) -> Bundle:
+    """Publish evidence, and return it. If a version has its digest, return this version with its own manifest."""
     with temporary_folder() as folder:
         try:
-            write_bundle(facts, folder / "bundle")
+            digest = write_bundle(facts, folder / "bundle")
         except OSError as error:
             raise Unavailable(f"The bundle cannot be written: {error.strerror}.") from error
-        return _publish_folder(stores, folder / "bundle", action, caller, details)
+        try:
+            existing = stores.evidence.find(facts.dataset, digest)
+        except (EvidenceNotFound, EvidenceDamaged):
+            return _publish_folder(stores, folder / "bundle", action, caller, details)
+        if digest == facts.base or stores.evidence.is_configured(existing):
+            return existing
+        return _publish_folder(stores, existing.path, action, caller, details)
 
 
 def _publish_folder(stores: Stores, path: Path, action: AuditAction, caller: str, details: Mapping[str, str]) -> Bundle:
-    """Publish the bundle in a folder unless it is already published or these labels exist, and return the bundle."""
+    """Publish the bundle in a folder unless it is already published, and return the bundle."""
     manifest = open_bundle(path).manifest
     published = stores.evidence.published
-    is_published = manifest.digest in published.events(manifest.dataset)
-    if not is_published and not (action is AuditAction.UPLOAD_LABELS and _exists_unpublished(stores, manifest)):
+    if manifest.digest not in published.events(manifest.dataset):
         details = {**details, **published.write(path)}
         record_event(stores, action, caller, manifest.dataset, manifest.digest, details)
     return stores.evidence.find(manifest.dataset, manifest.digest)
-
-
-def _exists_unpublished(stores: Stores, manifest: Manifest) -> bool:
-    """Return whether the same evidence is configured or built in.
-
-    A copy in the data folder of this process does not count, because other processes do not have it.
-    """
-    try:
-        existing = stores.evidence.find(manifest.dataset, manifest.digest)
-    except (EvidenceNotFound, EvidenceDamaged):
-        return False
-    return stores.evidence.is_configured(existing)

@@ -177,7 +177,7 @@ class EvidenceRepository:
         return bundle
 
     def is_configured(self, bundle: Bundle) -> bool:
-        """Return whether a bundle is configured or built in, so that other processes can have it unpublished."""
+        """Return whether a bundle is configured or built in: other processes have it even if it is not published."""
         built_in = self._folder / bundle.dataset / fingerprint(bundle.dataset)
         return bundle.path in (*self._configured.get(bundle.dataset, ()), built_in)
 

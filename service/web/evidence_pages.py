@@ -18,11 +18,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service.analyses import evidence_versions
-from service.analyses.evidence_changes import ChangedLabels, EvidenceChanges, compute_changes
+from service.analyses.evidence_changes import ChangedLabels, EvidenceChanges, compute_changes, has_changes
 from service.analyses.evidence_versions import EvidenceVersion, list_audit_events, list_versions
 from service.analyses.ports import Ports
 from service.authorization import may
 from service.caller import CALLER
+from service.evidence.bundle import Bundle
 from service.redact import public_message
 from service.report import evidence_view as views
 from service.report.class_names import display_names
@@ -122,7 +123,7 @@ class EvidencePages:
                 bundle = evidence_versions.build_from_reviews(self._stores, dataset, base, number, CALLER.get().name)
         except ErrataError as error:
             return self._versions(request, error, base, min_reviews)
-        return _redirect(changes_url(dataset, bundle.digest))
+        return self._redirect_to(bundle)
 
     def _set_default(self, request: Request, _: Form) -> Response:
         dataset, digest = request.path_params["dataset"], request.path_params["digest"]
@@ -140,8 +141,13 @@ class EvidencePages:
             self._runs.start(dataset, bundle.digest, CALLER.get().name)
         except ErrataError as error:
             return self._versions(request, error)
-        has_changes = bool(bundle.manifest.base)
-        return _redirect(changes_url(dataset, bundle.digest) if has_changes else versions_url(dataset))
+        return self._redirect_to(bundle)
+
+    def _redirect_to(self, bundle: Bundle) -> Response:
+        """Redirect to the changes of a version; if they cannot be computed, to the versions."""
+        dataset = bundle.dataset
+        can_show = has_changes(self._stores, bundle)
+        return _redirect(changes_url(dataset, bundle.digest) if can_show else versions_url(dataset))
 
     def _run_views(self, dataset: str) -> Mapping[str, RunView]:
         """Return the judging runs, only for `admin`: they name and count the analyses of all owners."""

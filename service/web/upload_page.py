@@ -24,6 +24,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from service.analyses import evidence_versions, upload
+from service.analyses.evidence_changes import has_changes
 from service.analyses.evidence_versions import MAX_LABELS_BYTES
 from service.analyses.ports import Ports
 from service.caller import CALLER
@@ -31,7 +32,7 @@ from service.concurrency import ConcurrencyLimit, interrupted_upload, upload_sec
 from service.domain import AnalysisRequest
 from service.paced_stream import PacedStream
 from service.redact import log_fields
-from service.report.urls import changes_url
+from service.report.urls import changes_url, versions_url
 from service.storage import upload_too_large
 from service.web.application import ROUTE
 from service.web.forms import require_form_token, require_same_origin
@@ -116,14 +117,17 @@ class UploadPage:
 
         def build(form: FileForm, _: Callable[[], bool]) -> str:
             base = stores.evidence.find(dataset, form.fields.get("base", "")).digest
+            before = stores.evidence.published.events(dataset)
             bundle = evidence_versions.upload_labels(stores, dataset, form.finish(), CALLER.get().name, base)
-            if bundle.digest == base or not bundle.manifest.base:  # there are no changes to show
-                raise InvalidEvidence(
-                    f"The file has the labels of the evidence {bundle.digest[:12]}. Correct labels in the file, or use "
-                    "this evidence.",
-                    field="labels",
-                )
-            return changes_url(dataset, bundle.digest)
+            if bundle.digest != base and has_changes(stores, bundle):
+                return changes_url(dataset, bundle.digest)
+            if bundle.digest in stores.evidence.published.events(dataset).keys() - before.keys():
+                return versions_url(dataset)  # the page lists the event
+            raise InvalidEvidence(
+                f"The file has the labels of the evidence {bundle.digest[:12]}. Correct labels in the file, or use "
+                "this evidence.",
+                field="labels",
+            )
 
         return await self._receive(request, _Target("labels", MAX_LABELS_BYTES, build, self._refuse_labels))
 

@@ -2,21 +2,27 @@
 
 import io
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
-from errata import Client
+from errata import Client, pb
 from errata.errors import InvalidEvidence
 from errata.tokens import Scope, line_of, new_token
 from http_answer import Answer
-from running_service import Running, Start
+from running_service import Running, Start, start_service
+from street import build_street
 
 from service.analyses.reanalyze_all import ReanalysisProgress
 from service.bootstrap.build import Inputs, build_evidence
+from service.evidence.build import write_bundle
+from service.evidence.bundle import open_bundle
+from service.evidence.uploaded_labels import relabel_from_file
 from service.web import judging_runs
 from service.web.judging_runs import MAX_SKIPPED, JudgingRun
 
@@ -127,7 +133,7 @@ def test_an_upload_of_the_labels_of_a_version_changes_nothing(start: Start, tmp_
         assert f"Nothing was changed. The file has the labels of the evidence {configured[:12]}." in re.sub(
             "<[^>]*>", "", text_of(refused)
         )
-        assert "configured or built in" in refused.text
+        assert "configured or in the data folder" in refused.text
         assert [*running.client.audit_events()] == []
 
         corrected = same.replace(b"cat", b"cat;dog")
@@ -138,6 +144,52 @@ def test_an_upload_of_the_labels_of_a_version_changes_nothing(start: Start, tmp_
         for content, base in ((same, uploaded), (corrected, uploaded), (same, "")):
             assert browser.upload(content, path=f"{URL}/labels", base=base).status == 400
         assert [event.evidence.rpartition("/")[2] for event in running.client.audit_events()] == [uploaded]
+
+
+def test_labels_of_a_bundle_in_the_data_folder_change_nothing_or_publish_it(tmp_path: Path) -> None:
+    own = build_street(tmp_path)
+    shutil.copytree(own.path, tmp_path / "data" / "evidence" / "street" / "own")
+    same = (tmp_path / "labels.csv").read_bytes()
+    with start_service(tmp_path / "data", tmp_path / "archive") as running:
+        browser = FormClient(running)
+        open_form(browser)
+
+        refused = browser.upload(same, path=f"{URL}/labels")
+
+        assert refused.status == 400 and "Nothing was changed." in refused.text
+        assert "configured or in the data folder" in refused.text
+        assert [*running.client.audit_events()] == []
+
+        uploaded = browser.upload(same.replace(b"a,cat", b"a,cat;dog"), path=f"{URL}/labels").headers["Location"]
+        base = uploaded.rpartition("/")[2]
+        published = browser.upload(same, path=f"{URL}/labels", base=base)
+        sent_again = browser.upload(same, path=f"{URL}/labels", base=base)
+        assert (published.status, published.headers["Location"], sent_again.status) == (303, URL, 400)
+        assert [event.evidence.rpartition("/")[2] for event in running.client.audit_events()] == [own.digest, base]
+        assert f'"{URL}/{own.digest}"' not in browser.get(URL).text, "it still has no base"
+
+
+def test_forms_whose_result_is_a_version_without_an_available_base_lead_to_a_page(tmp_path: Path) -> None:
+    first = build_street(tmp_path)
+    labels = (tmp_path / "labels.csv").read_bytes().replace(b"a,cat", b"a,cat;owl")
+    (tmp_path / "corrected.csv").write_bytes(labels)
+    write_bundle(replace(relabel_from_file(first, tmp_path / "corrected.csv"), base="f" * 64), tmp_path / "second")
+    second = open_bundle(tmp_path / "second")
+    evidence = {"street": [str(second.path), str(first.path)]}
+    with start_service(tmp_path / "data", tmp_path / "archive", evidence=evidence) as running:
+        browser = FormClient(running)
+        open_form(browser)
+
+        refused = browser.upload(labels, path=f"{URL}/labels", base=first.digest)
+        judged = browser.post(f"{URL}/{second.digest}/judge")
+        running.client.create_review("street", "a", "ann", rejected=["owl"])
+        built = browser.post(f"{URL}/build", min_reviews="1")
+
+        assert refused.status == 400
+        assert f"The file has the labels of the evidence {second.digest[:12]}." in text_of(refused)
+        assert (judged.status, judged.headers["Location"]) == (303, URL)
+        assert (built.status, built.headers["Location"]) == (303, URL)
+        assert {event.action for event in running.client.audit_events()} == {pb.AuditEvent.ACTION_REVIEW}
 
 
 def test_links_of_an_image_that_is_no_longer_evaluated_lead_to_the_analysis_on_the_base(

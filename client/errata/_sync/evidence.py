@@ -34,7 +34,7 @@ class EvidenceMethods(Calls):
     def upload_labels(self, labels: str | Path | BinaryIO, dataset: str, base: str = "") -> pb.Evidence:
         """Build evidence from a file of labels, and publish it.
 
-        If a version already has these labels, it is returned, and nothing changes.
+        If a version already has these labels, it is returned.
 
         Args:
             labels: Path of the file, or its content as a binary stream: CSV, JSON, or JSON lines.

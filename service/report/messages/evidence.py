@@ -9,7 +9,7 @@ from service.domain import AuditAction, LabelChangeCounts
 SET_ASIDE = "set aside"
 NOT_EVALUATED = "no longer evaluated"
 ACTION_NAMES: Mapping[AuditAction | None, str] = {
-    None: "configured or built in",
+    None: "configured or in the data folder",
     AuditAction.BUILD: "built from reviews",
     AuditAction.UPLOAD_LABELS: "uploaded labels",
     AuditAction.UPLOAD_BUNDLE: "uploaded bundle",

@@ -143,8 +143,19 @@ def test_the_next_build_corrects_the_same_base(stores: Stores) -> None:
     ]
 
 
+def test_reviews_that_restore_the_labels_of_a_version_keep_its_origin(stores: Stores, street: Bundle) -> None:
+    corrected = (street.path.parent / "labels.csv").read_bytes().replace(b"a,cat", b"a,cat;owl")
+    uploaded = versions.upload_labels(stores, "street", io.BytesIO(corrected), "ci")
+    add_review(stores, rejected=("owl",))
+
+    restored = versions.build_from_reviews(stores, "street", uploaded.digest, 1, "root")
+
+    assert (restored.digest, restored.manifest) == (street.digest, street.manifest)
+    assert [event.digest for event in versions.list_audit_events(stores)] == [uploaded.digest]
+
+
 def test_a_bundle_that_is_its_own_base_is_its_base(cluster: Cluster, street: Bundle, tmp_path: Path) -> None:
-    """Reviews that restore the labels of an earlier version write its digest again, with a later version as base."""
+    """Earlier versions of this service wrote such a bundle if reviews restored the labels of its base's base."""
     stores = cluster.start("new", is_configured=False)
     cycle = replace(inputs_of(street), base=street.digest, reviews=ReviewsInfo("a" * 64, 1, 1))
     write_bundle(cycle, tmp_path / "cycle")
@@ -232,6 +243,23 @@ def test_labels_of_a_bundle_that_only_this_process_has_are_published(cluster: Cl
     versions.upload_labels(one, "street", io.BytesIO(content), "ci")
 
     assert two.evidence.find("street", built.digest).digest == built.digest
+
+
+def test_an_upload_of_labels_of_a_bundle_in_the_data_folder_keeps_its_manifest(
+    cluster: Cluster, street: Bundle
+) -> None:
+    shutil.copytree(street.path, cluster.folder / "one" / "evidence" / "street" / "own")
+    stores = cluster.start("one", is_configured=False)
+    original = (street.path.parent / "labels.csv").read_bytes()
+
+    own = versions.upload_labels(stores, "street", io.BytesIO(original), "ci")
+
+    assert (own.digest, versions.list_audit_events(stores)) == (street.digest, [])
+    corrected = versions.upload_labels(stores, "street", io.BytesIO(original.replace(b"a,cat", b"a,cat;owl")), "ci")
+    versions.upload_labels(stores, "street", io.BytesIO(original), "ci", corrected.digest)
+    other = cluster.start("two", is_configured=False)
+    assert other.evidence.find("street", street.digest).manifest == street.manifest
+    assert [event.digest for event in versions.list_audit_events(stores)] == [street.digest, corrected.digest]
 
 
 def test_labels_whose_publication_is_lost_are_published_again(cluster: Cluster, stores: Stores) -> None:
