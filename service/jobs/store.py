@@ -199,8 +199,7 @@ class JobStore(BaseStore):
         tx.delete_record(analysis_id)
         job = read_or_none(tx.job, record.job)
         if job is not None and not job.may_be_archived:  # the judge needs the job to notice the deletion
-            # Without the job, the last write of its workers would count as one after the lease had expired.
-            _delete_unused_job(tx, record.job, {analysis_id}, ENDING_SECONDS if job.started is not None else 0)
+            _delete_unused_job(tx, record.job, {analysis_id})
         return True
 
     @atomic
@@ -433,15 +432,18 @@ def _write_job(tx: JobTransaction, before: JobStatus, job: JobStatus) -> None:
             tx.set_state(record, state, failure)
 
 
-def _delete_unused_job(tx: JobTransaction, job_id: str, deleted: set[str], ttl: int = 0) -> None:
-    """Delete a job that has ended, now or after a TTL, if no analysis refers to it except deleted ones."""
+def _delete_unused_job(tx: JobTransaction, job_id: str, deleted: set[str]) -> None:
+    """Delete a job that has ended if no analysis refers to it except deleted ones; a started job after ENDING_SECONDS.
+
+    Without the job, the last write of its workers would count as one after the lease had expired.
+    """
     job = read_or_none(tx.job, job_id)
     if job is None or not job.state.is_final:
         return
     tx.remove_waiting(job_id, deleted)
     if deleted.issuperset(tx.waiting(job_id)):
-        if ttl:
-            tx.expire_job(job, ttl)
+        if job.started is not None:
+            tx.expire_job(job, ENDING_SECONDS)
         else:
             tx.delete_job(job)
 

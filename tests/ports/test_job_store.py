@@ -948,6 +948,7 @@ def test_an_analysis_deleted_beyond_the_limit_leaves_no_keys(five: JobStore, clo
     finish_many(five, clock, 5)
 
     assert record_ids(five) == {"m0", "m1", "m2", "m3", "m4"}
+    pass_time(five, clock, ENDING_SECONDS)
     assert five.job(job) is None
     if isinstance(five, RedisJobStore):
         assert [key for key in five.client.scan_iter() if job.encode() in key or b"first" in key] == []
@@ -976,8 +977,11 @@ def test_a_deleted_analysis_leaves_its_job_only_if_another_refers_to_it(
         assert [key for key in store.client.scan_iter() if job.encode() in key] == []
 
 
+@pytest.mark.parametrize("by", ["call", "limit"])
 @pytest.mark.parametrize("end", ["cancelled", "failed"])
-def test_the_last_writes_for_a_deleted_analysis_are_not_counted(store: JobStore, clock: Clock, end: str) -> None:
+def test_the_last_writes_for_a_deleted_analysis_are_not_counted(
+    store: JobStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, end: str, by: str
+) -> None:
     """Its workers notice the end with their next call."""
     job = submit(store, "a").job
     tokens = claim_token(store, job), claim_token(store, job, 1, "w2")
@@ -986,7 +990,12 @@ def test_the_last_writes_for_a_deleted_analysis_are_not_counted(store: JobStore,
     else:
         store.cancel("a", "")
 
-    assert store.delete("a") is True
+    if by == "call":
+        assert store.delete("a") is True
+    else:
+        monkeypatch.setattr(transitions, "MAX_FINISHED", 1)
+        finish_many(store, clock, 1)
+    assert store.snapshot("a") is None
 
     assert store.change_shard(transitions.progress, job, 1, tokens[1], 1) is False
     assert store.change_shard(transitions.finish, job, 1, tokens[1], shard_result(4)) is None
