@@ -164,7 +164,7 @@ class FileArchive:
         return is_deleted
 
     def id(self) -> str:
-        """Return the id of the archive; create it on first use. Later calls for its files need this id.
+        """Return the id of the archive; create it on first use.
 
         Raises:
             Unavailable: The archive cannot be reached or written.
@@ -174,14 +174,16 @@ class FileArchive:
         if content is None:
             self._files.create(ID_FILE, uuid.uuid4().hex.encode())
             content = self._files.read(ID_FILE)  # another process may have created it first
-        archive_id = self._checked_id(content or b"")
-        self._files.expect_id(archive_id)
-        return archive_id
+        return self._checked_id(content or b"")
 
     def find_id(self) -> str:
         """Return the id of the archive; empty if it has none yet. Raise the errors of `id`."""
         content = self._files.read(ID_FILE)
         return "" if content is None else self._checked_id(content)
+
+    def expect_id(self, archive_id: str) -> None:
+        """Set the id that the archive must have in later calls; empty: it is not known yet, so they fail."""
+        self._files.expect_id(archive_id)
 
     def _checked_id(self, content: bytes) -> str:
         archive_id = content.decode("ascii", "replace").strip()

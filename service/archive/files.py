@@ -44,7 +44,11 @@ class Files(Protocol):
     """
 
     def expect_id(self, archive_id: str) -> None:
-        """Set the id that the archive must have from now on, also in calls for its other folders."""
+        """Set the id that the archive must have from now on, also in calls for its other folders.
+
+        Args:
+            archive_id: The id; empty: it is not known yet, so calls that check it fail.
+        """
         ...
 
     def check_id(self) -> None:
@@ -93,20 +97,21 @@ class FolderIdentity:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ID_FILE
-        self._expected = b""  # empty: any
-        self._verified: tuple[int, ...] = ()  # state of the file when it had the expected id
+        self._expected: bytes | None = None  # None: any; empty: not known yet
+        self._verified: tuple[object, ...] = ()  # the expected id, and the state of the file when it had this id
 
     def expect(self, archive_id: str) -> None:
-        """Set the id that the archive must have from now on."""
-        self._expected, self._verified = archive_id.encode(), ()
+        """Set the id that the archive must have from now on; empty: it is not known yet."""
+        self._expected = archive_id.encode()
 
     def check(self) -> None:
         """Raise Unavailable if the archive has another id than expected, or none. Read the file only if it changed."""
-        if not self._expected:
+        expected = self._expected
+        if expected is None:
             return
         try:
             status = os.stat(self._path)
-            state = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+            state = (expected, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
             if state == self._verified:
                 return
             content = read_regular_file(self._path, MAX_FILE_BYTES)
@@ -114,10 +119,11 @@ class FolderIdentity:
             content = None
         except OSError as error:
             raise _unavailable("read", self._path.parent, error) from error
-        if content is None or content.strip() != self._expected:
+        if not (expected and content and content.strip() == expected):
             raise Unavailable(
                 "The folder of the archive is missing or empty, or another archive is in its place. Restore it, for "
-                "example by mounting its volume again.",
+                "example by mounting its volume again."
+                + ("" if expected else " A new archive can be used once Redis has responded."),
                 retry_after=RETRY_AFTER,
             )
         self._verified = state
@@ -139,7 +145,7 @@ class FolderFiles:
         self._cached_names: tuple[int, frozenset[str]] | None = None  # modification time of the folder, names
 
     def expect_id(self, archive_id: str) -> None:
-        """Set the id that the archive must have from now on."""
+        """Set the id that the archive must have from now on; empty: it is not known yet."""
         self._identity.expect(archive_id)
 
     def check_id(self) -> None:
@@ -175,7 +181,8 @@ class FolderFiles:
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file unless it exists."""
-        self.check_id()
+        if name != ID_FILE:
+            self.check_id()
         try:
             create_file(self._folder / name, content)
         except OSError as error:

@@ -13,15 +13,20 @@ _log = structlog.get_logger()
 
 
 class ArchiveIdentity:
-    """Compares the id of the archive with the id of the archive that the job store is bound to."""
+    """Compares the id of the archive with the id of the archive that the job store is bound to.
+
+    A folder without an id can be a new archive, or an empty mount point. It gets an id only if the store is not bound.
+    Until the store has answered, the id that the archive has counts; without one, calls for its files fail.
+    """
 
     def __init__(self, archive: FileArchive, store: JobStore, place: str) -> None:
         self._archive = archive
         self._store = store
         self._place = place  # path or URL of the archive, for the error message
         self._id = ""  # id of the archive at the last check; empty: the archive is missing or empty
-        self._own_id = ""  # id that the files of the archive must have
+        self._own_id = ""  # id that the files of the archive must have; empty: the store has not answered yet
         self._bound_id = ""  # id of the archive that the store was bound to at the last check
+        archive.expect_id("")
 
     @property
     def is_foreign(self) -> bool:
@@ -42,21 +47,20 @@ class ArchiveIdentity:
             DamagedRecord: The file of the archive's id is damaged.
         """
         was_foreign = self.is_foreign
-        self._own_id = self._own_id or self._archive.id()
-        self._bound_id, self._id = self._store.bind_archive(self._own_id), self._archive.find_id()
-        if self._id == self._bound_id != self._own_id:  # the first check reached an empty mount point
-            self._own_id = self._archive.id()
-        if not self._id:
-            raise InvalidSetting(
-                f"The archive {self._place!r} is missing or empty: its id was {self._own_id}. Restore it, for "
-                "example by mounting its volume again.",
-                field="ERRATA_ARCHIVE",
-            )
+        archive_id = self._own_id or self._archive.find_id()
+        self._archive.expect_id(archive_id)
+        bound_id = self._store.bind_archive(archive_id) or self._store.bind_archive(self._archive.id())
+        self._bound_id, self._id = bound_id, self._archive.find_id()
+        if not self._own_id or self._id == bound_id:  # the first answer, or both were replaced
+            self._own_id = bound_id
+            self._archive.expect_id(bound_id)
         if self.is_foreign:
+            state = f"has the id {self._id}" if self._id else "is missing or empty"
             raise InvalidSetting(
-                f"The archive {self._place!r} has the id {self._id}, but ERRATA_REDIS_URL is used with the archive of "
-                f"id {self._bound_id:.64}. Set ERRATA_ARCHIVE of all processes to the same place. If the archive was "
-                "replaced on purpose, stop all processes and delete the key errata:archive in Redis.",
+                f"The archive {self._place!r} {state}, but ERRATA_REDIS_URL is used with the archive of id "
+                f"{self._bound_id:.64}. Set ERRATA_ARCHIVE of all processes to the same place, and mount its volume. "
+                "If the archive was replaced on purpose, stop all processes and delete the key errata:archive in "
+                "Redis.",
                 field="ERRATA_ARCHIVE",
             )
         if was_foreign:

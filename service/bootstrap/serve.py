@@ -56,19 +56,19 @@ async def _run_service(settings: Settings, stopped: asyncio.Event) -> None:
     engine = Engine(partial(NotifyingBroker, url, REDIS_TIMEOUT, settings.heartbeat_seconds), store)
     indexing = Indexing(settings, metrics, RedisNotices(client))
     ports = make_ports(settings, store, indexing.archive, engine, metrics)
-    start_dataset_check(settings, ports.stores.evidence)
     ports.parsers.start()
     registries = [source.registry for source in hook_sources.values()]
     check_datasets(ports.stores.evidence, registries)
     store_collector = StoreCollector(store, metrics, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
     identity = ArchiveIdentity(indexing.archive.stored, store, settings.archive_location)
+    engine.serve_judging(partial(_judge, ports, identity))
+    await _check_at_start(store_task, identity)  # before the archive is listed: a new one has an id then
+    start_dataset_check(settings, ports.stores.evidence)
     background = ExitStack()  # stops all but the servers and the engine, in reverse order
     start_each(background, indexing)
     background.callback(ports.parsers.stop)
     background.callback(ports.thumbnails.stop)
-    engine.serve_judging(partial(_judge, ports, identity))
-    await _check_at_start(store_task, identity)
     await indexing.wait(stopped)
     engine.start()
     start_each(

@@ -212,9 +212,13 @@ class BaseStore(KeyValueStore[JobTransaction]):
 
     @atomic
     def bind_archive(self, tx: JobTransaction, archive_id: str) -> str:
-        """Bind the store to an archive if it has none yet; return the id of the archive of the store."""
+        """Bind the store to an archive if it has none yet; return the id of the archive of the store.
+
+        Args:
+            archive_id: The id; empty: bind nothing. Without an archive, the store then returns an empty id.
+        """
         bound = tx.get("archive")
-        if not bound:
+        if archive_id and not bound:
             tx.write("SET", f"{PREFIX}archive", archive_id)
         return bound or archive_id
 

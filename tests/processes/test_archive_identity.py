@@ -1,6 +1,6 @@
 """All API processes with the same Redis must have the same archive."""
 
-import shutil
+import io
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -41,16 +41,29 @@ def bound_archive_id(service: Cluster) -> str:
 
 def test_an_api_with_another_archive_exits_with_the_remedy(service: Cluster, tmp_path: Path) -> None:
     first = (tmp_path / "archive" / "archive-id").read_text()
+    second = open_archive(str(tmp_path / "other")).id()
     other = second_api(service, tmp_path / "other")
     _, stderr = other.communicate(timeout=60)
 
     assert other.returncode != 0
-    second = (tmp_path / "other" / "archive-id").read_text()
-    assert first != second
     message = " ".join(stderr.split())
     for part in (first, second, "ERRATA_ARCHIVE", "errata:archive"):
         assert part in message
     assert bound_archive_id(service) == first
+    assert service.ready()
+
+
+def test_an_api_with_an_empty_archive_exits_with_the_remedy_and_creates_nothing(
+    service: Cluster, tmp_path: Path
+) -> None:
+    other = second_api(service, tmp_path / "other")
+    _, stderr = other.communicate(timeout=60)
+
+    assert other.returncode != 0
+    message = " ".join(stderr.split())
+    for part in ("missing or empty", bound_archive_id(service), "ERRATA_ARCHIVE", "errata:archive"):
+        assert part in message
+    assert not (tmp_path / "other").exists()
     assert service.ready()
 
 
@@ -126,29 +139,92 @@ def test_an_api_is_ready_once_it_has_reached_its_archive(data_dir: Path, tmp_pat
         service.stop()
 
 
+@pytest.mark.parametrize("redis_data", ["bound", "empty"])
 def test_an_archive_that_is_mounted_after_the_start_of_the_api_is_used(
-    data_dir: Path, tmp_path: Path, demo_csv: bytes
+    data_dir: Path, tmp_path: Path, demo_csv: bytes, redis_data: str
 ) -> None:
     """After a restart of the machine, the API can start before Redis, and before the volume is mounted."""
     image = demo_csv.decode().splitlines()[1].split(",")[0]
     archive, volume = tmp_path / "archive", tmp_path / "volume"
-    archive_id = open_archive(str(volume)).id()
     service = Cluster(data_dir, tmp_path)
     try:
         service.redis.start()
-        with service.redis.client() as redis:
-            redis.set("errata:archive", archive_id)
+        service.start_api()
+        with service.client() as client:
+            name = client.upload(io.BytesIO(demo_csv), "demo").name
+            client.create_review("demo", image, "ann", comment="before")
+        archive_id = bound_archive_id(service)
+        if redis_data == "empty":
+            service.redis.client().flushall()
+        stop_api(service)
         service.redis.stop()
+        archive.rename(volume)
+        archive.mkdir()  # the mount point
         service.start_api(wait=False)
-        wait_for(lambda: service.events("listening"), "the API listens")
-        assert (archive / "archive-id").read_text() != archive_id
-        shutil.rmtree(archive)
+        wait_for(lambda: len(service.events("listening")) == 2, "the API listens")
+
+        with service.client() as client:
+            calls: list[Callable[[], object]] = [
+                lambda: client.upload(io.BytesIO(demo_csv), "demo"),
+                lambda: client.delete(name),
+                lambda: client.create_review("demo", image, "ann", comment="lost"),
+                lambda: [*client.list_reviews("demo")],
+            ]
+            for call in calls:
+                with pytest.raises(Unavailable):
+                    call()
+        assert [*archive.iterdir()] == []
+        archive.rmdir()
         volume.rename(archive)
         service.redis.start()
         wait_for(service.ready, "the API is ready")
 
+        assert bound_archive_id(service) == archive_id
         with service.client() as client:
-            client.create_review("demo", image, "ann", comment="stored")
-            assert [review.comment for review in client.list_reviews("demo")] == ["stored"]
+            assert client.get(name).name == name
+            client.create_review("demo", image, "ann", comment="after")
+            assert [review.comment for review in client.list_reviews("demo")] == ["after", "before"]
+        stop_api(service)
+        service.start_api()
     finally:
         service.stop()
+
+
+def test_a_new_archive_is_created_once_redis_responds(data_dir: Path, tmp_path: Path, demo_csv: bytes) -> None:
+    service = Cluster(data_dir, tmp_path)
+    try:
+        service.start_api(wait=False)
+        wait_for(lambda: service.events("listening"), "the API listens")
+        with service.client() as client, pytest.raises(Unavailable, match="once Redis has responded"):
+            client.upload(io.BytesIO(demo_csv), "demo")
+        assert not (tmp_path / "archive").exists()
+
+        service.redis.start()
+
+        wait_for(service.ready, "the API is ready")
+        with service.client() as client:
+            name = client.upload(io.BytesIO(demo_csv), "demo").name
+            wait_for(lambda: [analysis.name for analysis in client.list()] == [name], "the analysis is listed")
+    finally:
+        service.stop()
+
+
+def test_an_existing_archive_is_used_without_redis(data_dir: Path, tmp_path: Path, demo_csv: bytes) -> None:
+    open_archive(str(tmp_path / "archive")).id()
+    service = Cluster(data_dir, tmp_path)
+    try:
+        service.start_api(wait=False)
+        wait_for(lambda: service.events("listening"), "the API listens")
+
+        with service.client() as client:
+            name = client.upload(io.BytesIO(demo_csv), "demo").name
+            assert client.get(name).name == name
+    finally:
+        service.stop()
+
+
+def stop_api(service: Cluster) -> None:
+    """Stop the API gracefully."""
+    assert service.api is not None
+    service.api.terminate()
+    service.api.wait(60)

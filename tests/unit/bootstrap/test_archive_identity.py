@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -23,8 +24,10 @@ from service.archive.record_log import RecordLog
 from service.bootstrap.archive_identity import ArchiveIdentity
 from service.domain import AuditAction, AuditEvent, Predictions, Review, review_keys
 from service.jobs.memory import InMemoryJobStore
+from service.jobs.transaction import JobTransaction
 from service.redact import log_fields, public_message
 
+Value = TypeVar("Value")
 PREDICTIONS = Predictions(np.zeros(3, dtype=np.int16))
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
 EVENT = AuditEvent("1" * 32, TIME, "ann", AuditAction.DELETE, "demo", "", {})
@@ -48,6 +51,7 @@ def test_processes_with_one_archive_share_a_store(store: InMemoryJobStore) -> No
 def test_another_archive_is_rejected_with_both_ids_and_the_remedy(store: InMemoryJobStore) -> None:
     first, second = FileArchive(temporary_files()), FileArchive(temporary_files())
     ArchiveIdentity(first, store, "/first").check()
+    second.id()
     identity = ArchiveIdentity(second, store, "/second")
 
     with pytest.raises(InvalidSetting) as refused:
@@ -58,6 +62,20 @@ def test_another_archive_is_rejected_with_both_ids_and_the_remedy(store: InMemor
         assert part in message
     assert identity.is_foreign
     assert not identity.allows_judging()
+
+
+def test_an_empty_folder_is_rejected_and_gets_no_id_if_the_store_has_an_archive(
+    store: InMemoryJobStore, tmp_path: Path
+) -> None:
+    """For example, because its volume is not mounted."""
+    store.bind_archive("1" * 32)
+    identity = ArchiveIdentity(open_archive(str(tmp_path)), store, str(tmp_path))
+
+    with pytest.raises(InvalidSetting, match=f"is missing or empty, but .* id {'1' * 32}.*errata:archive"):
+        identity.check()
+
+    assert identity.is_foreign and not identity.allows_judging()
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_the_first_judging_compares_the_ids(store: InMemoryJobStore) -> None:
@@ -116,36 +134,60 @@ def test_an_archive_that_vanishes_is_noticed_until_it_is_back(
     assert not identity.is_foreign and archive.ids() == {"a1", "a2"}
 
 
-@pytest.mark.parametrize("first", ["store", "volume"])
+class StoppedStore(InMemoryJobStore):
+    """A store that cannot be reached until it is started."""
+
+    is_started = False
+
+    def run(self, step: Callable[[JobTransaction], Value]) -> Value:
+        if not self.is_started:
+            raise Unavailable("The job store is unavailable.")
+        return super().run(step)
+
+
+@pytest.fixture
+def stopped_store() -> StoppedStore:
+    return StoppedStore(lambda: 0.0)
+
+
+@pytest.mark.parametrize("mount_point", ["missing", "empty", "another archive"])
+@pytest.mark.parametrize("first", ["bound store", "volume and bound store", "volume and empty store"])
 def test_an_archive_that_is_mounted_after_the_start_is_used(
-    store: InMemoryJobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+    stopped_store: StoppedStore, tmp_path: Path, first: str, mount_point: str
 ) -> None:
     """After a restart of the machine, a process can start before Redis, and before the volume is mounted."""
-
-    def refuse(_: str) -> str:
-        raise Unavailable("The job store is unavailable.")
-
     folder, volume = tmp_path / "archive", tmp_path / "volume"
-    ArchiveIdentity(FileArchive(FolderFiles(volume)), store, str(volume)).check()
-    archive = FileArchive(FolderFiles(folder))  # in the mount point
-    identity = ArchiveIdentity(archive, store, str(folder))
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "bind_archive", refuse)
-        with pytest.raises(Unavailable):
-            identity.watch()
-        assert not identity.is_ready, "the ids were not compared"
-        if first == "volume":
-            shutil.rmtree(folder)
-            volume.rename(folder)
-            with pytest.raises(Unavailable):
-                identity.watch()
-    if first == "store":
+    archive_id = FileArchive(FolderFiles(volume)).id()
+    if mount_point != "missing":
+        folder.mkdir()
+    if mount_point == "another archive":  # earlier versions created an id in the mount point
+        FileArchive(FolderFiles(folder)).id()
+    content = [*tmp_path.rglob("*")]
+    archive = FileArchive(FolderFiles(folder))
+    identity = ArchiveIdentity(archive, stopped_store, str(folder))
+    with pytest.raises(Unavailable):
+        identity.watch()
+    assert not identity.is_ready, "the ids were not compared"
+    if "volume" not in first:
+        stopped_store.is_started = True
+        stopped_store.bind_archive(archive_id)
         identity.watch()
         assert not identity.is_ready
-        shutil.rmtree(folder)
-        volume.rename(folder)
+    if "volume" not in first or mount_point != "another archive":
+        with pytest.raises(Unavailable, match="Restore it, for example by mounting its volume again"):
+            archive.put(make_analysis("a1"), PREDICTIONS)
+    assert [*tmp_path.rglob("*")] == content
+    shutil.rmtree(folder, ignore_errors=True)
+    volume.rename(folder)
+    if "volume" in first:
+        with pytest.raises(Unavailable):
+            identity.watch()
+        stopped_store.is_started = True
+        if "bound" in first:
+            stopped_store.bind_archive(archive_id)
     identity.watch()
     assert identity.is_ready and identity.allows_judging()
+    assert stopped_store.bind_archive("") == archive_id
 
     archive.put(make_analysis("a1"), PREDICTIONS)
     assert archive.ids() == {"a1"}
@@ -154,6 +196,69 @@ def test_an_archive_that_is_mounted_after_the_start_is_used(
     folder.mkdir()
     with pytest.raises(Unavailable, match="Restore it, for example by mounting its volume again"):
         archive.put(make_analysis("a2"), PREDICTIONS)
+
+
+def test_a_new_archive_gets_its_id_once_the_store_has_responded(stopped_store: StoppedStore, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    archives = [FileArchive(FolderFiles(folder)) for _ in range(2)]
+    identities = [ArchiveIdentity(archive, stopped_store, str(folder)) for archive in archives]
+    for archive, identity in zip(archives, identities, strict=True):
+        with pytest.raises(Unavailable):
+            identity.watch()
+        with pytest.raises(Unavailable, match="A new archive can be used once Redis has responded"):
+            archive.put(make_analysis("a1"), PREDICTIONS)
+    assert not folder.exists()
+
+    stopped_store.is_started = True
+
+    for number, (archive, identity) in enumerate(zip(archives, identities, strict=True)):
+        identity.watch()
+        assert identity.is_ready
+        archive.put(make_analysis(f"a{number}"), PREDICTIONS)
+    assert stopped_store.bind_archive("") == archives[0].id()
+    assert archives[0].ids() == {"a0", "a1"}
+
+
+def test_an_archive_with_an_id_is_used_without_the_store_until_it_vanishes(
+    stopped_store: StoppedStore, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archive"
+    archive = FileArchive(FolderFiles(folder))
+    archive.id()
+    identity = ArchiveIdentity(archive, stopped_store, str(folder))
+    with pytest.raises(Unavailable, match="can be used once Redis has responded"):
+        archive.put(make_analysis("a1"), PREDICTIONS)  # before the first check
+    with pytest.raises(Unavailable):
+        identity.watch()
+
+    archive.put(make_analysis("a1"), PREDICTIONS)
+
+    assert archive.ids() == {"a1"}
+    folder.rename(tmp_path / "unmounted")
+    folder.mkdir()
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="Restore it, for example by mounting its volume again"):
+            archive.put(make_analysis("a2"), PREDICTIONS)
+        with pytest.raises(Unavailable):
+            identity.watch()
+
+
+def test_an_emptied_store_gets_the_id_of_the_archive_and_not_that_of_its_mount_point(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    archive = FileArchive(FolderFiles(folder))
+    stores = [InMemoryJobStore(lambda: 0.0) for _ in range(2)]
+    identity = ArchiveIdentity(archive, stores[0], str(folder))
+    identity.check()
+    archive_id = archive.id()
+    folder.rename(tmp_path / "unmounted")
+    folder.mkdir()
+
+    identity._store = stores[1]
+    identity.watch()
+
+    assert identity.is_foreign
+    assert [*folder.iterdir()] == []
+    assert stores[1].bind_archive("") == archive_id
 
 
 CALLS: dict[str, Callable[[str], object]] = {
@@ -184,18 +289,20 @@ def open_reviews(place: str) -> RecordLog[Review]:
 
 
 @pytest.mark.parametrize("replacement", [None, "", "0" * 32], ids=["missing", "empty", "another"])
+@pytest.mark.parametrize("is_known", [True, False], ids=["id known", "id unknown"])
 @pytest.mark.parametrize("call", CALLS)
 def test_no_call_uses_another_folder_in_the_place_of_the_archive(
-    tmp_path: Path, call: str, replacement: str | None
+    tmp_path: Path, call: str, is_known: bool, replacement: str | None
 ) -> None:
     folder, aside = tmp_path / "archive", tmp_path / "aside"
     archive = open_archive(str(folder))
-    archive.id()
+    archive_id = archive.id()
     archive.put(make_analysis("a1"), PREDICTIONS, EVENT)
     open_reviews(str(folder)).append(REVIEW)
     ArchivePublications(str(folder)).append(EVENT)
     ArchivePublications(str(folder)).write("0" * 64, b"content")
     before = [*folder.rglob("*")]
+    archive.expect_id(archive_id if is_known else "")
     folder.rename(aside)
     if replacement is not None:
         folder.mkdir()
@@ -210,13 +317,14 @@ def test_no_call_uses_another_folder_in_the_place_of_the_archive(
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
     assert sorted(folder.rglob("*")) == sorted(before)
+    archive.expect_id(archive_id)
     CALLS[call](str(folder))
 
 
 def test_a_restored_archive_with_the_same_id_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     archive = open_archive(str(folder))
-    archive.id()
+    archive.expect_id(archive.id())
     archive.put(make_analysis("a1"), PREDICTIONS)
     shutil.copytree(folder, tmp_path / "backup")
     shutil.rmtree(folder)
@@ -229,7 +337,7 @@ def test_a_restored_archive_with_the_same_id_is_used(tmp_path: Path) -> None:
 
 def test_an_upload_does_not_read_the_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = open_archive(str(tmp_path / "archive"))
-    archive.id()
+    archive.expect_id(archive.id())
     archive.put(make_analysis("a1"), PREDICTIONS)  # reads it once
     opened = []
     open_file = os.open
