@@ -7,9 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc
 import pytest
 from errata import AsyncClient, Client, errors, pb
 from errata.connection import ConnectionFailed
+from errata.v1 import analysis_service_pb2_grpc
 
 from service.analyses import submit as submit_module
 from service.analyses.lifecycle import BeingArchived
@@ -278,15 +280,16 @@ def test_an_analysis_whose_response_is_lost_is_cancelled_with_those_before_it(
     start, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     with start(open_gate=False) as service:
-        queue, lost = service.client.analyze, [error]
+        stub: Any = service.client._analyses
+        create, lost = stub.CreateAnalysis, [error]
 
-        def analyze(model: str, *arguments: Any, **options: Any) -> pb.Analysis:
-            analysis = queue(model, *arguments, **options)
-            if model != MODEL and lost:
+        def create_and_lose(request: pb.CreateAnalysisRequest, **options: Any) -> pb.Analysis:
+            analysis = create(request, **options)
+            if request.analysis.model != MODEL and lost:
                 raise lost.pop()
             return analysis
 
-        monkeypatch.setattr(service.client, "analyze", analyze)
+        monkeypatch.setattr(stub, "CreateAnalysis", create_and_lose)
         with pytest.raises(type(error)):
             service.client.analyze_all([MODEL, "demo:efficientnet_lite1"], "demo", fresh=True)
 
@@ -294,17 +297,49 @@ def test_an_analysis_whose_response_is_lost_is_cancelled_with_those_before_it(
         service.gate.set()
 
 
-def test_analyze_all_does_not_repeat_a_call_that_no_service_received(start, monkeypatch: pytest.MonkeyPatch) -> None:
+class Unresponsive(analysis_service_pb2_grpc.AnalysisServiceServicer):
+    """A service that queues one analysis and then none; it records each call with its time limit in seconds."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, float]] = []
+
+    def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: grpc.ServicerContext) -> pb.Analysis:
+        self.calls.append((request.analysis.model, context.time_remaining()))
+        if len(self.calls) > 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "Cancelling all calls")
+        return pb.Analysis(name="analyses/first")
+
+    def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: grpc.ServicerContext) -> pb.Analysis:
+        self.calls.append((request.name, context.time_remaining()))
+        return pb.Analysis(name=request.name)
+
+
+def test_an_unresponsive_service_delays_the_end_of_analyze_all_by_a_few_seconds_at_most() -> None:
+    server, service = grpc.server(ThreadPoolExecutor(1)), Unresponsive()
+    analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+
+    with Client(f"127.0.0.1:{port}", attempts=1) as client, pytest.raises(errors.Unavailable):
+        client.analyze_all(["demo:a", "demo:b", "demo:c"], "demo")
+
+    names, limits = zip(*service.calls, strict=True)
+    assert names == ("demo:a", "demo:b", "analyses/first", "demo:b")
+    assert min(limits[:2]) > 10 > max(limits[2:])
+    server.stop(None)
+
+
+def test_analyze_all_does_not_repeat_a_call_that_no_service_received(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
 
-    def analyze(model: str, *_: Any, **__: Any) -> pb.Analysis:
-        called.append(model)
+    def create(request: pb.CreateAnalysisRequest, **_: Any) -> pb.Analysis:
+        called.append(request.analysis.model)
         raise ConnectionFailed("No service.")
 
-    with start() as service:
-        monkeypatch.setattr(service.client, "analyze", analyze)
+    with Client("127.0.0.1:1") as client:
+        monkeypatch.setattr(client._analyses, "CreateAnalysis", create)
         with pytest.raises(ConnectionFailed):
-            service.client.analyze_all([MODEL, "demo:efficientnet_lite1"], "demo")
+            client.analyze_all([MODEL, "demo:efficientnet_lite1"], "demo")
 
     assert called == [MODEL]
 

@@ -65,6 +65,7 @@ from errata.v1 import (
 RESUME_SECONDS = 60.0  # `watch` retries for this long while the service is unavailable
 MIN_DEADLINE = 0.05  # seconds for a call, so that a call with a timeout of 0 can get a response
 RESUME_INTERVAL = 0.5  # seconds between these retries
+CLEANUP_SECONDS = 5.0  # for all calls of `analyze_all` after an error or an interruption
 
 
 class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
@@ -201,6 +202,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
     ) -> builtins.list[Analysis]:
         """Queue an analysis of each model. After an error or an interruption, cancel the analyses of this call.
 
+        The cancellation takes 5 seconds at most.
+
         Args:
             models: One or several model IDs.
             dataset: The data set.
@@ -210,26 +213,24 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             The queued analyses, in the order of the models.
         """
         request_id = options.get("request_id") or uuid.uuid4().hex
-        names = [models] if isinstance(models, str) else [*models]
+        requests = [
+            create_request(model, dataset, {**options, "request_id": f"{request_id}-{position}"})
+            for position, model in enumerate([models] if isinstance(models, str) else models)
+        ]
         queued: builtins.list[Analysis] = []
-
-        async def queue_next() -> None:
-            options["request_id"] = f"{request_id}-{len(queued)}"
-            queued.append(await self.analyze(names[len(queued)], dataset, **options))
-
         try:
-            while len(queued) < len(names):
-                await queue_next()
+            for request in requests:
+                queued.append(Analysis(await self._call(self._analyses.CreateAnalysis, request)))
         except BaseException as error:
-            is_unknown = not isinstance(error, Exception) or (
-                isinstance(error, errors.Unavailable) and not isinstance(error, ConnectionFailed)
-            )
-            if is_unknown and len(queued) < len(names):  # the service may have queued the next analysis
-                with suppress(errors.ErrataError):
-                    await queue_next()  # the request ID makes this call return the same analysis
+            end = time.monotonic() + CLEANUP_SECONDS
             for analysis in queued:
                 with suppress(errors.ErrataError):  # the first error is reported
-                    await self.cancel(analysis)
+                    await self._cancel(analysis, end - time.monotonic())
+            if len(queued) < len(requests) and _may_be_queued(error):
+                create, request = self._analyses.CreateAnalysis, requests[len(queued)]
+                with suppress(errors.ErrataError):  # the request ID makes this call return the same analysis
+                    analysis = await self._call(create, request, end - time.monotonic())
+                    await self._cancel(analysis, end - time.monotonic())
             raise
         return queued
 
@@ -370,8 +371,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
 
     async def cancel(self, analysis: AnalysisRef) -> Analysis:
         """Cancel an analysis. A finished analysis is returned unchanged."""
-        request = build(pb.CancelAnalysisRequest, name=name_of(analysis))
-        return Analysis(await self._call(self._analyses.CancelAnalysis, request))
+        return Analysis(await self._cancel(analysis))
 
     async def retry(self, analysis: AnalysisRef) -> Analysis:
         """Queue a failed analysis again.
@@ -715,6 +715,11 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         """Return the error types with their descriptions and severities, in the order of the rules."""
         return await self._all(self._catalog.ListErrorTypes, pb.ListErrorTypesRequest(), "error_types")
 
+    async def _cancel(self, analysis: AnalysisRef, deadline: float = -1.0) -> pb.Analysis:
+        """Cancel an analysis; see `_call` for the deadline."""
+        request = build(pb.CancelAnalysisRequest, name=name_of(analysis))
+        return await self._call(self._analyses.CancelAnalysis, request, deadline)
+
     async def _list_verdicts(self, request: pb.ListVerdictsRequest) -> pb.ListVerdictsResponse:
         return await self._call(self._analyses.ListVerdicts, request)
 
@@ -727,3 +732,10 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
         async for chunk in self._stream(self._analyses.RenderReport, request):
             chunks.append(chunk.chunk)
         return b"".join(chunks)
+
+
+def _may_be_queued(error: BaseException) -> bool:
+    """Return whether the service may have queued the analysis of a call that ended with an error."""
+    if isinstance(error, Exception):
+        return isinstance(error, errors.Unavailable) and not isinstance(error, ConnectionFailed)
+    return True  # Ctrl-C, or a cancellation of asyncio
