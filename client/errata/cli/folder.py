@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from errata import Client, pb
 from errata.cli.class_lookup import match_class
 from errata.cli.output import STDOUT, read_input, write_output
+from errata.cli.retries import retry
 from errata.connection import UnknownMethod
 from errata.error_types import ErrorType
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
@@ -79,13 +81,13 @@ def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
     The summary and the gate's result of another analysis are removed first, so that an incomplete folder has none.
     """
     try:
-        classes = client.classes(analysis.dataset, analysis.evidence)
+        classes = retry(partial(client.classes, analysis.dataset, analysis.evidence))
     except UnknownMethod:  # of a service that only has the classes of ImageNet-1k
         classes = []
     contents = {
         CLASSES: "".join(f"{json.dumps(to_dict(item))}\n" for item in classes).encode(),
-        VERDICTS: b"".join(client.export(analysis.name)),
-        REPORT: client.report(analysis.name),
+        VERDICTS: retry(lambda: b"".join(client.export(analysis.name))),
+        REPORT: retry(partial(client.report, analysis.name)),
         SUMMARY: f"{to_json(analysis)}\n".encode(),
     }
     clear_folder(folder)

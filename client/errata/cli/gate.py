@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -25,14 +24,14 @@ from errata.cli.junit import to_junit
 from errata.cli.markdown import to_markdown
 from errata.cli.output import STDOUT, check_single_stdout, read_input, write_output
 from errata.cli.resolve import resolve
+from errata.cli.retries import POLL_SECONDS, retry
 from errata.cli.value_names import decision_name
 from errata.cli.views import labeled
 from errata.connection import ConnectionFailed
 from errata.enums import State
-from errata.errors import InvalidPolicy, InvalidRequest, TooBusy, Unavailable
+from errata.errors import InvalidPolicy, InvalidRequest
 from errata.proto_json import to_json
 
-POLL_SECONDS = 1.0
 MAX_POLICY = 64 << 10  # bytes
 EXIT_CODES = {
     pb.GATE_DECISION_PASS: SUCCESS,
@@ -41,7 +40,6 @@ EXIT_CODES = {
     pb.GATE_DECISION_PENDING: UNDECIDED,
     pb.GATE_DECISION_ERROR: ANALYSIS_FAILED,
 }
-Response = TypeVar("Response")
 STYLES = {"pass": "green", "fail": "bold red", "undecided": "yellow", "pending": "yellow", "error": "bold red"}
 EXAMPLES = """
 errata gate resnet50 --policy policy.yaml
@@ -131,7 +129,8 @@ def evaluate(request: Callable[[], pb.GateResult], end: float) -> pb.GateResult:
 
     Args:
         request: Requests the result from the service.
-        end: How long to wait for an analysis that has not finished, as a time of `time.monotonic`; see also `retry`.
+        end: Time of `time.monotonic` after which the request is not repeated. Until then, it is repeated while the
+            analysis has not finished, and while the service is unavailable or too busy.
     """
     while True:
         result = retry(request, end)
@@ -140,22 +139,10 @@ def evaluate(request: Callable[[], pb.GateResult], end: float) -> pb.GateResult:
         time.sleep(POLL_SECONDS)
 
 
-def retry(request: Callable[[], Response], end: float) -> Response:
-    """Return the response to a request. Until `end`, repeat the request if the service is unavailable or too busy."""
-    while True:
-        try:
-            return request()
-        except (Unavailable, TooBusy) as error:
-            delay = (error.retry_after if isinstance(error, TooBusy) else None) or POLL_SECONDS
-            if time.monotonic() + delay > end:
-                raise
-        time.sleep(delay)
-
-
 def evaluate_finished(client: Client, analysis: pb.Analysis, min_coverage: float | None = None) -> pb.GateResult | None:
     """Return the result of the gate of an analysis; None, with a message on stderr, if it has not finished."""
     if State(analysis.state).is_final:
-        return client.gate(analysis.name, min_coverage=min_coverage)
+        return retry(partial(client.gate, analysis.name, min_coverage=min_coverage))
     name = analysis.name.rpartition("/")[2]
     stderr_console().print(
         f"The gate was not evaluated, because the analysis has not finished. Run 'errata gate {safe(name)} --wait 1h'.",

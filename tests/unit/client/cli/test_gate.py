@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from errata import pb
-from errata.cli import gate
+from errata.cli import gate, retries
+from errata.cli.folder import write_folder
 from errata.cli.output import STDOUT
 from errata.connection import ConnectionFailed
 from errata.errors import ErrataError, QuotaExceeded, TooBusy, Unavailable
@@ -22,7 +23,7 @@ PENDING, PASS = (pb.GateResult(decision=f"GATE_DECISION_{name}") for name in ("P
 class Service:
     """A service that sends responses, or raises errors, in their order."""
 
-    def __init__(self, *responses: pb.GateResult | pb.Analysis | list[pb.Analysis] | ErrataError) -> None:
+    def __init__(self, *responses: object) -> None:
         self._responses = iter(responses)
 
     def gate(self, *_: object, **__: object) -> Any:
@@ -31,13 +32,14 @@ class Service:
             raise response
         return response
 
-    get = list = gate
+    get = list = classes = export = report = gate
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(gate, "time", SimpleNamespace(monotonic=clock, sleep=clock.advance))
+    for module in (gate, retries):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock, sleep=clock.advance))
     return clock
 
 
@@ -89,6 +91,21 @@ def test_the_error_of_a_busy_service_is_reported_if_the_wait_ends_before_the_nex
 
     assert result.exception is busy
     assert clock() - start == seconds
+
+
+def test_each_request_about_a_finished_analysis_is_repeated_for_a_minute(clock: Clock, tmp_path: Path) -> None:
+    busy = QuotaExceeded("Token 'ci' has made too many requests.", retry_after=40.0)
+    analysis = pb.Analysis(name=NAME, state=pb.Analysis.STATE_SUCCEEDED)
+    service: Any = Service(busy, [], busy, [b"verdicts"], busy, b"report", busy, PASS, busy, busy)
+    start = clock()
+
+    write_folder(service, analysis, tmp_path)
+    assert gate.evaluate_finished(service, analysis) == PASS
+    with pytest.raises(QuotaExceeded):
+        gate.evaluate_finished(service, analysis)
+
+    assert (tmp_path / "report.html").read_bytes() == b"report"
+    assert clock() - start == 5 * 40
 
 
 def test_a_file_is_written_before_stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
