@@ -129,8 +129,11 @@ def test_the_decision_and_its_reasons_are_on_stderr_if_stdout_has_json(
         ["--predictions", "p.csv", "--label", "a"],
         ["--predictions", "p.csv", "--subset", "none.txt"],
         ["--predictions", "p.csv", "--answers-mapping", "none.csv"],
+        [MODEL, "--no-wait"],
+        [MODEL, "demo:nosuch"],
+        [MODEL, "demo:efficientnet_lite1", "--gate", "none.yaml"],
     ],
-    ids=["upload", "model", "predictions", "policy", "label", "subset", "mapping"],
+    ids=["upload", "model", "predictions", "policy", "label", "subset", "mapping", "wait", "models", "models' policy"],
 )
 def test_a_refused_call_leaves_no_results_of_an_earlier_one_in_the_folder(
     running: Running, policy: Path, demo_csv: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: list[str]
@@ -148,6 +151,28 @@ def test_a_refused_call_leaves_no_results_of_an_earlier_one_in_the_folder(
     assert (passed.exit_code, isinstance(result.exception, ErrataError)) == (0, True)
     files = {path.name for path in Path("results").iterdir()}
     assert "notes.txt" in files and not files & {"summary.json", "junit.xml"}
+
+
+def test_the_results_of_several_models_replace_the_result_of_an_earlier_call_in_the_folder(
+    running: Running, policy: Path, tmp_path: Path
+) -> None:
+    options = ["--gate", policy, "--output", tmp_path / "results"]
+    analyze(running, MODEL, *options)
+
+    result = analyze(running, MODEL, "demo:efficientnet_lite1", *options)
+
+    assert result.exit_code == GATE_FAILED
+    assert not (tmp_path / "results" / "summary.json").exists() and not (tmp_path / "results" / "junit.xml").exists()
+    assert len([*(tmp_path / "results").glob("*/summary.json")]) == 2
+
+
+def test_an_option_without_a_valid_value_changes_no_folder(running: Running, tmp_path: Path) -> None:
+    analyze(running, MODEL, "--output", tmp_path)
+
+    result = analyze(running, MODEL, "--output", tmp_path, "--min-coverage", "none")
+
+    assert "Usage:" in result.stderr
+    assert (tmp_path / "summary.json").exists()
 
 
 def test_an_interrupted_call_leaves_no_results_of_an_earlier_one_in_the_folder(
@@ -194,11 +219,10 @@ def test_the_baseline_can_be_the_folder_whose_results_are_replaced(
     [
         ["--predictions", "bad.csv", "--gate", "policy.yaml", "--baseline", "results"],
         ["--predictions", "results/bad.csv"],
-        [MODEL, "demo:nosuch"],
     ],
-    ids=["baseline", "predictions", "several models"],
+    ids=["baseline", "predictions"],
 )
-def test_a_refused_call_does_not_change_a_folder_that_it_reads_or_does_not_write(
+def test_a_refused_call_does_not_change_a_folder_that_it_reads(
     running: Running, policy: Path, demo_csv: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

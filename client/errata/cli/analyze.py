@@ -151,7 +151,7 @@ def analyze(
     With --gate and --no-wait, the exit code is 5 if an analysis has not finished. Run 'errata gate ANALYSIS --wait 1h'.
     With --json, stderr has the decision of the gate and its reasons.
     """
-    replaced = output if len(models) <= 1 and not _has_input(output, baseline, predictions) else None
+    replaced = None if _has_input(output, baseline, predictions) else output
     with _cleared_after_error(replaced):
         _check_source(models, predictions, display_name, markdown)
         upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
@@ -163,24 +163,24 @@ def analyze(
         options["gate_policy"] = read_policy(policy) if policy is not None else ""
         if output is not None:
             make_folder(output)
-    with _cleared_after_error(replaced), connect(target, evidence) as connection, policy_errors(policy):
-        client = connection.client
-        dataset = _dataset_of(ctx, dataset, connection)
-        options |= {"dataset": dataset, "evidence": connection.evidence}
-        options["gate_baseline"] = resolve(client, baseline) if baseline else ""
-        if len(models) > 1:
-            run = ModelRun(client, models, options, wait=wait, output=output, has_gate=policy is not None)
-            ctx.exit(run.show(as_json))
-        if predictions is not None:
-            analysis = _upload(client, predictions, options | upload_options)
-        else:
-            submit = partial(client.analyze, models[0], request_id=uuid.uuid4().hex, **options)
-            analysis = _run(ctx, client, submit) if wait else submit()
-        if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
-            write_folder(client, analysis, output)
-        elif output is not None:
-            clear_folder(output)
-        result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
+        with connect(target, evidence) as connection, policy_errors(policy):
+            client = connection.client
+            dataset = _dataset_of(ctx, dataset, connection)
+            options |= {"dataset": dataset, "evidence": connection.evidence}
+            options["gate_baseline"] = resolve(client, baseline) if baseline else ""
+            if len(models) > 1:
+                run = ModelRun(client, models, options, wait=wait, output=output, has_gate=policy is not None)
+                ctx.exit(run.show(as_json))  # also clears the folder: each result is in a folder of its own
+            if predictions is not None:
+                analysis = _upload(client, predictions, options | upload_options)
+            else:
+                submit = partial(client.analyze, models[0], request_id=uuid.uuid4().hex, **options)
+                analysis = _run(ctx, client, submit) if wait else submit()
+            if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
+                write_folder(client, analysis, output)
+            elif output is not None:
+                clear_folder(output)
+            result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
     if result is not None:  # files first, because printing ends the command if the reader of stdout has ended
         write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=markdown)
     if as_json:
@@ -207,7 +207,10 @@ def _has_input(folder: Path | None, baseline: str, predictions: Path | None) -> 
 
 @contextmanager
 def _cleared_after_error(folder: Path | None) -> Iterator[None]:
-    """After an error or Ctrl-C, remove the result of an earlier call from a folder: it is not that of this call."""
+    """If a block raises an exception, remove the result of an earlier call from a folder: it is not that of this call.
+
+    The exception may be an error, Ctrl-C, or the one with which click exits.
+    """
     try:
         yield
     except BaseException:
