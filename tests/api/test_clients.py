@@ -258,13 +258,18 @@ def test_a_certificate_needs_its_key_and_both_are_pem(tmp_path: Path) -> None:
         Client("127.0.0.1:1", ca_file=file)
 
 
-def test_a_check_of_a_closed_client_is_an_error(running: Running) -> None:
-    client = Client(running.addresses.grpc)
+async def test_a_call_of_a_closed_client_is_an_error(running: Running) -> None:
+    client, async_client = Client(running.addresses.grpc), AsyncClient(running.addresses.grpc)
     client.models()
     client.close()
+    await async_client.close()
 
-    with pytest.raises(ValueError, match="closed channel"):
-        client.is_serving()
+    for call in (client.is_serving, client.models, lambda: client.upload(io.BytesIO(), "demo")):
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            call()
+    for coroutine in (async_client.is_serving(), async_client.models(), async_client.wait("analyses/a")):
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            await coroutine
 
 
 def test_a_key_of_another_certificate_is_refused_before_the_connection(

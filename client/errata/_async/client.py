@@ -154,6 +154,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
 
     async def close(self) -> None:
         """Close the connection."""
+        self._is_closed = True
         await self._channel.close()
 
     async def is_serving(self, timeout: float = 2.0) -> bool:
@@ -178,6 +179,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             Unavailable: If the service does not accept calls.
             ConnectionFailed: If the client cannot connect to the service.
         """
+        self._check_open()
         try:
             response = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
         except grpc.RpcError as error:

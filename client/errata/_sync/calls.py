@@ -27,6 +27,7 @@ class Calls:
     _token: str | None
     _deadline: float
     _method_names: Mapping[Any, str]
+    _is_closed = False
 
     def _all(self, method: Callable[..., Any], request: Any, field: str) -> builtins.list[Any]:
         """Return the items of all pages of a list."""
@@ -95,12 +96,18 @@ class Calls:
     @contextmanager
     def _converted_errors(self, method: object, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:
         """Provide the metadata of a call, and convert the gRPC errors of the block to Errata's errors."""
+        self._check_open()
         metadata = call_metadata(self._token)
         try:
             with trace_call(self._method_names.get(method, PACKAGE)) as trace_metadata:
                 yield (*metadata, *trace_metadata)
         except grpc.RpcError as error:
             raise error_of(error, self._server, request_id_of(metadata), request, self._tls) from error
+
+    def _check_open(self) -> None:
+        """Raise RuntimeError if the client is closed."""
+        if self._is_closed:
+            raise RuntimeError("Cannot send a request, because the client is closed. Create another client.")
 
 
 def _limited(seconds: float | None) -> float | None:

@@ -155,6 +155,7 @@ class Client(ReviewMethods, EvidenceMethods):
 
     def close(self) -> None:
         """Close the connection."""
+        self._is_closed = True
         self._channel.close()
 
     def is_serving(self, timeout: float = 2.0) -> bool:
@@ -179,6 +180,7 @@ class Client(ReviewMethods, EvidenceMethods):
             Unavailable: If the service does not accept calls.
             ConnectionFailed: If the client cannot connect to the service.
         """
+        self._check_open()
         try:
             response = self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
         except grpc.RpcError as error:
