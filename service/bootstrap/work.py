@@ -86,6 +86,8 @@ async def _run_worker(settings: Settings, stopped: asyncio.Event, predictor: Pre
     certificates = make_security(settings, is_for_grpc=False).certificates()
     listener = make_listener(metrics, is_ready, (host, port), certificates=certificates)
     await start_listener(listener, "ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address)
+    if settings.device not in ("", "cpu"):  # the machine may not have this device
+        await asyncio.get_running_loop().run_in_executor(None, models.start)
     store_task.start()
     engine.start()
     address = f"{host}:{listener.port}"

@@ -192,6 +192,21 @@ def test_a_public_address_without_tokens_is_rejected(errata: Errata) -> None:
     assert "ERRATA_ALLOW_INSECURE" in done.stderr
 
 
+def test_a_worker_without_its_device_does_not_start(data_dir: Path) -> None:
+    settings = {"ERRATA_REDIS_URL": "redis://127.0.0.1:1/0", "ERRATA_WORKER_HTTP_ADDRESS": "127.0.0.1:0"}
+    worker = subprocess.run(
+        [sys.executable, "-m", "service", "work"],
+        env=environment(data_dir, ERRATA_DEVICE="cuda:99", **settings),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+    assert worker.returncode == 2
+    (line,) = worker.stderr.splitlines()
+    assert line.startswith("errata: ERRATA_DEVICE: device 'cuda:99' is not available to torch")
+
+
 def test_a_service_that_does_not_start_leaves_no_process_and_no_signal_handler(errata: Errata) -> None:
     handlers = [signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)]
     before = children()

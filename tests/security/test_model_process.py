@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from errata.errors import ImagesMissing, ModelNotFound, ModelRefused, WorkerLost
+from errata.errors import ImagesMissing, InvalidSetting, ModelNotFound, ModelRefused, WorkerLost
 
 from service.evidence.labels import demo, demo_folder
 from service.predictions.model_policy import ModelPolicy
@@ -33,8 +33,10 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Return a function that creates predictors with models in `tmp_path`."""
     started: list[ProcessPredictor] = []
 
-    def start(load_seconds: float = LONG, batch_seconds: float = LONG, memory: int = BOUND) -> ProcessPredictor:
-        config = PredictorConfig({"demo": demo_folder()}, ModelPolicy(folder=tmp_path), 8, 1, "cpu")
+    def start(
+        load_seconds: float = LONG, batch_seconds: float = LONG, memory: int = BOUND, device: str = "cpu"
+    ) -> ProcessPredictor:
+        config = PredictorConfig({"demo": demo_folder()}, ModelPolicy(folder=tmp_path), 8, 1, device)
         started.append(ProcessPredictor(config, ModelLimits(load_seconds, batch_seconds, memory)))
         return started[-1]
 
@@ -208,6 +210,20 @@ def test_a_process_killed_between_calls_is_replaced(make: Make, tmp_path: Path) 
 
     assert predicted(predictor, good) == 20
     assert predictor.pid != before
+
+
+def test_a_device_that_never_existed_is_an_invalid_setting_and_one_that_vanished_can_be_retried(make: Make) -> None:
+    predictor, other = make(), make(device="cuda:99")
+    predictor.start()
+    assert predictor.pid is not None
+    os.kill(predictor.pid, signal.SIGKILL)
+    predictor._config = other._config
+
+    with pytest.raises(WorkerLost, match="did not start: ERRATA_DEVICE: device 'cuda:99' is not available"):
+        predictor.load("demo:efficientnet_lite0")
+    for _ in range(2):  # also in a second process
+        with pytest.raises(InvalidSetting, match="cuda:99"):
+            other.load("demo:efficientnet_lite0")
 
 
 def test_a_process_that_is_killed_between_batches_is_lost_and_the_shard_may_be_tried_again(

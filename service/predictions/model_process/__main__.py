@@ -19,7 +19,7 @@ def main(parent: int) -> None:
     _raise_oom_score()
     requests, responses = _take_pipes()
     tune_process()  # before the imports of numpy, Arrow, and torch; later, it has half the effect
-    from errata.errors import PermanentError
+    from errata.errors import InvalidSetting, PermanentError
     from errata.imports import without_garbage_collection
 
     from service.predictions.model_process.config import PredictorConfig
@@ -35,11 +35,14 @@ def main(parent: int) -> None:
             from service.predictions.model_process.server import Server
             from service.predictions.models.device import gpu_memory
             from service.predictions.models.torch_predictor import TorchPredictor
+        predictor = TorchPredictor(config.images, config.policy, config.batch_size, config.threads, config.device)
     except ImportError as error:
         missing = PermanentError(f"Models need torch and timm. Install errata-service[worker]. ({error})")
         write_message(responses, error_message(missing))
         return
-    predictor = TorchPredictor(config.images, config.policy, config.batch_size, config.threads, config.device)
+    except InvalidSetting as error:
+        write_message(responses, error_message(error))
+        return
     write_message(responses, Message({"kind": "ready"}))
     with suppress(EOFError, BrokenPipeError):  # the worker has ended, or has closed the pipe
         Server(predictor, requests, responses, gpu_memory).run()

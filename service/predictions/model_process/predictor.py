@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TypeVar
 
 import structlog
-from errata.errors import ModelRefused, WorkerLost
+from errata.errors import InvalidSetting, ModelRefused, WorkerLost
 
 from service import tracing
 from service.domain import LabelSpace, ModelInfo, Predictions, class_lines
@@ -60,9 +60,19 @@ class ProcessPredictor:
         self._lock = Lock()
         self._process: ModelProcess | None = None
         self._models: set[str] = set()  # models that the current process has loaded
+        self._was_started = False  # whether a process was ready once, so that its settings were valid
         self._is_busy = False  # whether a request is in progress
         self._is_closed = False
         self._gpu_memory: Mapping[str, tuple[int, int]] = {}
+
+    def start(self) -> None:
+        """Start the process now, to check its settings.
+
+        Raises:
+            InvalidSetting: The device does not exist.
+            WorkerLost: The process did not start.
+        """
+        self._ensure_process()
 
     def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
         """Load a model and describe it.
@@ -200,6 +210,12 @@ class ProcessPredictor:
         except ProcessEnded as ended:
             remedy = " Increase ERRATA_MODEL_MEMORY_BYTES." if ended.kill_reason is KillReason.MEMORY else ""
             raise WorkerLost(f"The process that runs models did not start: {ended!s}.{remedy}") from ended
+        except InvalidSetting as error:
+            if not self._was_started:
+                raise
+            # The device has vanished. The shard can be retried, and another worker may take it.
+            raise WorkerLost(f"The process that runs models did not start: {error.message}") from error
+        self._was_started = True
         _log.info("model process started", pid=process.pid)
         return process
 

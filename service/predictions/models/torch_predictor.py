@@ -70,12 +70,15 @@ class TorchPredictor:
             batch_size: Maximum number of images in one batch.
             threads: Number of CPU threads; 0: all available cores.
             device: Name of the torch device; empty: the first GPU, or the CPU.
+
+        Raises:
+            InvalidSetting: The device does not exist.
         """
         self._images = {dataset: ImageFolder(path) for dataset, path in images.items()}
         self._policy = policy
         self._batch_size = batch_size
         self._threads = threads or available_cores()
-        self._device_name = device
+        self._device = choose_device(device)
         self._active: _ActiveModel | None = None
 
     def load(self, model: str, label_space: LabelSpace | None = None) -> ModelInfo:
@@ -83,7 +86,6 @@ class TorchPredictor:
 
         Raises:
             ErrataError: An error of the model's source.
-            InvalidSetting: The device does not exist.
         """
         return self._activate(model, label_space).loaded.info
 
@@ -148,13 +150,12 @@ class TorchPredictor:
             fingerprint,
         ):
             torch.set_num_threads(self._threads)
-            device = choose_device(self._device_name)
             self._policy.check(model_id)
             self._active = None  # frees the memory of the previous model before the next one is loaded
             loaded = SOURCES[model_id.source](model_id.rest, self._policy, label_space)
-            loaded.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            runner = Runner(loaded.info.model, loaded.module, device, self._batch_size)
-            adaptive_size = AdaptiveBatchSize(self._batch_size) if device.type == "cpu" else None
+            loaded.module.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            runner = Runner(loaded.info.model, loaded.module, self._device, self._batch_size)
+            adaptive_size = AdaptiveBatchSize(self._batch_size) if self._device.type == "cpu" else None
             active = self._active = _ActiveModel(model, label_space, fingerprint, loaded, runner, adaptive_size)
             if self._policy.max_cache_bytes:
                 delete_old_weights(self._policy.max_cache_bytes)
