@@ -259,7 +259,7 @@ def _publish_inputs(
         try:
             digest = write_bundle(facts, folder / "bundle")
         except OSError as error:
-            raise Unavailable(f"The bundle cannot be written: {error.strerror}.") from error
+            raise Unavailable(f"The bundle cannot be written: {error.strerror or error}.") from error
         try:
             existing = stores.evidence.find(facts.dataset, digest)
         except (EvidenceNotFound, EvidenceDamaged):

@@ -64,7 +64,7 @@ def read_bundle_tar(content: BinaryIO, folder: Path) -> Path:
         message = error.message.replace(f"{uploaded}/", "").replace(str(uploaded), "the bundle")
         raise InvalidEvidence(f"Invalid bundle: {message}", field="content") from error
     except OSError as error:
-        raise Unavailable(f"The bundle cannot be stored: {error.strerror}.") from error
+        raise Unavailable(f"The bundle cannot be stored: {error.strerror or error}.") from error
     except Exception as error:  # numpy raises many types of errors for arrays with invalid content
         raise InvalidEvidence(f"Invalid bundle: {error!r:.200}. Build it again.", field="content") from error
     if problems:

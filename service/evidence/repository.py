@@ -221,7 +221,7 @@ class EvidenceRepository:
                         _log.info("evidence built", dataset=dataset, digest=digest)
             except OSError as error:
                 _log.error("evidence build failed", dataset=dataset, path=str(path), error=repr(error))
-                raise Unavailable(f"The evidence of {dataset} cannot be built: {error.strerror}.") from error
+                raise Unavailable(f"The evidence of {dataset} cannot be built: {error.strerror or error}.") from error
         return path
 
     def _open(self, path: Path, dataset: str) -> Bundle:

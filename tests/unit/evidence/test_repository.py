@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from errata.errors import DatasetNotFound, EvidenceDamaged, EvidenceNotFound, InvalidEvidence, InvalidSetting
+from errata.errors import (
+    DatasetNotFound,
+    EvidenceDamaged,
+    EvidenceNotFound,
+    InvalidEvidence,
+    InvalidSetting,
+    Unavailable,
+)
 from unit.evidence.synthetic import CHANGES, synthetic_inputs
 
 from service.bootstrap.build import verify_evidence
@@ -173,6 +182,24 @@ def test_data_folder_that_cannot_be_created_is_rejected_at_start(tmp_path: Path)
     with pytest.raises(InvalidSetting) as refused:
         EvidenceRepository({}, tmp_path / "file" / "data").check()
     assert refused.value.violations[0].field == "ERRATA_DATA_DIR"
+
+
+def test_a_build_on_a_full_disk_is_unavailable_with_the_reason(tmp_path: Path) -> None:
+    repository = EvidenceRepository({}, tmp_path)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writes beyond the limit fail, as on a full disk
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+        with pytest.raises(Unavailable) as refused:
+            repository.find("imagenet-real", "")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+    # numpy raises an OSError without errno and strerror for an incomplete write
+    assert re.fullmatch(
+        r"The evidence of imagenet-real cannot be built: \d+ requested and \d+ written\.", str(refused.value)
+    )
 
 
 def test_damaged_bundle_is_skipped_unless_it_is_the_default(tmp_path: Path) -> None:
