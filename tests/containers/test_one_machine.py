@@ -36,7 +36,7 @@ def uncomment_settings(folder: Path) -> None:
 def write_registries(folder: Path) -> None:
     """Write the example of ERRATA_REGISTRIES into `.env`: on one line, in single quotes."""
     example = re.search(
-        r"^cat > registries <<'JSON'\n(.+?)^JSON", manual_block("umask 077\ncat", KUBERNETES), re.M | re.S
+        r"^cat > registries <<'JSON'\n(.+?)^JSON", manual_block("(umask 077\ncat", KUBERNETES), re.M | re.S
     )
     assert example
     (folder / ".env").write_text(f"ERRATA_REGISTRIES='{json.dumps(json.loads(example[1]))}'\n")
@@ -66,8 +66,8 @@ def machine(image_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     pair = authority.issue("server")
     for source, name in ((authority.file, "ca.crt"), (pair.certificate, "server.crt"), (pair.key, "server.key")):
         source.rename(folder / name)
-    (reviewer,) = re.findall(r"`(errata token ann [^`]+)`", (ROOT / "deploy" / "README.md").read_text())
-    commands = manual_block("umask 077\nmkdir -p secrets").replace("localhost:50051", stack.grpc)
+    (reviewer,) = re.findall(r"`(\(umask 077; errata token ann [^`]+)`", (ROOT / "deploy" / "README.md").read_text())
+    commands = manual_block("(umask 077\nmkdir -p secrets").replace("localhost:50051", stack.grpc)
     stack.down("--volumes")
     try:
         stack.run(commands.replace("docker compose up", f"{reviewer}\ndocker compose up"))

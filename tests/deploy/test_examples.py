@@ -191,7 +191,7 @@ def test_the_policies_in_the_examples_equal_the_example_policy() -> None:
 
 def test_the_token_of_an_example_is_private_and_read_only() -> None:
     (block,) = [item for item in re.findall(r"^```\w*\n(.+?)^```", MANUAL, re.M | re.S) if "errata-token " in item]
-    assert block.startswith("umask 077\n")
+    assert block.startswith("(umask 077; errata token ")
     assert "--scope read" in block
 
 

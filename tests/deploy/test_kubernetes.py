@@ -996,6 +996,14 @@ def test_secrets_are_written_with_private_permissions() -> None:
             assert not writes or "umask 077" in block[: writes.start()], block
 
 
+def test_the_umask_of_secrets_does_not_stay_in_the_shell() -> None:
+    """Containers could not read the files that a later pull or build writes."""
+    for manual in (*ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")):
+        for block in re.findall(r"^ *```\w*\n(.+?)^ *```", manual.read_text(), re.MULTILINE | re.DOTALL):
+            outside = re.sub(r"^[$ ]*\(umask 077.+?\)$", "", block, flags=re.MULTILINE | re.DOTALL)
+            assert "umask" not in outside, manual
+
+
 def test_the_manual_waits_for_the_forwarded_port() -> None:
     manual = (KUBERNETES / "README.md").read_text()
     next_lines = re.findall(r"^kubectl .*port-forward .*&\n(.*)\n", manual, re.MULTILINE)
