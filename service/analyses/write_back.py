@@ -30,7 +30,7 @@ class WriteBackResult(StrEnum):
     """The outcome of an attempt to write back."""
 
     WRITTEN = "written"
-    WAITS = "waits"  # the analysis or its baseline is not finished
+    WAITS = "waits"  # the analysis or its baseline is not finished, or another process writes to the registry
     FAILED = "failed"  # will be retried
     DROPPED = "dropped"  # not needed, or too many attempts
 

@@ -1,6 +1,7 @@
 """One queue of outbox items for each registry, so that a slow registry delays only its own results."""
 
 import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from queue import Empty, Full, Queue
@@ -29,6 +30,7 @@ class WriteBackQueues:
     def __init__(self, ports: Ports, writers: Mapping[str, Writer]) -> None:
         self._ports = ports
         self._writers = writers
+        self._holder = uuid.uuid4().hex  # of the leases of registries
         self._queues: Mapping[str, Queue[tuple[OutboxItem, float]]] = {
             registry: Queue(MAX_QUEUED) for registry in writers
         }
@@ -58,7 +60,8 @@ class WriteBackQueues:
     def process(self, registry: str, timeout: float) -> WriteBackResult | None:
         """Write back the next item of a registry.
 
-        The lease of the item is renewed first, so that no other process writes the same result meanwhile.
+        The registry is leased, and the lease of the item is renewed first. Meanwhile, no other process writes to the
+        registry: it would compare its result with what the registry has before this write.
 
         Args:
             registry: The id of the registry.
@@ -76,8 +79,14 @@ class WriteBackQueues:
             return None
         if time.monotonic() - queue_time > MAX_WAITING_SECONDS:
             return WriteBackResult.WAITS  # the item is due again when its lease ends
-        self._ports.stores.jobs.postpone_outbox_item(item, LEASE_SECONDS, failed=False)
-        return write_back(self._ports, self._writers, item)
+        jobs = self._ports.stores.jobs
+        is_leased = jobs.lease_registry(registry, self._holder, LEASE_SECONDS)
+        jobs.postpone_outbox_item(item, LEASE_SECONDS if is_leased else POLL_SECONDS, failed=False)
+        if not is_leased:
+            return WriteBackResult.WAITS
+        outcome = write_back(self._ports, self._writers, item)
+        jobs.release_registry(registry, self._holder)
+        return outcome
 
     def _find_queue(self, item: OutboxItem) -> "Queue[tuple[OutboxItem, float]] | None":
         try:

@@ -326,6 +326,20 @@ class JobStore(BaseStore):
         if tx.job_id(item.analysis) == item.job:
             tx.delete_outbox_item(item.analysis)
 
+    @atomic
+    def lease_registry(self, tx: JobTransaction, registry: str, holder: str, lease: float) -> bool:
+        """Lease the write-backs to a registry for `lease` seconds; return False if another holder has the lease."""
+        if tx.get(f"owed:lease:{registry}") not in ("", holder):
+            return False
+        tx.write("SET", f"{PREFIX}owed:lease:{registry}", holder, "EX", round(lease))
+        return True
+
+    @atomic
+    def release_registry(self, tx: JobTransaction, registry: str, holder: str) -> None:
+        """End the lease of a registry, unless another holder has it by now."""
+        if tx.get(f"owed:lease:{registry}") == holder:
+            tx.write("DEL", f"{PREFIX}owed:lease:{registry}")
+
     def mark_lost_messages(self, empty_queues: Collection[str]) -> Sequence[tuple[str, int | None]]:
         """Return the jobs and shards whose message is lost, and mark their messages as sent now.
 

@@ -27,6 +27,7 @@ errata:offers:{worker}    string  the offer of a worker (JSON)
 errata:offers             string  the latest offer (JSON)
 errata:owed               zset    outbox: analyses whose result must be written back to a registry, by due time
 errata:owed:tries         hash    outbox: failed attempts
+errata:owed:lease:{id}    string  outbox: the process that writes to a registry; TTL a minute
 errata:turns              zset    owners, by the last time at which a worker took a shard of theirs
 errata:refused            string  number of refused writes by workers whose lease was lost
 errata:crashes            string  number of shards whose lease expired

@@ -2180,6 +2180,29 @@ def test_one_of_many_concurrent_calls_leases_an_item(store: JobStore) -> None:
     assert sorted(item.analysis for item in leased if item) == ["a", "b"]
 
 
+def test_one_of_many_concurrent_holders_leases_a_registry(store: JobStore) -> None:
+    leased = call_concurrently(16, lambda holder: store.lease_registry("x", f"holder {holder}", LEASE_SECONDS))
+
+    assert sorted(leased) == [False] * 15 + [True]
+
+
+def test_a_registry_has_one_holder_until_its_lease_ends(store: JobStore, clock: Clock) -> None:
+    assert store.lease_registry("x", "a", 60)
+    assert store.lease_registry("y", "b", 60)  # another registry
+    assert not store.lease_registry("x", "b", 60)
+    assert store.lease_registry("x", "a", 60)  # the same holder
+    store.release_registry("x", "b")
+    assert not store.lease_registry("x", "b", 60)
+
+    store.release_registry("x", "a")
+    assert store.lease_registry("x", "b", 60)
+
+    pass_time(store, clock, 60)
+    assert store.lease_registry("x", "a", 60)
+    store.release_registry("x", "b")  # too late
+    assert not store.lease_registry("x", "b", 60)
+
+
 def test_a_postponed_item_is_due_later_and_only_failures_are_counted(store: JobStore, clock: Clock) -> None:
     submit_ended(store, "a")
     for failed, attempts in ((True, 1), (False, 1), (True, 2), (False, 2)):

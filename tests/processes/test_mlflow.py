@@ -12,6 +12,7 @@ import onnx
 import pytest
 import timm
 import torch
+from analyses_strategy import make_analysis
 from errata.errors import ModelNotFound
 from mlflow import MlflowClient
 from mlflow_server import MlflowServer
@@ -22,7 +23,7 @@ from safetensors.torch import save_file
 from service.analyses.write_back import WriteBack
 from service.archive.archive import FileArchive
 from service.archive.files import open_files
-from service.domain import Action, RegistryEvent
+from service.domain import Action, GateDecision, GateResult, RegistryEvent
 from service.evidence.bundle import Bundle
 from service.predictions.registry_http import RegistryAddress
 from service.web.hooks.mlflow import MlflowRegistry
@@ -201,6 +202,31 @@ def write_back_again(
     }
     for metric in client.get_run(run_id).data.metrics:
         assert len(client.get_metric_history(run_id, metric)) == 1, metric
+
+
+def make_result(name: str, version: str, analysis: str, decision: GateDecision) -> WriteBack:
+    gate = GateResult(decision, "ship it", analysis, "", ())
+    return WriteBack(name, version, make_analysis(analysis), gate, without_baseline=False, report="<html></html>")
+
+
+def test_a_later_result_that_another_process_writes_meanwhile_is_not_replaced(
+    server: MlflowServer, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "predictions.csv").write_text("")
+    version = register(client, "trees", tmp_path)
+    slow, other = (MlflowRegistry(RegistryAddress("prod", server.url), ()) for _ in range(2))
+    upload = slow._client.upload
+
+    def upload_slowly(path: str, content: bytes) -> None:
+        upload(path, content)
+        other.write(make_result("trees", version, "a2", GateDecision.FAIL))
+
+    monkeypatch.setattr(slow._client, "upload", upload_slowly)
+    slow.write(make_result("trees", version, "a1", GateDecision.PASS))
+
+    written = tags(client, "trees", version)
+    assert [written[f"errata.{name}"] for name in ("analysis", "gate_analysis", "gate")] == ["a2", "a2", "fail"]
+    assert aliases(client, "trees") == {}
 
 
 def test_the_aliases_and_tags_of_a_version_are_events_of_rules(

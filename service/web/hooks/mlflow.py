@@ -14,7 +14,15 @@ from service.domain import Action, GateDecision, RegistryEvent, RegistryRule
 from service.predictions.mlflow_client import MlflowClient, ModelVersion
 from service.predictions.registry_http import RegistryAddress
 from service.web.hooks.payload import MAX_TEXT, InvalidEvent, text
-from service.web.hooks.result_fields import PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
+from service.web.hooks.result_fields import (
+    PASSED_ALIAS,
+    gate_fields,
+    is_latest,
+    is_latest_gate,
+    link_of,
+    metrics_of,
+    state_fields,
+)
 from service.web.hooks.signature import check_standard_webhook, header
 from service.wire import to_analysis
 
@@ -109,17 +117,16 @@ class MlflowRegistry:
             ModelNotFound: The version does not exist anymore.
         """
         version = self._client.model_version(result.model, result.version)
-        existing, analysis_id = version.tags, result.analysis.id  # IDs sort by time
-        tags: dict[str, str] = {}
-        if existing.get("errata.analysis", "") <= analysis_id:
-            if version.run_id and result.report:
-                self._write_run(version, result)
-            tags = state_fields(result, self.public_url)
-        is_newest_gate = result.decision is not None and existing.get("errata.gate_analysis", "") <= analysis_id
-        for name, value in (tags | (gate_fields(result) if is_newest_gate else {})).items():
-            if existing.get(f"{PREFIX}{name}", "") != value:  # a missing tag counts as an empty value
+        if version.run_id and result.report and is_latest(result, _fields_of(version)):
+            self._write_run(version, result)
+            version = self._client.model_version(result.model, result.version)  # with changes made meanwhile
+        existing = _fields_of(version)
+        fields = state_fields(result, self.public_url) if is_latest(result, existing) else {}
+        has_latest_gate = is_latest_gate(result, existing)
+        for name, value in (fields | (gate_fields(result) if has_latest_gate else {})).items():
+            if existing.get(name, "") != value:  # a missing tag counts as an empty value
                 self._client.set_version_tag(result.model, result.version, f"{PREFIX}{name}", value)
-        if is_newest_gate:
+        if has_latest_gate:
             self._write_alias(result)
 
     def _write_run(self, version: ModelVersion, result: WriteBack) -> None:
@@ -154,3 +161,8 @@ class MlflowRegistry:
             self._client.set_alias(result.model, PASSED_ALIAS, result.version)
         elif result.decision is GateDecision.FAIL and has_it:
             self._client.delete_alias(result.model, PASSED_ALIAS)
+
+
+def _fields_of(version: ModelVersion) -> Mapping[str, str]:
+    """Return the fields of a result that the tags of a version have."""
+    return {key.removeprefix(PREFIX): value for key, value in version.tags.items() if key.startswith(PREFIX)}

@@ -1,5 +1,8 @@
 """The fields of a result that registries receive, under names that each registry prefixes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from service.analyses.write_back import WriteBack
 from service.domain import ALL, State
 from service.report.messages.gate import reason_lines
@@ -49,6 +52,16 @@ def gate_fields(result: WriteBack) -> dict[str, str]:
         "gate_reasons": "\n".join(reason_lines(result.gate, result.without_baseline))[:MAX_TEXT],
         "gate_analysis": result.analysis.id,
     }
+
+
+def is_latest(result: WriteBack, existing: Mapping[str, Any]) -> bool:
+    """Return whether the existing fields of a version have no later result. IDs of analyses sort by time."""
+    return str(existing.get("analysis", "")) <= result.analysis.id
+
+
+def is_latest_gate(result: WriteBack, existing: Mapping[str, Any]) -> bool:
+    """Return whether a result has a decision, and the existing fields of a version have none of a later analysis."""
+    return result.decision is not None and str(existing.get("gate_analysis", "")) <= result.analysis.id
 
 
 def link_of(result: WriteBack, public_url: str) -> str:

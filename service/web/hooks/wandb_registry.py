@@ -1,6 +1,6 @@
 """Weights & Biases as a registry: results go to the run, to the artifact's metadata, and to an alias."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,15 @@ from service.domain import GateDecision, RegistryEvent, RegistryRule
 from service.predictions.registry_http import RegistryAddress
 from service.predictions.wandb_client import VERSION
 from service.predictions.wandb_results import ArtifactMembership, WandbResults
-from service.web.hooks.result_fields import PASSED_ALIAS, gate_fields, link_of, metrics_of, state_fields
+from service.web.hooks.result_fields import (
+    PASSED_ALIAS,
+    gate_fields,
+    is_latest,
+    is_latest_gate,
+    link_of,
+    metrics_of,
+    state_fields,
+)
 
 METADATA = "errata"  # key of the metadata
 PREFIX = "errata/"  # prefix of the keys of the run's summary; W&B groups keys by prefix
@@ -72,18 +80,17 @@ class WandbRegistry:
         if not self.address.token:
             return
         artifact = self._client.artifact(result.model, result.version)
-        existing = artifact.metadata.get(METADATA)
-        existing = existing if isinstance(existing, dict) else {}
-        fields: dict[str, Any] = {}
-        if str(existing.get("analysis", "")) <= result.analysis.id:  # IDs sort by time
+        if is_latest(result, _fields_of(artifact)):
             self._write_summary(artifact, result)
+            artifact = self._client.artifact(result.model, result.version)  # with changes made meanwhile
+        existing, fields = _fields_of(artifact), dict[str, Any]()
+        if is_latest(result, existing):
             fields = {**state_fields(result, self.public_url), "metrics": metrics_of(result)}
-        is_newest_gate = result.decision is not None and str(existing.get("gate_analysis", "")) <= result.analysis.id
-        if is_newest_gate:
+        if has_latest_gate := is_latest_gate(result, existing):
             fields |= gate_fields(result)
         if (metadata := {**existing, **fields}) != existing:
             self._client.set_metadata(artifact.id, {**artifact.metadata, METADATA: metadata})
-        if is_newest_gate:
+        if has_latest_gate:
             self._write_alias(artifact, result)
 
     def _write_summary(self, artifact: ArtifactMembership, result: WriteBack) -> None:
@@ -104,3 +111,9 @@ class WandbRegistry:
             self._client.add_alias(artifact.id, result.model, PASSED_ALIAS)
         elif result.decision is GateDecision.FAIL and has_it:
             self._client.delete_alias(artifact.id, result.model, PASSED_ALIAS)
+
+
+def _fields_of(artifact: ArtifactMembership) -> Mapping[str, Any]:
+    """Return the fields of a result that the metadata of an artifact has."""
+    fields = artifact.metadata.get(METADATA)
+    return fields if isinstance(fields, dict) else {}

@@ -8,6 +8,7 @@ from threading import Event
 import numpy as np
 import pytest
 from errata.errors import AnalysisNotFound, ModelNotFound, Unavailable
+from huggingface_server import TOKEN, HuggingFaceServer, Repository
 from structlog.testing import capture_logs
 
 from service.analyses import queries
@@ -17,12 +18,14 @@ from service.analyses.ports import Workers
 from service.analyses.request import new_id
 from service.analyses.submit import submit
 from service.analyses.upload import JUDGING_SECONDS
-from service.analyses.write_back import LEASE_SECONDS, MAX_ATTEMPTS, WriteBack, WriteBackResult
+from service.analyses.write_back import LEASE_SECONDS, MAX_ATTEMPTS, POLL_SECONDS, WriteBack, WriteBackResult
 from service.analyses.write_back_queues import MAX_QUEUED, WriteBackQueues
 from service.domain import AnalysisRequest, Failure, GateDecision, ModelInfo, Predictions, State
 from service.jobs import transitions
 from service.jobs.transitions import OutboxItem, ShardResult, WorkerOffer
+from service.predictions.registry_http import RegistryAddress
 from service.report.messages.gate import reason_lines
+from service.web.hooks.huggingface_registry import HuggingFaceRegistry
 
 from .conftest import MODEL, Backend
 
@@ -487,12 +490,14 @@ def test_a_process_killed_during_a_write_back_leaves_it_to_the_next(backend: Bac
         def write(self, result: WriteBack) -> None:
             raise Killed
 
-    finish(backend, request_analysis(backend))
+    first, second = request_analysis(backend, version="1"), request_analysis(backend, version="2")
+    finish(backend, first)
     with pytest.raises(Killed):
         write_back(backend, KilledRecorder())
+    finish(backend, second)
 
-    assert write_back(backend, writer, LEASE_SECONDS / 2) == {}  # the lease has not expired
-    assert write_back(backend, writer, LEASE_SECONDS) == {WriteBackResult.WRITTEN: 1}
+    assert write_back(backend, writer, LEASE_SECONDS / 2) == {WriteBackResult.WAITS: 1}  # the leases have not expired
+    assert write_back(backend, writer, LEASE_SECONDS) == {WriteBackResult.WRITTEN: 2}
 
 
 def test_a_slow_registry_delays_only_its_own_results(backend: Backend) -> None:
@@ -517,6 +522,82 @@ def test_a_slow_registry_delays_only_its_own_results(backend: Backend) -> None:
         assert not slow_write.done()
         released.set()
         assert slow_write.result(20) is WriteBackResult.WRITTEN
+
+
+class HeldRecorder(Recorder):
+    """A fake registry whose writes wait until they are released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started, self.released = Event(), Event()
+
+    def write(self, result: WriteBack) -> None:
+        self.started.set()
+        assert self.released.wait(20)
+        super().write(result)
+
+
+def test_only_one_process_writes_to_a_registry(backend: Backend, writer: Recorder) -> None:
+    """Given a process that writes an older result slowly, another process writes the later result after it."""
+    held = HeldRecorder()
+    older, other, later = (
+        request_analysis(backend, owner=owner) for owner in ("registry:prod", "registry:other", "registry:prod")
+    )
+    first, second = (WriteBackQueues(backend.ports, {"prod": prod, "other": writer}) for prod in (held, writer))
+    finish(backend, older)
+    first.dispatch()
+    with ThreadPoolExecutor() as pool:
+        write = pool.submit(first.process, "prod", 10)
+        assert held.started.wait(20)
+        for analysis in (other, later):
+            finish(backend, analysis)
+        second.dispatch()
+
+        assert second.process("prod", 0.001) is WriteBackResult.WAITS
+        assert second.process("other", 0.001) is WriteBackResult.WRITTEN
+        held.released.set()
+        assert write.result(20) is WriteBackResult.WRITTEN
+
+    backend.now += POLL_SECONDS
+    second.dispatch()
+    assert second.process("prod", 0.001) is WriteBackResult.WRITTEN
+    assert [result.analysis.id for result in held.results] == [older]
+    assert [result.analysis.id for result in writer.results] == [other, later]
+
+
+def test_two_processes_open_one_pull_request(backend: Backend) -> None:
+    """Given a process that has found no pull request yet, another process opens none meanwhile."""
+    started, released = Event(), Event()
+    with HuggingFaceServer() as hub:
+        repository = hub.repositories["team/net"] = Repository()
+        repository.commit("main", {"README.md": b"# Net\n"})
+        first, second = (
+            WriteBackQueues(backend.ports, {"prod": HuggingFaceRegistry(RegistryAddress("prod", hub.url, TOKEN), ())})
+            for _ in range(2)
+        )
+        analyses = [request_analysis(backend, model="team/net", version=digit * 40) for digit in "ab"]
+
+        def hold(verb: str, path: str) -> None:
+            started.set()
+            assert released.wait(20)
+
+        hub.after = hold
+        finish(backend, analyses[0])
+        first.dispatch()
+        with ThreadPoolExecutor() as pool:
+            write = pool.submit(first.process, "prod", 10)
+            assert started.wait(20)
+            finish(backend, analyses[1])
+            second.dispatch()
+            assert second.process("prod", 0.001) is WriteBackResult.WAITS
+            released.set()
+            assert write.result(20) is WriteBackResult.WRITTEN
+        backend.now += POLL_SECONDS
+        second.dispatch()
+        assert second.process("prod", 0.001) is WriteBackResult.WRITTEN
+
+    (pull,) = repository.pulls
+    assert [any(id in text for text in repository.comments(pull.number)) for id in analyses] == [True, True]
 
 
 def test_results_beyond_the_queue_of_a_registry_are_written_later(backend: Backend, writer: Recorder) -> None:

@@ -135,6 +135,22 @@ def test_an_older_result_changes_nothing(server: WandbServer, registry: WandbReg
     assert server.changes() == before
 
 
+def test_a_later_result_that_another_process_writes_meanwhile_is_not_replaced(
+    server: WandbServer, registry: WandbRegistry
+) -> None:
+    def write_later(operation: str) -> None:
+        if operation == "UpsertBucket":
+            server.after = lambda operation: None
+            registry.write(make_result("a2", GateDecision.FAIL))
+
+    server.after = write_later
+    registry.write(make_result("a1", GateDecision.PASS))
+
+    errata = server.artifacts[1].metadata["errata"]
+    assert (errata["analysis"], errata["gate_analysis"], errata["gate"]) == ("a2", "a2", "fail")
+    assert server.artifacts[1].aliases == {"latest"}
+
+
 def test_a_failed_analysis_is_written_with_its_error(server: WandbServer, registry: WandbRegistry) -> None:
     failure = Failure("UNSUPPORTED_FORMAT", "pickle files are refused")
     registry.write(make_result(decision=GateDecision.ERROR, state=State.FAILED, summary=None, failure=failure))
