@@ -58,12 +58,12 @@ class MlflowClient:
         with self._parsing():
             return _to_version(self._get("model-versions/get", "model_version", {"name": name, "version": version}))
 
-    def version_of_alias(self, name: str, alias: str) -> str:
-        """Return the number of the version that an alias refers to."""
+    def version_of_alias(self, name: str, alias: str) -> ModelVersion:
+        """Return the version that an alias refers to."""
         parameters = {"name": name, "alias": alias}
         with self._parsing():
             fields = self._get("registered-models/alias", "model_version", parameters, ALIAS_NOT_FOUND)
-            return _to_version(fields).version
+            return _to_version(fields)
 
     def versions(self) -> Iterator[ModelVersion]:
         """Yield the versions of all models, newest first."""

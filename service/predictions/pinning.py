@@ -59,8 +59,10 @@ def pin_model(
 def _pin_version(model: ModelId, policy: ModelPolicy) -> ModelId:
     mlflow_model = parse_mlflow_model(model.rest)
     address = policy.registry(mlflow_model.registry, str(model))
-    version = mlflow_model.version or MlflowClient(address).version_of_alias(mlflow_model.name, mlflow_model.alias)
-    return ModelId(model.source, f"models://{address.id}/{mlflow_model.name}/{version}")
+    name, version = mlflow_model.name, mlflow_model.version
+    if not version:
+        version = MlflowClient(address).version_of_alias(name, mlflow_model.alias).version
+    return ModelId(model.source, f"models://{address.id}/{name}/{version}")
 
 
 def _model_info(model: str, hub_model: HubModel, endpoint: str | None, seconds: float) -> Any:

@@ -229,6 +229,24 @@ def test_a_later_result_that_another_process_writes_meanwhile_is_not_replaced(
     assert aliases(client, "trees") == {}
 
 
+def test_a_late_result_does_not_move_the_alias_back_to_its_version(
+    server: MlflowServer, client: MlflowClient, tmp_path: Path
+) -> None:
+    (tmp_path / "predictions.csv").write_text("")
+    first, second, third = (register(client, "birds", tmp_path) for _ in range(3))
+    registry = MlflowRegistry(RegistryAddress("prod", server.url), ())
+    expected = {}
+    for version, analysis, holder in ((second, "a2", second), (first, "a1", second), (third, "a3", third)):
+        registry.write(make_result("birds", version, analysis, GateDecision.PASS))
+        assert aliases(client, "birds") == {"errata-passed": holder}
+        expected[version] = analysis
+    registry.write(make_result("birds", third, "a4", GateDecision.FAIL))
+
+    assert aliases(client, "birds") == {}
+    written = {version: tags(client, "birds", version)["errata.gate_analysis"] for version in expected}
+    assert written == expected | {third: "a4"}
+
+
 def test_the_aliases_and_tags_of_a_version_are_events_of_rules(
     server: MlflowServer, client: MlflowClient, tmp_path: Path
 ) -> None:

@@ -87,6 +87,10 @@ class MlflowRegistry:
 
     def version_of(self, model: str, alias: str) -> str | None:
         """Return the version that an alias refers to, or None if it does not exist; raise Unavailable."""
+        version = self._find_version(model, alias)
+        return version.version if version else None
+
+    def _find_version(self, model: str, alias: str) -> ModelVersion | None:
         try:
             return self._client.version_of_alias(model, alias)
         except ModelNotFound:
@@ -156,9 +160,11 @@ class MlflowRegistry:
             self._client.upload(f"{folder}/{ARTIFACT_FOLDER}/{name}", content.encode())
 
     def _write_alias(self, result: WriteBack) -> None:
-        has_it = self._client.aliases_of(result.model).get(PASSED_ALIAS) == result.version
+        passed = self._find_version(result.model, PASSED_ALIAS)
+        has_it = passed is not None and passed.version == result.version
         if result.decision is GateDecision.PASS and not has_it:
-            self._client.set_alias(result.model, PASSED_ALIAS, result.version)
+            if passed is None or is_latest_gate(result, _fields_of(passed)):
+                self._client.set_alias(result.model, PASSED_ALIAS, result.version)
         elif result.decision is GateDecision.FAIL and has_it:
             self._client.delete_alias(result.model, PASSED_ALIAS)
 

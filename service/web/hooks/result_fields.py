@@ -60,7 +60,10 @@ def is_latest(result: WriteBack, existing: Mapping[str, Any]) -> bool:
 
 
 def is_latest_gate(result: WriteBack, existing: Mapping[str, Any]) -> bool:
-    """Return whether a result has a decision, and the existing fields of a version have none of a later analysis."""
+    """Return whether a result has a decision, and the existing fields of a version have none of a later analysis.
+
+    For the alias, the version is the one that has the alias: it must not move back to a version that passed earlier.
+    """
     return result.decision is not None and str(existing.get("gate_analysis", "")) <= result.analysis.id
 
 

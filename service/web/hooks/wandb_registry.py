@@ -57,8 +57,12 @@ class WandbRegistry:
 
     def version_of(self, model: str, alias: str) -> str | None:
         """Return the version that an alias refers to, or None if it does not exist; raise Unavailable."""
+        artifact = self._find_artifact(model, alias)
+        return artifact.version if artifact else None
+
+    def _find_artifact(self, model: str, alias: str) -> ArtifactMembership | None:
         try:
-            return self._client.artifact(model, alias).version
+            return self._client.artifact(model, alias)
         except ModelNotFound:
             return None
 
@@ -108,7 +112,9 @@ class WandbRegistry:
     def _write_alias(self, artifact: ArtifactMembership, result: WriteBack) -> None:
         has_it = PASSED_ALIAS in artifact.aliases
         if result.decision is GateDecision.PASS and not has_it:
-            self._client.add_alias(artifact.id, result.model, PASSED_ALIAS)
+            passed = self._find_artifact(result.model, PASSED_ALIAS)
+            if passed is None or is_latest_gate(result, _fields_of(passed)):
+                self._client.add_alias(artifact.id, result.model, PASSED_ALIAS)
         elif result.decision is GateDecision.FAIL and has_it:
             self._client.delete_alias(artifact.id, result.model, PASSED_ALIAS)
 

@@ -151,6 +151,16 @@ def test_a_later_result_that_another_process_writes_meanwhile_is_not_replaced(
     assert server.artifacts[1].aliases == {"latest"}
 
 
+def test_a_late_result_does_not_move_the_alias_back_to_its_version(
+    server: WandbServer, registry: WandbRegistry
+) -> None:
+    registry.write(make_result("a2"))
+    registry.write(replace(make_result("a1"), version="v2"))
+
+    assert [artifact.aliases for artifact in server.artifacts] == [{"champion"}, {"latest", "errata-passed"}]
+    assert server.artifacts[0].metadata["errata"]["gate"] == "pass"
+
+
 def test_a_failed_analysis_is_written_with_its_error(server: WandbServer, registry: WandbRegistry) -> None:
     failure = Failure("UNSUPPORTED_FORMAT", "pickle files are refused")
     registry.write(make_result(decision=GateDecision.ERROR, state=State.FAILED, summary=None, failure=failure))
