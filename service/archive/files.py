@@ -426,11 +426,15 @@ async def _watch(listing: Callable[[], Awaitable[Any]], probe: Callable[[], Awai
 def _unavailable(
     operation: str, place: str | Path, error: Exception, reason: str = "", kind: type[Unavailable] = Unavailable
 ) -> Unavailable:
-    """Return the error for an operation on the files that failed; an empty reason becomes that of the error."""
-    reason = reason or (error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__)
+    """Return the error for an operation on the files that failed; an empty reason becomes that of the error.
+
+    The text of an error without a standard reason can name places, so only the log has it.
+    """
+    reason = reason or (isinstance(error, OSError) and error.strerror) or ""
+    detail = str(place) if reason else f"{place}: {error!r:.300}"
     return kind(
-        f"The archive could not be {operation}: {reason}. Check ERRATA_ARCHIVE of the service, and the permissions and "
-        "the free space there.",
+        f"The archive could not be {operation}: {reason or type(error).__name__}. Check ERRATA_ARCHIVE of the service, "
+        "and the permissions and the free space there.",
         retry_after=RETRY_AFTER,
-        detail=str(place),
+        detail=detail,
     )

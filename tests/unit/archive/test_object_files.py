@@ -172,8 +172,10 @@ def test_a_write_that_the_store_refuses_is_an_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(SlowFileSystem, "_pipe_file", refuse)
     store = SlowFileSystem()
     for name in ("write", "create"):
-        with pytest.raises(Unavailable, match="The archive could not be written"):
+        with pytest.raises(Unavailable, match="The archive could not be written") as refused:
             CALLS[name](ObjectFiles(store, "/archive"))
+        assert "no bucket" not in refused.value.message  # the text of the store is only for the log
+        assert all(str(text) in str(refused.value) for text in error.args[-1:])
 
 
 @pytest.mark.parametrize(("refused", "is_partly_written"), [("/archive/a", False), ("/archive/b", True)])
