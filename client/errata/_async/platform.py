@@ -1,12 +1,15 @@
 """Platform differences between the asyncio client and the blocking client: channels, files, and sleeping."""
 
 import asyncio
+import io
 import threading
 from asyncio import sleep
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import grpc
 
@@ -15,6 +18,7 @@ from errata.uploads import read_chunk
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 
 def open_channel(server: str, credentials: grpc.ChannelCredentials | None, options: list[tuple[str, Any]]) -> Any:
@@ -26,7 +30,7 @@ def open_channel(server: str, credentials: grpc.ChannelCredentials | None, optio
 
 async def open_file(path: str | Path) -> BinaryIO:
     """Open a file without a buffer in a thread. A buffer cannot be closed while a thread waits for a pipe."""
-    return await _run_in_thread(lambda: Path(path).open("rb", buffering=0))
+    return await _run_in_thread(Path(path).open, "rb", buffering=0)
 
 
 async def upload_messages(
@@ -36,27 +40,32 @@ async def upload_messages(
 
     Append an error of reading to `failures`, and raise it.
     """
+    # A daemon thread that waits for the buffer of stdin would abort the interpreter at its end.
+    run = asyncio.to_thread if isinstance(content, io.BufferedReader) else _run_in_thread
     if header is not None:
         yield message(header=header)
     try:
-        while chunk := await _run_in_thread(lambda: read_chunk(content, CHUNK_BYTES)):
+        while chunk := await run(read_chunk, content, CHUNK_BYTES):
             yield message(chunk=chunk)
     except Exception as error:
         failures.append(error)
         raise
 
 
-async def _run_in_thread(function: Callable[[], Result]) -> Result:
-    """Return the result of a function that a daemon thread runs.
+async def _run_in_thread(
+    function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Result:
+    """Like `asyncio.to_thread` in a daemon thread, for which the end of a program does not wait.
 
-    The end of a program waits for the threads of `asyncio.to_thread`, forever if one of them waits for a pipe.
+    The thread may wait for a pipe forever.
     """
     future = Future[Result]()
+    call = partial(copy_context().run, function, *args, **kwargs)
 
     def run() -> None:
         if future.set_running_or_notify_cancel():
             try:
-                future.set_result(function())
+                future.set_result(call())
             except BaseException as error:
                 future.set_exception(error)
 

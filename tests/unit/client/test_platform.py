@@ -1,7 +1,11 @@
 """Tests of the files of the asyncio client."""
 
 import asyncio
+import io
 import os
+import subprocess
+import sys
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,51 @@ def test_the_end_of_a_program_does_not_wait_for_an_idle_pipe() -> None:
     asyncio.run(cancel())  # must not wait for the thread
 
     os.close(writer)  # ends the thread
+
+
+STDIN = """
+import asyncio, sys
+from errata._async.platform import upload_messages
+
+async def read():
+    try:
+        await asyncio.wait_for(anext(upload_messages(dict, None, sys.stdin.buffer, [])), 0.1)
+    except TimeoutError:
+        print("timeout", flush=True)
+
+asyncio.run(read())
+"""
+
+
+@pytest.mark.processes
+def test_a_program_that_stops_waiting_for_its_stdin_ends_normally() -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", STDIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with program:
+        assert program.stdout is not None and program.stdin is not None and program.stderr is not None
+        assert program.stdout.readline() == "timeout\n"
+        program.stdin.close()  # asyncio.run waits for the thread, which reads stdin
+        assert (program.stderr.read(), program.wait()) == ("", 0)
+
+
+VARIABLE: ContextVar[bytes] = ContextVar("variable")
+
+
+class Stream(io.RawIOBase):
+    """A file with the value of a context variable."""
+
+    def read(self, size: int = -1) -> bytes:
+        value, _ = VARIABLE.get(), VARIABLE.set(b"")
+        return value
+
+
+def test_a_file_is_read_in_the_context_of_the_caller() -> None:
+    async def read() -> object:
+        VARIABLE.set(b"content")
+        return await anext(upload_messages(dict, None, Stream(), []))
+
+    assert asyncio.run(read()) == {"chunk": b"content"}
 
 
 async def read_all(path: Path, failures: list[Exception]) -> list[dict[str, bytes]]:
