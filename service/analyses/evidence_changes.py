@@ -99,7 +99,7 @@ def compute_changes(stores: Stores, dataset: str, digest: str) -> EvidenceChange
     )
 
 
-def has_changes(stores: Stores, bundle: Bundle) -> bool:
+def can_compare(stores: Stores, bundle: Bundle) -> bool:
     """Return whether `compute_changes` can compare a bundle with its base."""
     try:
         _find_base(stores, bundle)

@@ -254,7 +254,10 @@ def export_audit_events(events: Iterable[AuditEvent]) -> str:
 def _publish_inputs(
     stores: Stores, facts: BundleInputs, action: AuditAction, caller: str, details: Mapping[str, str]
 ) -> Bundle:
-    """Publish evidence, and return it. If a version has its digest, return this version with its own manifest."""
+    """Publish evidence, and return it. If a version has its digest, return this version.
+
+    A version that only this process has is published. It gets a base only if it has one.
+    """
     with temporary_folder() as folder:
         try:
             digest = write_bundle(facts, folder / "bundle")
@@ -266,7 +269,8 @@ def _publish_inputs(
             return _publish_folder(stores, folder / "bundle", action, caller, details)
         if digest == facts.base or stores.evidence.is_configured(existing):
             return existing
-        return _publish_folder(stores, existing.path, action, caller, details)
+        path = folder / "bundle" if existing.manifest.base else existing.path  # other processes may lack its base
+        return _publish_folder(stores, path, action, caller, details)
 
 
 def _publish_folder(stores: Stores, path: Path, action: AuditAction, caller: str, details: Mapping[str, str]) -> Bundle:

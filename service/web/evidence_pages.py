@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service.analyses import evidence_versions
-from service.analyses.evidence_changes import ChangedLabels, EvidenceChanges, compute_changes, has_changes
+from service.analyses.evidence_changes import ChangedLabels, EvidenceChanges, can_compare, compute_changes
 from service.analyses.evidence_versions import EvidenceVersion, list_audit_events, list_versions
 from service.analyses.ports import Ports
 from service.authorization import may
@@ -146,8 +146,8 @@ class EvidencePages:
     def _redirect_to(self, bundle: Bundle) -> Response:
         """Redirect to the changes of a version; if they cannot be computed, to the versions."""
         dataset = bundle.dataset
-        can_show = has_changes(self._stores, bundle)
-        return _redirect(changes_url(dataset, bundle.digest) if can_show else versions_url(dataset))
+        has_changes = can_compare(self._stores, bundle)
+        return _redirect(changes_url(dataset, bundle.digest) if has_changes else versions_url(dataset))
 
     def _run_views(self, dataset: str) -> Mapping[str, RunView]:
         """Return the judging runs, only for `admin`: they name and count the analyses of all owners."""

@@ -24,7 +24,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from service.analyses import evidence_versions, upload
-from service.analyses.evidence_changes import has_changes
+from service.analyses.evidence_changes import can_compare
 from service.analyses.evidence_versions import MAX_LABELS_BYTES
 from service.analyses.ports import Ports
 from service.caller import CALLER
@@ -119,9 +119,9 @@ class UploadPage:
             base = stores.evidence.find(dataset, form.fields.get("base", "")).digest
             before = stores.evidence.published.events(dataset)
             bundle = evidence_versions.upload_labels(stores, dataset, form.finish(), CALLER.get().name, base)
-            if bundle.digest != base and has_changes(stores, bundle):
+            if bundle.digest != base and can_compare(stores, bundle):
                 return changes_url(dataset, bundle.digest)
-            if bundle.digest in stores.evidence.published.events(dataset).keys() - before.keys():
+            if bundle.digest not in before and bundle.digest in stores.evidence.published.events(dataset):
                 return versions_url(dataset)  # the page lists the event
             raise InvalidEvidence(
                 f"The file has the labels of the evidence {bundle.digest[:12]}. Correct labels in the file, or use "

@@ -28,6 +28,7 @@ from service.evidence.inputs import BundleInputs, ReviewsInfo
 from service.evidence.publications import InMemoryPublications, Publications
 from service.evidence.relabeled import inputs_of
 from service.evidence.repository import EvidenceRepository
+from service.evidence.uploaded_labels import relabel_from_file
 from service.rules import RULES_VERSION
 
 from .conftest import Backend
@@ -260,6 +261,19 @@ def test_an_upload_of_labels_of_a_bundle_in_the_data_folder_keeps_its_manifest(
     other = cluster.start("two", is_configured=False)
     assert other.evidence.find("street", street.digest).manifest == street.manifest
     assert [event.digest for event in versions.list_audit_events(stores)] == [street.digest, corrected.digest]
+
+
+def test_published_labels_have_a_base_that_other_processes_have(cluster: Cluster, street: Bundle) -> None:
+    corrected = (street.path.parent / "labels.csv").read_bytes().replace(b"a,cat", b"a,cat;owl")
+    (cluster.folder / "corrected.csv").write_bytes(corrected)
+    facts = replace(relabel_from_file(street, cluster.folder / "corrected.csv"), base="f" * 64)
+    write_bundle(facts, cluster.folder / "one" / "evidence" / "street" / "own")
+    stores = cluster.start("one")
+
+    published = versions.upload_labels(stores, "street", io.BytesIO(corrected), "ci", street.digest)
+
+    assert published.manifest.base == "f" * 64
+    assert cluster.start("two").evidence.find("street", published.digest).manifest.base == street.digest
 
 
 def test_labels_whose_publication_is_lost_are_published_again(cluster: Cluster, stores: Stores) -> None:
