@@ -190,7 +190,8 @@ class FileArchive:
         if not _ARCHIVE_ID.fullmatch(archive_id):
             raise DamagedRecord(
                 f"The file {ID_FILE} of the archive holds {archive_id[:40]!r} instead of 32 hexadecimal digits. "
-                "Restore it from a backup, or delete it to get a new id."
+                "Restore it from a backup. To get a new id, stop all API processes, and delete the file and the key "
+                "errata:archive in Redis."
             )
         return archive_id
 

@@ -55,7 +55,7 @@ class ArchiveIdentity:
             self._own_id = bound_id
             self._archive.expect_id(bound_id)
         if self.is_foreign:
-            state = f"has the id {self._id}" if self._id else "is missing or empty"
+            state = f"has the id {self._id}" if self._id else "has no file archive-id"
             raise InvalidSetting(
                 f"The archive {self._place!r} {state}, but ERRATA_REDIS_URL is used with the archive of id "
                 f"{self._bound_id:.64}. Set ERRATA_ARCHIVE of all processes to the same place, and mount its volume. "

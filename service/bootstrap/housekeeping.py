@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import structlog
+from errata.errors import Unavailable
 
 from service.analyses.ports import Stores
 from service.analyses.retention import delete_expired
@@ -13,6 +14,7 @@ from service.bootstrap.background import wait_for_index
 from service.bootstrap.build import embedding_cache
 from service.bootstrap.wiring import picture_cache
 from service.periodic_task import PeriodicTask
+from service.redact import log_fields
 from service.settings import Settings
 from service.storage import remove_scratch, remove_temporary_folders
 
@@ -35,6 +37,8 @@ class Housekeeping(PeriodicTask):
         """Delete the files and the analyses; an error of one does not prevent the other."""
         try:
             remove_all_orphaned_files(self._settings)
+        except Unavailable as error:  # such as a new archive before Redis has responded
+            _log.warning("orphaned files not removed", **log_fields(error))
         except Exception:
             _log.exception("removal of orphaned files failed")
         try:

@@ -61,7 +61,7 @@ def test_an_api_with_an_empty_archive_exits_with_the_remedy_and_creates_nothing(
 
     assert other.returncode != 0
     message = " ".join(stderr.split())
-    for part in ("missing or empty", bound_archive_id(service), "ERRATA_ARCHIVE", "errata:archive"):
+    for part in ("no file archive-id", bound_archive_id(service), "ERRATA_ARCHIVE", "errata:archive"):
         assert part in message
     assert not (tmp_path / "other").exists()
     assert service.ready()

@@ -71,7 +71,7 @@ def test_an_empty_folder_is_rejected_and_gets_no_id_if_the_store_has_an_archive(
     store.bind_archive("1" * 32)
     identity = ArchiveIdentity(open_archive(str(tmp_path)), store, str(tmp_path))
 
-    with pytest.raises(InvalidSetting, match=f"is missing or empty, but .* id {'1' * 32}.*errata:archive"):
+    with pytest.raises(InvalidSetting, match=f"has no file archive-id, but .* id {'1' * 32}.*errata:archive"):
         identity.check()
 
     assert identity.is_foreign and not identity.allows_judging()
@@ -124,7 +124,7 @@ def test_an_archive_that_vanishes_is_noticed_until_it_is_back(
     with structlog.testing.capture_logs() as log:
         identity.watch()
     assert identity.is_foreign and not identity.allows_judging()
-    assert ("missing or empty" if replacement is None else replacement) in log[0]["error"]
+    assert ("no file archive-id" if replacement is None else replacement) in log[0]["error"]
     assert [*folder.glob("a2*")] == []
 
     shutil.rmtree(folder, ignore_errors=True)
