@@ -256,7 +256,8 @@ def _publish_inputs(
 ) -> Bundle:
     """Publish evidence, and return it. If a version has its digest, return this version.
 
-    A version that only this process has is published. It gets a base only if it has one.
+    A version that only this process has is published. If it names a base, it is published with the base of `facts`,
+    because other processes may lack its own.
     """
     with temporary_folder() as folder:
         try:
@@ -269,7 +270,7 @@ def _publish_inputs(
             return _publish_folder(stores, folder / "bundle", action, caller, details)
         if digest == facts.base or stores.evidence.is_configured(existing):
             return existing
-        path = folder / "bundle" if existing.manifest.base else existing.path  # other processes may lack its base
+        path = folder / "bundle" if existing.manifest.base else existing.path
         return _publish_folder(stores, path, action, caller, details)
 
 
