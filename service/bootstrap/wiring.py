@@ -1,7 +1,7 @@
 """Components that several processes use: ports, image folders, the predictor, and the model policy."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -119,7 +119,9 @@ def _warn_about_unknown_datasets(settings: Settings, repository: EvidenceReposit
             _log.warning("data set not found", setting=variable, dataset=dataset, known=known)
 
 
-def process_predictor(settings: Settings, images: Mapping[str, Path]) -> ProcessPredictor:
+def process_predictor(
+    settings: Settings, images: Mapping[str, Path], on_device_lost: Callable[[], None] = lambda: None
+) -> ProcessPredictor:
     """Return the predictor that runs models in a child process, which starts when the first model is used."""
     config = PredictorConfig(
         images=images,
@@ -131,7 +133,7 @@ def process_predictor(settings: Settings, images: Mapping[str, Path]) -> Process
         log_format=settings.log_format,
     )
     max_memory = settings.model_memory_bytes or default_memory_limit()
-    return ProcessPredictor(config, ModelLimits(settings.load_seconds, max_memory=max_memory))
+    return ProcessPredictor(config, ModelLimits(settings.load_seconds, max_memory=max_memory), on_device_lost)
 
 
 def worker_offer(settings: Settings, images: Mapping[str, Path]) -> WorkerOffer:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import threading
 import uuid
 from functools import partial
 
@@ -59,7 +60,16 @@ async def _run_worker(settings: Settings, stopped: asyncio.Event, predictor: Pre
     if not offer.models:
         raise InvalidSetting("A worker needs torch and timm, which are not installed. Install errata-service[worker].")
     remove_temporary_folders()  # model downloads of killed processes
-    models = process_predictor(settings, images)
+    loop, device_lost = asyncio.get_running_loop(), threading.Event()
+
+    def stop_without_device() -> None:
+        """Stop. The shard is released for a worker that has a device; this one would make its retries fail."""
+        _log.error("device lost: the worker stops", device=settings.device)
+        device_lost.set()
+        engine.drain.start(settings.grace_seconds)
+        loop.call_soon_threadsafe(stopped.set)
+
+    models = process_predictor(settings, images, stop_without_device)
     store_collector = StoreCollector(store, metrics, models.gpu_memory, every=COLLECT_EVERY)
     store_task = PeriodicTask("store", store_collector, STORE_SECONDS)
     observer = MetricsObserver(metrics)
@@ -87,7 +97,7 @@ async def _run_worker(settings: Settings, stopped: asyncio.Event, predictor: Pre
     listener = make_listener(metrics, is_ready, (host, port), certificates=certificates)
     await start_listener(listener, "ERRATA_WORKER_HTTP_ADDRESS", settings.worker_http_address)
     if settings.device not in ("", "cpu"):  # the machine may not have this device
-        await asyncio.get_running_loop().run_in_executor(None, models.start)
+        await loop.run_in_executor(None, models.start)
     store_task.start()
     engine.start()
     address = f"{host}:{listener.port}"
@@ -96,10 +106,10 @@ async def _run_worker(settings: Settings, stopped: asyncio.Event, predictor: Pre
     await stopped.wait()
     await cancel(log_ready)
     _log.info("stopping", grace_seconds=settings.grace_seconds)
-    await asyncio.get_running_loop().run_in_executor(None, engine.stop, settings.grace_seconds)
-    await asyncio.get_running_loop().run_in_executor(None, worker.release_shards)
+    await loop.run_in_executor(None, engine.stop, settings.grace_seconds)
+    await loop.run_in_executor(None, worker.release_shards)
     models.close()
     await listener.stop()
-    await asyncio.get_running_loop().run_in_executor(None, stop_tracing)
+    await loop.run_in_executor(None, stop_tracing)
     _log.info("stopped")
-    os._exit(0)  # does not wait for a thread that still runs a batch
+    os._exit(1 if device_lost.is_set() else 0)  # does not wait for a thread that still runs a batch

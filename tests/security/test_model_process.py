@@ -214,6 +214,8 @@ def test_a_process_killed_between_calls_is_replaced(make: Make, tmp_path: Path) 
 
 def test_a_device_that_never_existed_is_an_invalid_setting_and_one_that_vanished_can_be_retried(make: Make) -> None:
     predictor, other = make(), make(device="cuda:99")
+    lost: list[str] = []
+    predictor._on_device_lost = other._on_device_lost = lambda: lost.append("cuda:99")
     predictor.start()
     assert predictor.pid is not None
     os.kill(predictor.pid, signal.SIGKILL)
@@ -221,9 +223,11 @@ def test_a_device_that_never_existed_is_an_invalid_setting_and_one_that_vanished
 
     with pytest.raises(WorkerLost, match="did not start: ERRATA_DEVICE: device 'cuda:99' is not available"):
         predictor.load("demo:efficientnet_lite0")
+    assert lost == ["cuda:99"]
     for _ in range(2):  # also in a second process
         with pytest.raises(InvalidSetting, match="cuda:99"):
             other.load("demo:efficientnet_lite0")
+    assert lost == ["cuda:99"]
 
 
 def test_a_process_that_is_killed_between_batches_is_lost_and_the_shard_may_be_tried_again(

@@ -52,11 +52,19 @@ class ProcessPredictor:
 
     The model that was loaded last stays in the memory of the child. Only one thread may call `load`, `images_digest`,
     and `predict`; any thread may call `interrupt` and `close`.
+
+    Args:
+        config: The settings of the process.
+        limits: Limits of each model.
+        on_device_lost: Called when a process cannot start because the device no longer exists.
     """
 
-    def __init__(self, config: PredictorConfig, limits: ModelLimits) -> None:
+    def __init__(
+        self, config: PredictorConfig, limits: ModelLimits, on_device_lost: Callable[[], None] = lambda: None
+    ) -> None:
         self._config = config
         self._limits = limits
+        self._on_device_lost = on_device_lost
         self._lock = Lock()
         self._process: ModelProcess | None = None
         self._models: set[str] = set()  # models that the current process has loaded
@@ -213,7 +221,7 @@ class ProcessPredictor:
         except InvalidSetting as error:
             if not self._was_started:
                 raise
-            # The device has vanished. The shard can be retried, and another worker may take it.
+            self._on_device_lost()
             raise WorkerLost(f"The process that runs models did not start: {error.message}") from error
         self._was_started = True
         _log.info("model process started", pid=process.pid)
