@@ -16,6 +16,7 @@ from service.analyses.upload import archive_analysis, check_capacity
 from service.archive.port import iterate_index
 from service.domain import NEWEST_FIRST, Analysis, AnalysisFilter, State
 from service.evidence.bundle import Bundle
+from service.redact import public_message
 
 PAGE = 1000  # analyses per query of the index
 RETRY_SECONDS = 5.0
@@ -126,7 +127,7 @@ def _reanalyze(ports: Ports, run: _Run, progress: ReanalysisProgress, analysis_i
     except EvidenceDamaged:
         raise
     except ErrataError as error:
-        return replace(progress, reason=error.message)
+        return replace(progress, reason=public_message(error))
     owner = owner_guard.isolated_owner(ports.stores.archive, before, run.caller) or run.caller
     is_new = archive_analysis(ports, replace(analysis, owner=owner), predictions, replaces=False)
     return replace(progress, after=analysis.id, is_new=is_new)
