@@ -40,8 +40,8 @@ async def upload_messages(
 
     Append an error of reading to `failures`, and raise it.
     """
-    # A daemon thread that waits for the buffer of stdin would abort the interpreter at its end.
-    run = asyncio.to_thread if isinstance(content, io.BufferedReader) else _run_in_thread
+    # A daemon thread that waits for the buffer of stdin, also in a wrapper, would abort the interpreter at its end.
+    run = _run_in_thread if isinstance(content, io.FileIO) else asyncio.to_thread
     if header is not None:
         yield message(header=header)
     try:

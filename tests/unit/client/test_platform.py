@@ -29,12 +29,12 @@ def test_the_end_of_a_program_does_not_wait_for_an_idle_pipe() -> None:
 
 
 STDIN = """
-import asyncio, sys
+import asyncio, gzip, sys
 from errata._async.platform import upload_messages
 
 async def read():
     try:
-        await asyncio.wait_for(anext(upload_messages(dict, None, sys.stdin.buffer, [])), 0.1)
+        await asyncio.wait_for(anext(upload_messages(dict, None, {content}, [])), 0.1)
     except TimeoutError:
         print("timeout", flush=True)
 
@@ -43,10 +43,10 @@ asyncio.run(read())
 
 
 @pytest.mark.processes
-def test_a_program_that_stops_waiting_for_its_stdin_ends_normally() -> None:
-    program = subprocess.Popen(
-        [sys.executable, "-c", STDIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@pytest.mark.parametrize("content", ["sys.stdin.buffer", "gzip.GzipFile(fileobj=sys.stdin.buffer)"])
+def test_a_program_that_stops_waiting_for_its_stdin_ends_normally(content: str) -> None:
+    command, pipe = [sys.executable, "-c", STDIN.format(content=content)], subprocess.PIPE
+    program = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     with program:
         assert program.stdout is not None and program.stdin is not None and program.stderr is not None
         assert program.stdout.readline() == "timeout\n"
