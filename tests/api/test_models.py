@@ -329,6 +329,40 @@ def test_an_unresponsive_service_delays_the_end_of_analyze_all_by_a_few_seconds_
     server.stop(None)
 
 
+MODELS_OF_SLOW = list("abcdefg")
+
+
+class Slow(analysis_service_pb2_grpc.AnalysisServiceServicer):
+    """A service that refuses the seventh analysis, and takes half a second for each cancellation."""
+
+    def __init__(self) -> None:
+        self.canceled: list[str] = []
+
+    def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: grpc.ServicerContext) -> pb.Analysis:
+        if request.analysis.model == MODELS_OF_SLOW[-1]:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Unknown model.")
+        return pb.Analysis(name=f"analyses/{request.analysis.model}")
+
+    def CancelAnalysis(self, request: pb.CancelAnalysisRequest, context: grpc.ServicerContext) -> pb.Analysis:
+        time.sleep(0.5)
+        self.canceled.append(request.name)
+        return pb.Analysis(name=request.name)
+
+
+def test_analyze_all_cancels_all_analyses_of_a_slow_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("errata._sync.client.CLEANUP_SECONDS", 2.0)
+    server, service = grpc.server(ThreadPoolExecutor(1)), Slow()
+    analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+
+    with Client(f"127.0.0.1:{port}", attempts=1) as client, pytest.raises(errors.ErrataError, match="Unknown model"):
+        client.analyze_all(MODELS_OF_SLOW, "demo")
+
+    assert service.canceled == [f"analyses/{model}" for model in MODELS_OF_SLOW[:-1]]
+    server.stop(None)
+
+
 def test_analyze_all_does_not_repeat_a_call_that_no_service_received(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
 

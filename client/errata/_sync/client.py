@@ -66,7 +66,7 @@ from errata.v1 import (
 RESUME_SECONDS = 60.0  # `watch` retries for this long while the service is unavailable
 MIN_DEADLINE = 0.05  # seconds for a call, so that a call with a timeout of 0 can get a response
 RESUME_INTERVAL = 0.5  # seconds between these retries
-CLEANUP_SECONDS = 5.0  # for all calls of `analyze_all` after an error or an interruption
+CLEANUP_SECONDS = 5.0  # time without a response after which `analyze_all` ends the cancellation of its analyses
 
 
 class Client(ReviewMethods, EvidenceMethods):
@@ -205,7 +205,8 @@ class Client(ReviewMethods, EvidenceMethods):
     ) -> builtins.list[Analysis]:
         """Queue an analysis of each model. After an error or an interruption, cancel the analyses of this call.
 
-        The cancellation takes 5 seconds at most.
+        The cancellation ends if the service does not respond for 5 seconds. Analyses that the service refuses to
+        cancel, for example because of a limit of the token, continue.
 
         Args:
             models: One or several model IDs.
@@ -229,6 +230,7 @@ class Client(ReviewMethods, EvidenceMethods):
             for analysis in queued:
                 with suppress(errors.ErrataError):  # the first error is reported
                     self._cancel(analysis, end - time.monotonic())
+                    end = time.monotonic() + CLEANUP_SECONDS
             if len(queued) < len(requests) and _may_be_queued(error):
                 create, request = self._analyses.CreateAnalysis, requests[len(queued)]
                 with suppress(errors.ErrataError):  # the request ID makes this call return the same analysis
