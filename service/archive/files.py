@@ -123,7 +123,7 @@ class FolderIdentity:
             raise Unavailable(
                 "The folder of the archive is missing or empty, or another archive is in its place. Restore it, for "
                 "example by mounting its volume again."
-                + ("" if expected else " A new archive can be used once Redis has responded."),
+                + ("" if expected or content is not None else " A new archive can be used once Redis has responded."),
                 retry_after=RETRY_AFTER,
             )
         self._verified = state

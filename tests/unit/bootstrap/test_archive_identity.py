@@ -226,7 +226,7 @@ def test_an_archive_with_an_id_is_used_without_the_store_until_it_vanishes(
     archive = FileArchive(FolderFiles(folder))
     archive.id()
     identity = ArchiveIdentity(archive, stopped_store, str(folder))
-    with pytest.raises(Unavailable, match="can be used once Redis has responded"):
+    with pytest.raises(Unavailable, match="another archive is in its place"):
         archive.put(make_analysis("a1"), PREDICTIONS)  # before the first check
     with pytest.raises(Unavailable):
         identity.watch()
@@ -241,6 +241,23 @@ def test_an_archive_with_an_id_is_used_without_the_store_until_it_vanishes(
             archive.put(make_analysis("a2"), PREDICTIONS)
         with pytest.raises(Unavailable):
             identity.watch()
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"), [(None, "A new archive can be used once Redis has responded"), (b"", "mounting its volume")]
+)
+def test_the_error_of_an_archive_with_a_file_for_its_id_does_not_mention_new_archives(
+    tmp_path: Path, content: bytes | None, hint: str
+) -> None:
+    if content is not None:
+        (tmp_path / "archive-id").write_bytes(content)
+    files = FolderFiles(tmp_path)
+    files.expect_id("")
+
+    with pytest.raises(Unavailable, match=hint) as unavailable:
+        files.check_id()
+
+    assert ("new archive" in unavailable.value.message) == (content is None)
 
 
 def test_an_emptied_store_gets_the_id_of_the_archive_and_not_that_of_its_mount_point(tmp_path: Path) -> None:
