@@ -214,10 +214,10 @@ def test_a_page_whose_analysis_was_deleted_finds_classes_and_leads_to_the_next_i
         page = browser.get(url)
         client.delete(analysis)
 
-        found = browser.get(f"{url}&search=ow")  # as the script of the page does
+        search = browser.get(f"{url}&search=ow")  # as the script of the page does
         following = browser.get(skip_url(page))
 
-        assert found.status == 200 and "Classes that contain “ow”: owl." in found.text
+        assert search.status == 200 and "Classes that contain “ow”: owl." in search.text
         assert following.status == 200 and dict(review_fields(following))["image"] == "b.jpg"
 
 
