@@ -94,11 +94,17 @@ class JobStore(BaseStore):
     def resubmit(
         self, tx: JobTransaction, record: AnalysisRecord, spec: JobSpec, *, limit: int, owner_limit: int = 0
     ) -> Submission | None:
-        """Queue a failed analysis again under the same id; return None unless it has failed."""
+        """Queue a failed analysis again under the same id; return None unless it has failed.
+
+        Its failed job is deleted if no other analysis refers to it.
+        """
         before = tx.record(record.id)
         if before is None or before.state is not State.FAILED:
             return None
-        return _accept(tx, record, spec, limit, owner_limit)
+        submission = _accept(tx, record, spec, limit, owner_limit)
+        if submission.job:
+            _delete_unused_job(tx, before.job, {record.id})
+        return submission
 
     @atomic
     def reserve(
@@ -197,9 +203,7 @@ class JobStore(BaseStore):
         if record is None or not record.state.is_final:
             return False
         tx.delete_record(analysis_id)
-        job = read_or_none(tx.job, record.job)
-        if job is not None and not job.may_be_archived:  # the judge needs the job to notice the deletion
-            _delete_unused_job(tx, record.job, {analysis_id})
+        _delete_unused_job(tx, record.job, {analysis_id})
         return True
 
     @atomic
@@ -452,7 +456,7 @@ def _delete_unused_job(tx: JobTransaction, job_id: str, deleted: set[str]) -> No
     Without the job, the last write of its workers would count as one after the lease had expired.
     """
     job = read_or_none(tx.job, job_id)
-    if job is None or not job.state.is_final:
+    if job is None or not job.state.is_final or job.may_be_archived:  # a judge needs the job to notice a deletion
         return
     tx.remove_waiting(job_id, deleted)
     if deleted.issuperset(tx.waiting(job_id)):

@@ -1113,10 +1113,10 @@ def test_a_list_shows_retried_analyses_that_end_or_run_again(store: JobStore, cl
     assert listed() == (State.QUEUED, None, None, clock.now)
     clock.advance(5)
     store.change_shard(
-        transitions.fail, submission.job, 0, claim_token(store, submission.job), Failure("OTHER", "it broke resubmit")
+        transitions.fail, submission.job, 0, claim_token(store, submission.job), Failure("OTHER", "it broke again")
     )
 
-    assert listed() == (State.FAILED, Failure("OTHER", "it broke resubmit"), clock.now, clock.now)
+    assert listed() == (State.FAILED, Failure("OTHER", "it broke again"), clock.now, clock.now)
 
 
 def test_an_ended_analysis_never_shows_a_job_that_continues(store: JobStore, clock: Clock) -> None:
@@ -1482,6 +1482,28 @@ def test_a_failed_analysis_is_queued_again_under_the_same_id(store: JobStore) ->
     assert fencing_token is not None
     assert store.change_job(transitions.finish_judging, submission.job, fencing_token) is not None
     assert store.snapshot("a") is None
+
+
+def test_a_retry_deletes_the_failed_job_unless_another_analysis_refers_to_it(store: JobStore, clock: Clock) -> None:
+    submit_failed(store)
+    failed = store.snapshot("a").job.id
+    submit(store, "b", key="other")
+    resubmit(store)
+    assert store.job(failed) is not None  # its worker may write once more
+    pass_time(store, clock, ENDING_SECONDS)
+
+    assert store.job(failed) is None
+
+    shared = submit(store, "c", key="shared").job
+    submit(store, "d", key="shared")
+    store.change_shard(transitions.fail, shared, 0, claim_token(store, shared), OOPS)
+    store.resubmit(replace(store.snapshot("c").record, job=""), replace(spec(), model="demo:new"), limit=10)
+    pass_time(store, clock, ENDING_SECONDS)
+
+    assert store.snapshot("d").job.id == shared
+    store.delete("d")
+    pass_time(store, clock, ENDING_SECONDS)
+    assert store.job(shared) is None
 
 
 @pytest.mark.parametrize("state", ["open", "cancelled", "unknown"])
