@@ -198,6 +198,8 @@ def _summary_from_json(values: dict[str, Any]) -> Summary:
 
 
 def _group_from_json(values: dict[str, Any]) -> GroupSummary:
-    by_type = {name: {ErrorType[key]: value for key, value in values[name].items()} for name in _BY_TYPE}
+    by_type = {
+        name: {ErrorType[key]: value for key, value in values[name].items()} for name in _BY_TYPE if name in values
+    }
     added = {error_type: 0 for error_type in ERROR_TYPES if error_type.row.since > 1}
     return GroupSummary(**known_fields(GroupSummary, values) | by_type | {"counts": added | by_type["counts"]})

@@ -26,9 +26,10 @@ class GroupSummary:
     multi_label_accuracy_forgiving_explainable: float | None
     portions_of_top1_errors: Mapping[ErrorType, float]  # share among non-CORRECT verdicts; empty without errors
     portions_of_multi_label_errors: Mapping[ErrorType, float]  # share among multi-label errors; empty without errors
-    gain_if_fixed_top1: Mapping[ErrorType, float]  # gain in top-1 accuracy; empty if targets are rejected
-    gain_if_fixed_multi_label: Mapping[ErrorType, float]  # gain in multi-label accuracy; 0 for correct types
-    accuracy_against_labels: float | None = None  # predictions that are one of the labels; None also: not archived
+    # Documents of the first versions have none of the following fields.
+    gain_if_fixed_top1: Mapping[ErrorType, float] = field(default_factory=dict)  # in top-1 accuracy; see summarize.py
+    gain_if_fixed_multi_label: Mapping[ErrorType, float] = field(default_factory=dict)  # 0 for correct types
+    accuracy_against_labels: float | None = None  # predictions that are one of the labels
 
     @property
     def num_errors(self) -> int:
@@ -65,10 +66,11 @@ class Summary:
     num_images: int  # images of the data set
     num_predicted: int  # images with a prediction, evaluated or not
     top1_accuracy_all_images: float | None  # None: some images have no prediction
-    top1_accuracy_among_classes: float | None  # from the top-1 class among the data set's own classes; None: no scores
-    imagenet_m_errors: int | None  # multi-label errors among the 68 samples of ImageNet-M; None: samples unknown
-    num_judged: int | None = None  # images that the bundle evaluates; None: archived by a version without this field
-    num_rejected_targets: int | None = None  # samples whose labels reject the target; None: archived without this field
+    # Documents of earlier versions can have none of the following fields.
+    top1_accuracy_among_classes: float | None = None  # of the top-1 class among the data set's own; None: no scores
+    imagenet_m_errors: int | None = None  # multi-label errors in the 68 samples of ImageNet-M; None: samples unknown
+    num_judged: int | None = None  # images that the bundle evaluates
+    num_rejected_targets: int | None = None  # samples whose labels reject the target
 
     @property
     def num_covered(self) -> int:

@@ -139,7 +139,7 @@ def test_fields_of_a_newer_version_are_ignored() -> None:
 
 @pytest.mark.parametrize("file", sorted(WRITTEN.glob("*.json")), ids=lambda file: file.stem)
 def test_documents_of_earlier_versions_are_read(file: Path) -> None:
-    """Documents of versions without job shards, registries, num_judged, …"""
+    """Documents of versions without gains, job shards, registries, num_judged, …"""
     document = json.loads(file.read_text())
 
     result = from_document(document)
