@@ -260,6 +260,25 @@ def test_a_closed_pipe_ends_a_command_by_sigpipe(
     assert messages == ""
 
 
+def test_a_closed_pipe_ends_a_command_on_systems_without_sigpipe(tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    program = "import signal, sys; del signal.SIGPIPE; from errata.cli.main import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--help"],
+        env=environment(tmp_path),
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(write_end)
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_wait_ends_after_its_timeout_and_a_log_shows_the_progress(data_dir: Path, tmp_path: Path) -> None:
     with start_service(data_dir, tmp_path / "archive", open_gate=False) as service:
         server = service.addresses.grpc

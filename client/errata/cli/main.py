@@ -214,6 +214,7 @@ def _discard_stdout() -> None:
 def _exit_by_sigpipe() -> NoReturn:
     """End as other Unix tools do when the reader of their output has ended: by SIGPIPE, which shells show as 141."""
     _discard_stdout()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGPIPE)
-    sys.exit(128 + signal.SIGPIPE)
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+    sys.exit(141)

@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import os
 from pathlib import Path
 from typing import BinaryIO, get_args
 
@@ -50,6 +51,13 @@ def test_a_device_as_certificate_file_is_rejected() -> None:
 def test_a_file_without_a_size_is_read_up_to_the_limit() -> None:
     with pytest.raises(OSError, match="Larger"):
         read_file(Path("/proc/self/maps"), 10)
+
+
+def test_files_are_read_on_systems_without_flags_of_unix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_NONBLOCK")
+    (tmp_path / "policy.yaml").write_bytes(b"a\r\n")
+
+    assert read_file(tmp_path / "policy.yaml", 10) == b"a\r\n"
 
 
 def test_empty_text_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
