@@ -37,7 +37,7 @@ from service.quotas import RequestQuota
 from service.telemetry import SERVICE_FAULT_CODES, Metrics, initialize_series
 
 MAX_CONNECTIONS, RESERVED_FILES = 2000, 640  # reserved: file descriptors for HTTP connections, the archive, and Redis
-NUM_THREADS = 8
+NUM_THREADS, FILE_THREADS = 8, 3  # separate, so that short calls do not wait for pieces of files
 MAX_CALLS, RETRY_SECONDS = 64, 1.0  # running and waiting
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the same port fails to start
@@ -117,8 +117,9 @@ def make_server(
     calls = CallInterceptor(metrics, authorizer, quota)
     connections = ("grpc.max_allowed_incoming_connections", max_connections())
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
-    executor = BoundedExecutor(NUM_THREADS, "call", ConcurrencyLimit(MAX_CALLS, "calls", RETRY_SECONDS))
-    receiver, sender = UploadReceiver(uploads), FileSender(executor)
+    limit = ConcurrencyLimit(MAX_CALLS, "calls", RETRY_SECONDS)
+    executor = BoundedExecutor(NUM_THREADS, "call", limit)
+    receiver, sender = UploadReceiver(uploads), FileSender(BoundedExecutor(FILE_THREADS, "file", limit))
     analyses = AnalysisService(ports, executor, receiver, sender)
     reviews = ReviewService(ports, executor, receiver, sender)
     evidence = EvidenceService(ports, executor, receiver)

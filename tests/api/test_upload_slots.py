@@ -27,7 +27,7 @@ from running_service import MODEL, Running, Start
 from service import paced_stream
 from service.analyses import upload
 from service.analyses.reanalyze_all import ReanalysisProgress
-from service.api import analysis_service, downloads, evidence_service, interceptors
+from service.api import analysis_service, downloads, evidence_service, interceptors, server
 from service.api.server import SERVICES
 from service.predictions.thumbnails import Thumbnails
 from service.web import gates, pages, pictures
@@ -301,6 +301,29 @@ def test_a_download_that_is_not_read_ends_if_another_waits(
             list(ended)
         assert error_of(error.value, "").message.startswith("The client read too slowly while another download waited")
         assert all(b"".join(chunk.chunk for chunk in stream).rstrip().endswith(b"</html>") for stream in streams)
+
+
+def test_files_that_are_being_computed_do_not_delay_other_calls(
+    start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes
+) -> None:
+    gate, started, num_files = threading.Event(), threading.Semaphore(0), 2 * server.NUM_THREADS
+
+    def render(*_: object, **__: object) -> str:
+        started.release()
+        assert gate.wait(SOON)
+        return "page"
+
+    with start() as running, ThreadPoolExecutor(num_files) as threads:
+        name = running.client.upload(io.BytesIO(demo_csv), "demo").name
+        monkeypatch.setattr(analysis_service.report, "report", render)
+        files = [threads.submit(running.client.report, name) for _ in range(num_files)]
+        try:
+            assert all(started.acquire(timeout=SOON) for _ in range(server.FILE_THREADS))
+            assert running.client.get(name).name == name
+            assert not any(file.done() for file in files)
+        finally:
+            gate.set()
+        assert [file.result(SOON) for file in files] == [b"page"] * num_files
 
 
 def test_a_download_that_waits_at_shutdown_is_unavailable(
