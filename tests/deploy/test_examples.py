@@ -181,6 +181,25 @@ def test_a_job_fits_the_schema() -> None:
     kubernetes_validate.validate(whole, kubernetes_validate.latest_version(), strict=True)
 
 
+def test_the_executor_of_a_workflow_has_an_account_with_a_token() -> None:
+    """Without one, Argo refuses a template whose pods have no token."""
+    documents = {(item["kind"], item["metadata"]["name"]): item for item in load("argo-workflows.yaml")}
+    (template,) = documents["WorkflowTemplate", "errata-gate"]["spec"]["templates"]
+    account = template["executor"]["serviceAccountName"]
+
+    assert template["automountServiceAccountToken"] is False
+    assert ("ServiceAccount", account) in documents
+    secret = documents["Secret", f"{account}.service-account-token"]
+    assert secret["metadata"]["annotations"] == {"kubernetes.io/service-account.name": account}
+    binding = documents["RoleBinding", account]
+    assert [(item["kind"], item["name"]) for item in binding["subjects"]] == [("ServiceAccount", account)]
+    (rule,) = documents["Role", binding["roleRef"]["name"]]["rules"]
+    assert (rule["resources"], rule["verbs"]) == (["workflowtaskresults"], ["create", "patch"])
+    for kind, name in documents:
+        if kind != "WorkflowTemplate":
+            kubernetes_validate.validate(documents[kind, name], kubernetes_validate.latest_version(), strict=True)
+
+
 def test_the_policies_in_the_examples_equal_the_example_policy() -> None:
     policy = yaml.safe_load((EXAMPLES / "release.yaml").read_text())
     texts = [item["data"]["release.yaml"] for name in FILES for item in load(name) if item["kind"] == "ConfigMap"]
