@@ -96,8 +96,8 @@ def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove the summary and the gate's result of an earlier analysis."""
-    for name in (SUMMARY, JUNIT):
+    """Remove the files of an earlier analysis; the summary first, without which the folder is no result."""
+    for name in (SUMMARY, JUNIT, VERDICTS, REPORT, CLASSES):
         try:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:

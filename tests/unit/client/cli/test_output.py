@@ -6,7 +6,7 @@ import pytest
 from click import Command
 from click.testing import CliRunner
 from errata.cli.analyze import analyze
-from errata.cli.folder import JUNIT, REPORT, SUMMARY, clear_folder
+from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, clear_folder
 from errata.cli.gate import gate
 from errata.cli.output import write_output
 from errata.cli.review import review
@@ -103,10 +103,10 @@ def test_several_documents_on_stdout_are_refused(
 
 
 def test_the_results_of_an_earlier_analysis_are_removed(tmp_path: Path) -> None:
-    for name in (SUMMARY, JUNIT, REPORT):
+    for name in (SUMMARY, JUNIT, VERDICTS, REPORT, CLASSES, "notes.txt"):
         (tmp_path / name).write_text("old")
 
     clear_folder(tmp_path)
     clear_folder(tmp_path)
 
-    assert [path.name for path in tmp_path.iterdir()] == [REPORT]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
