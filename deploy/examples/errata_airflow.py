@@ -16,7 +16,8 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
-from errata import Client, pb
+from errata import Analysis, Client, pb
+from errata.errors import InvalidInput, NotFound
 
 
 class ErrataGateOperator(BaseOperator):
@@ -31,7 +32,8 @@ class ErrataGateOperator(BaseOperator):
         **kwargs: Arguments of all operators.
 
     Raises:
-        AirflowFailException: The decision is not "pass". Airflow does not try again: predictions stay the same.
+        AirflowFailException: The decision is not "pass", or the input is invalid. Airflow does not try again, because
+            predictions and policy stay the same.
     """
 
     template_fields: Sequence[str] = ("predictions", "policy", "baseline", "dataset", "name")
@@ -55,11 +57,20 @@ class ErrataGateOperator(BaseOperator):
 
     def execute(self, context: Any) -> str:
         """Upload the predictions, and return the name of the analysis if the gate passes."""
-        with Client() as client:
-            analysis = client.upload(Path(self.predictions), self.dataset, display_name=self.name)
-            result = client.gate(analysis.name, Path(self.policy).read_text(encoding="utf-8"), self.baseline)
+        try:
+            analysis, result = self._evaluate()
+        except (InvalidInput, NotFound) as error:
+            raise AirflowFailException(str(error)) from error
         if result.decision != pb.GATE_DECISION_PASS:
             decision = pb.GateDecision.Name(result.decision).removeprefix("GATE_DECISION_").lower()
             reasons = (reason.message for reason in result.reasons if reason.decision != pb.GATE_DECISION_PASS)
             raise AirflowFailException(f"Gate of {analysis.name}: {decision}. {' '.join(reasons)}")
         return str(analysis.name)
+
+    def _evaluate(self) -> tuple[Analysis, pb.GateResult]:
+        policy = Path(self.policy).read_text(encoding="utf-8")
+        with Client() as client:
+            if self.baseline:
+                client.get(self.baseline)  # before the upload, which a retry of the task repeats
+            analysis = client.upload(Path(self.predictions), self.dataset, display_name=self.name)
+            return analysis, client.gate(analysis.name, policy, self.baseline)

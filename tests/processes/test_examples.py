@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import yaml
 from demo_predictions import write_predictions
-from errata import Client
+from errata import Client, pb
+from errata.cli.junit import to_junit
 
 from service.evidence.bundle import Bundle
 
@@ -135,6 +136,26 @@ def test_the_steps_of_the_github_action_run(
     assert files["GITHUB_OUTPUT"].read_text() == f"exit-code={expected}\nanalysis={summary['name']}\n"
 
 
+def test_the_github_action_names_an_analysis_that_failed(
+    run_script: Callable[..., subprocess.CompletedProcess[str]], checkout: Path
+) -> None:
+    action = yaml.safe_load((EXAMPLES.parent / "actions" / "errata" / "action.yml").read_text())
+    analyze = action["runs"]["steps"][1]
+    result = pb.GateResult(decision=pb.GATE_DECISION_ERROR, analysis="analyses/1m8tvbbb7sc3jtazjymry", policy="p")
+    (checkout / "junit").write_bytes(to_junit(result, "resnet50"))
+    command = checkout / "errata-client" / "bin" / "errata"
+    command.parent.mkdir(parents=True)
+    command.write_text('#!/bin/sh\nmkdir "$OUTPUT"; cp junit "$OUTPUT/junit.xml"; exit 4\n')
+    command.chmod(0o755)
+    variables = dict.fromkeys(analyze["env"], "") | {"OUTPUT": "result", "DATASET": "demo", "MODEL": "demo:m"}
+    variables |= {"GITHUB_OUTPUT": "outputs", "GITHUB_SHA": "0123abc", "RUNNER_TEMP": str(checkout)}
+
+    done = run_script(analyze["run"], **variables)
+
+    assert done.returncode == 4, done.stderr
+    assert (checkout / "outputs").read_text() == f"exit-code=4\nanalysis={result.analysis}\n"
+
+
 def test_no_script_of_the_github_action_contains_an_expression() -> None:
     action = yaml.safe_load((EXAMPLES.parent / "actions" / "errata" / "action.yml").read_text())
     assert all("${{" not in step["run"] for step in action["runs"]["steps"])
@@ -187,7 +208,7 @@ def test_the_container_of_a_pipeline_runs(
         "name": "candidate",
         "results": str(results),
     }
-    (document,) = documents(name)
+    document = documents(name)[0]
     if name == "argo-workflows.yaml":
         (template,) = document["spec"]["templates"]
         paths = {
@@ -246,6 +267,11 @@ def test_the_operator_of_airflow_returns_the_analysis_or_fails(
         assert client.get(name).dataset == "datasets/demo"
     with pytest.raises(AirflowFailException, match=r"Gate of analyses/\w+: fail\. .*30"):
         operator(predictions=str(bad), baseline=analyses["good"], **arguments).execute({})
+    with Client(server.grpc) as client:
+        before = {analysis.name for analysis in client.list()}
+        with pytest.raises(AirflowFailException, match="not found"):
+            operator(predictions=str(good), baseline="analyses/none", **arguments).execute({})
+        assert {analysis.name for analysis in client.list()} == before
 
 
 @pytest.mark.parametrize(("candidate", "expected"), [("good", 0), ("bad", 1)])
