@@ -77,7 +77,7 @@ class WandbServer:
 
     def _find(self, name: str) -> StoredArtifact | None:
         alias = name.rpartition(":")[2]
-        return next((each for each in self.versions if alias in (f"v{each.version}", *each.aliases)), None)
+        return next((version for version in self.versions if alias in (f"v{version.version}", *version.aliases)), None)
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         request = json.loads(self.server.requests[-1][3])
@@ -96,14 +96,14 @@ class WandbServer:
             return {"viewer": {"id": "u", "username": "u", "entity": "team", "flags": "{}"}, "serverInfo": None}
         if (variables["entity"], variables["project"]) != ("team", "project"):
             return {"project": None}
-        found = self._find(variables.get("name") or variables["alias"])
+        version = self._find(variables.get("name") or variables["alias"])
         name = variables.get("collection") or variables["name"].partition(":")[0]
-        if found is None or name != "small":
+        if version is None or name != "small":
             return {"project": {"artifactCollectionMembership": None, "artifactCollection": None}}
         if operation == "ArtifactMembershipByName":
-            return {"project": {"artifactCollectionMembership": self._membership(found)}}
+            return {"project": {"artifactCollectionMembership": self._membership(version)}}
         return {"project": {"artifactCollection": {"__typename": "ArtifactSequence", "artifactMembership": {
-            "files": self._page(found, int(variables["cursor"] or 0))}}}}  # fmt: skip
+            "files": self._page(version, int(variables["cursor"] or 0))}}}}  # fmt: skip
 
     def _page(self, artifact: StoredArtifact, start: int) -> dict[str, Any]:
         paths = sorted(artifact.files)[start : start + self.page_size]
@@ -139,7 +139,7 @@ class WandbServer:
 
     def _send_file(self, handler: BaseHTTPRequestHandler) -> None:
         _, kind, number, *rest = unquote(urlsplit(handler.path).path).split("/")
-        artifact = next((each for each in self.versions if str(each.version) == number), None)
+        artifact = next((version for version in self.versions if str(version.version) == number), None)
         if artifact is None or kind not in ("manifests", "files"):
             return send(handler, 404, b"")
         if kind == "manifests":

@@ -224,13 +224,13 @@ def test_each_version_and_each_model_is_analyzed(site: Site) -> None:
 
 def test_deliveries_with_different_ids_create_different_analyses(site: Site) -> None:
     version = new_version()
-    asks = event("photos", version, "model_version_tag.set", key="errata.request", value="analyze")
-    call = Call(asks)
+    request = event("photos", version, "model_version_tag.set", key="errata.request", value="analyze")
+    call = Call(request)
 
     assert site.send(Call(event("photos", version))).status == 202
     assert site.send(call).outcome == (202, "queued")
     assert site.send(call).outcome == (200, "repeated")
-    assert site.send(Call(asks)).status == 202
+    assert site.send(Call(request)).status == 202
     assert len(site.analyses(version=version)) == 3
 
 

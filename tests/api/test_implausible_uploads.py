@@ -141,7 +141,7 @@ def test_an_accepted_upload_is_marked_and_in_no_trend(start: Start) -> None:
         assert analysis.implausible
         (warning,) = analysis.warnings
         assert warning.endswith(f"so that they start at 0. {ACCEPTED_NOTE}")
-        assert [found.implausible for found in client.list(display_name="shifted")] == [True]
+        assert [analysis.implausible for analysis in client.list(display_name="shifted")] == [True]
         assert client.get(analysis.name).implausible
         assert client.reanalyze(analysis.name).implausible
         assert "implausible" in client.report(analysis.name).decode()

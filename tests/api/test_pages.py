@@ -136,8 +136,8 @@ def test_a_head_request_returns_only_headers(running: Running, analysis: pb.Anal
 
 def test_the_list_is_read_forwards_and_backwards_while_analyses_are_added(start: Start, demo_csv: bytes) -> None:
     def links(html: str) -> dict[str, str]:
-        found = re.findall(r'<a href="([^"]+)" rel="(prev|next)"', html)
-        return {direction: unescape(path) for path, direction in found}
+        matches = re.findall(r'<a href="([^"]+)" rel="(prev|next)"', html)
+        return {direction: unescape(path) for path, direction in matches}
 
     def ids(html: str) -> list[str]:
         return re.findall(r'<tr data-id="([^"]+)"', html)

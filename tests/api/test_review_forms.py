@@ -135,13 +135,13 @@ def test_a_search_of_classes_without_scripts_keeps_the_statements(
     fields = review_fields(browser.get(f"/review/demo/{quote(image)}"))
     statements = [(f"class-{label}", "no"), ("comment", "my comment"), ("reviewer", "ann")]
 
-    found = send(browser, [*fields, *statements, ("search", "goldfish")])
-    saved = send(browser, [*review_fields(found), *statements, ("search", "")])
+    searched = send(browser, [*fields, *statements, ("search", "goldfish")])
+    saved = send(browser, [*review_fields(searched), *statements, ("search", "")])
 
-    assert found.status == 200 and "Classes that contain “goldfish”: goldfish." in found.text
-    assert f'name="class-{label}" value="no" checked' in found.text
-    assert ">my comment</textarea>" in found.text and 'value="ann"' in found.text
-    assert 'name="class-1" value="yes"' in found.text
+    assert searched.status == 200 and "Classes that contain “goldfish”: goldfish." in searched.text
+    assert f'name="class-{label}" value="no" checked' in searched.text
+    assert ">my comment</textarea>" in searched.text and 'value="ann"' in searched.text
+    assert 'name="class-1" value="yes"' in searched.text
     assert saved.status == 303
     (review,) = client.list_reviews("demo", image)
     assert review.comment == "my comment"
@@ -156,10 +156,10 @@ def test_a_page_with_many_reviewed_classes_has_those_of_the_search_and_the_form(
     browser = FormClient(running)
     fields = review_fields(browser.get(f"/review/demo/{quote(image)}"))
 
-    found = send(browser, [*fields, ("class-900", "yes"), ("search", "goldfish")])
+    searched = send(browser, [*fields, ("class-900", "yes"), ("search", "goldfish")])
 
-    assert 'name="class-1" value="yes"' in found.text
-    assert 'name="class-900" value="yes" checked' in found.text
+    assert 'name="class-1" value="yes"' in searched.text
+    assert 'name="class-900" value="yes" checked' in searched.text
 
 
 def test_a_form_is_refused_only_if_the_labels_of_its_image_changed(start: Start, tmp_path: Path) -> None:

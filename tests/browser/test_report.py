@@ -160,8 +160,8 @@ def test_sorting_works_both_ways_and_sets_aria_sort(chromium: Browser, site: Sit
         for order, descending in (("ascending", True), ("descending", False)):
             button.click()
             values = [
-                float(all_inner_text.rstrip(" %"))
-                for all_inner_text in page.locator("#errors-table tbody td:nth-child(4)").all_inner_texts()
+                float(text.rstrip(" %"))
+                for text in page.locator("#errors-table tbody td:nth-child(4)").all_inner_texts()
             ]
             assert values == sorted(values, reverse=descending)
             assert page.locator("#errors-table th[aria-sort]:not([aria-sort=none])").get_attribute("aria-sort") == order
@@ -202,8 +202,8 @@ def test_superclasses_can_be_filtered_and_sorted(chromium: Browser, site: Site) 
         page.select_option("form[data-groups-of=superclasses] select", "")
         page.click("#superclass-table > .wide thead th:nth-child(2) button")
         images = [
-            int(all_inner_text.replace(",", ""))
-            for all_inner_text in page.locator("#superclass-table > .wide tbody td:nth-child(2)").all_inner_texts()
+            int(text.replace(",", ""))
+            for text in page.locator("#superclass-table > .wide tbody td:nth-child(2)").all_inner_texts()
         ]
         assert images == sorted(images, reverse=True)
 

@@ -32,7 +32,7 @@ def _class_mean(wrong: tuple[int, ...], label_of_first: int) -> float:
     for number in range(NUM_IMAGES):
         label = number % 3 if number else label_of_first
         correct[label].append((number + (number in wrong)) % 3 == label)
-    return sum(sum(each) / len(each) for each in correct) / len(CLASSES)
+    return sum(sum(outcomes) / len(outcomes) for outcomes in correct) / len(CLASSES)
 
 
 @contextmanager

@@ -27,8 +27,8 @@ class _Quiet(SimpleHTTPRequestHandler):
 @contextmanager
 def _served_wheels() -> Iterator[str]:
     """Yield the arguments with which pip finds torch for CPUs: PIP_ARGS, or a server of pip's own folder of wheels."""
-    if given := os.environ.get("PIP_ARGS"):
-        yield given
+    if arguments := os.environ.get("PIP_ARGS"):
+        yield arguments
         return
     configured = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True, check=False

@@ -601,10 +601,10 @@ def test_all_settings_of_the_service_are_known_except_the_replaced_ones() -> Non
 
 def _nodes(schema: Document, path: str = "") -> list[tuple[str, Document]]:
     """Return the objects with properties in a schema, by their path."""
-    found = [(path, schema)] if "properties" in schema and "type" in schema else []
+    nodes = [(path, schema)] if "properties" in schema and "type" in schema else []
     for name, part in {**schema.get("properties", {}), **schema.get("$defs", {})}.items():
-        found += _nodes(part, f"{path}.{name}")
-    return found
+        nodes += _nodes(part, f"{path}.{name}")
+    return nodes
 
 
 def test_the_schema_has_exactly_the_values_and_refuses_others() -> None:

@@ -386,8 +386,8 @@ def test_every_error_type_has_one_color() -> None:
                 if setting["id"] == "color":
                     colors[override["matcher"]["options"]].add(setting["value"]["fixedColor"])
     types = {error_type.name: colors[error_type.name] for error_type in ERROR_TYPES}
-    assert {name: len(result) for name, result in types.items()} == dict.fromkeys(types, 1)
-    assert len({color for result in types.values() for color in result}) == len(types)
+    assert {name: len(type_colors) for name, type_colors in types.items()} == dict.fromkeys(types, 1)
+    assert len({color for type_colors in types.values() for color in type_colors}) == len(types)
 
 
 def test_error_types_are_stacked_by_severity() -> None:

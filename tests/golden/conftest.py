@@ -96,9 +96,9 @@ def annotation(reference: Path, class_of: dict[str, int]) -> Annotation:
     return Annotation(
         multi_labels={
             name: list(
-                dict.fromkeys(class_of[label] for kind in ("correct", "unclear") for label in result.get(kind, []))
+                dict.fromkeys(class_of[label] for kind in ("correct", "unclear") for label in judgment.get(kind, []))
             )
-            for name, result in raw["initial_annots"].items()
+            for name, judgment in raw["initial_annots"].items()
         },
         problematic=set(raw["problematic_images"]),
     )
@@ -126,6 +126,6 @@ def non_prototypical_images(reference: Path) -> set[str]:
     return {
         name
         for mistakes in raw
-        for name, result in mistakes.items()
-        if result["failure category"] == "Non-prototypical"
+        for name, mistake in mistakes.items()
+        if mistake["failure category"] == "Non-prototypical"
     }

@@ -76,12 +76,12 @@ def _must_not(errors: list[dict[str, Any]], reference: Path) -> Iterator[Pair]:
 def _draw(pairs: Iterable[Pair], earlier: frozenset[Pair]) -> frozenset[Pair]:
     group_of = imagenet_1k().group_members.argmax(axis=0)
     strata = defaultdict(list)
-    for element in sorted(pairs):
-        groups = sorted(int(group_of[index]) for index in element)
-        strata[(*groups, element in earlier)].append(element)
+    for class_pair in sorted(pairs):
+        groups = sorted(int(group_of[index]) for index in class_pair)
+        strata[(*groups, class_pair in earlier)].append(class_pair)
     generator = random.Random(SEED)
     return frozenset(
-        element
+        class_pair
         for _, stratum in sorted(strata.items())
-        for element in generator.sample(stratum, round(HELD_OUT_SHARE * len(stratum)))
+        for class_pair in generator.sample(stratum, round(HELD_OUT_SHARE * len(stratum)))
     )

@@ -159,10 +159,10 @@ def test_published_non_prototypical_errors_are_in_the_lists_of_mistakes(
     non_prototypical_images = {
         name
         for model in ("greedy_soups", "vit3b")
-        for name, result in json.loads(
+        for name, mistake in json.loads(
             (reference / "imagenet-mistakes" / "metadata" / f"{model}_mistakes.json").read_text()
         ).items()
-        if result["failure category"] == "Non-prototypical"
+        if mistake["failure category"] == "Non-prototypical"
     }
     errors = [common_error for common_error in common_errors if common_error["error_type"] == "non-proto"]
 

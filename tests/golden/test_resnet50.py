@@ -165,4 +165,4 @@ def test_confusions_agree_with_the_oracle(
         if verdict.error_type >= 4
     )
     expected = sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))[:50]
-    assert [((element.target, element.predicted), element.count) for element in result] == expected
+    assert [((confusion.target, confusion.predicted), confusion.count) for confusion in result] == expected

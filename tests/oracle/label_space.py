@@ -65,22 +65,22 @@ def read_space(classes: Path, overlaps: Path | None = None) -> Space:
 def candidates(space: Space, text: str) -> set[int]:
     """Return the classes that a text can mean: by ID, else by name or synonym, and by index."""
     text = text.strip()
-    found = {index for index, id_ in enumerate(space.ids) if id_ == text}
-    if not found:
+    classes = {index for index, id_ in enumerate(space.ids) if id_ == text}
+    if not classes:
         for index in range(len(space.names)):
             if text == space.names[index] or text in space.synonyms[index]:
-                found.add(index)
+                classes.add(index)
     if text.isascii() and text.isdigit() and int(text) < len(space.names):
-        found.add(int(text))
-    return found
+        classes.add(int(text))
+    return classes
 
 
 def find_class(space: Space, text: str) -> int:
     """Return the class that a text identifies."""
-    found = candidates(space, text)
-    if len(found) != 1:
-        raise ValueError(f"{text!r} means {len(found)} classes")
-    return found.pop()
+    classes = candidates(space, text)
+    if len(classes) != 1:
+        raise ValueError(f"{text!r} means {len(classes)} classes")
+    return classes.pop()
 
 
 def parse_labels(space: Space, field: str) -> list[int]:

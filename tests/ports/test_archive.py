@@ -204,11 +204,11 @@ def test_many_threads_can_put_read_and_delete(archive: FileArchive) -> None:
 
 
 def test_a_stored_analysis_does_not_change_with_the_callers_arrays(archive: FileArchive) -> None:
-    given = analysis("one")
-    archive.put(given, predictions())
+    stored = analysis("one")
+    archive.put(stored, predictions())
 
-    assert replace(given, owner="another user") != archive.get("one")
-    assert archive.get("one") == given
+    assert replace(stored, owner="another user") != archive.get("one")
+    assert archive.get("one") == stored
 
 
 def test_the_id_of_the_archive_never_changes_and_is_not_listed(archive: FileArchive) -> None:

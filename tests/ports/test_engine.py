@@ -364,9 +364,9 @@ def test_a_message_delivered_twice_runs_once(engine: Engine, store: JobStore) ->
     engine.stop(SOON)
     assert batches.qsize() == 4
     assert judged.empty()
-    record = store.job(job)
-    assert record is not None
-    assert [shard.fencing_token for shard in record.shards] == [1, 1]
+    stored_job = store.job(job)
+    assert stored_job is not None
+    assert [shard.fencing_token for shard in stored_job.shards] == [1, 1]
 
 
 def test_stopping_releases_a_long_shard_without_counting_a_retry(engine: Engine, store: JobStore) -> None:
@@ -386,9 +386,9 @@ def test_stopping_releases_a_long_shard_without_counting_a_retry(engine: Engine,
 
     engine.stop(1)
 
-    record = store.job(job)
-    assert record is not None
-    shard = record.shards[0]
+    stored_job = store.job(job)
+    assert stored_job is not None
+    shard = stored_job.shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 0, 0)
     assert store.change_shard(transitions.claim, job, 0, "w2", 20.0).kind is ClaimOutcome.CLAIMED
 
@@ -411,9 +411,9 @@ def test_stopping_lets_a_shard_finish_its_last_batch(engine: Engine, store: JobS
     stopping.set()
     engine.stop(SOON)
 
-    record = store.job(job)
-    assert record is not None
-    assert record.shards[0].state is State.SUCCEEDED
+    stored_job = store.job(job)
+    assert stored_job is not None
+    assert stored_job.shards[0].state is State.SUCCEEDED
 
 
 def test_stopping_sets_the_drain_and_can_be_repeated(engine: Engine) -> None:
@@ -462,10 +462,10 @@ def test_a_cancelled_job_stops_at_its_batch_and_its_other_messages_are_skipped(e
     assert stopped.wait(SOON)
     engine.stop(SOON)
 
-    record = store.job(job)
-    assert record is not None
-    assert record.state is State.CANCELLED
-    assert [shard.fencing_token for shard in record.shards] == [1, 0, 0]
+    stored_job = store.job(job)
+    assert stored_job is not None
+    assert stored_job.state is State.CANCELLED
+    assert [shard.fencing_token for shard in stored_job.shards] == [1, 0, 0]
     snapshot = store.snapshot("a")
     assert snapshot is not None
     assert snapshot.record.failure == Failure("CANCELLED", "enough")

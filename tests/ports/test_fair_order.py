@@ -26,7 +26,7 @@ class Queue:
         self.store, self.clock = store, clock
         self.messages: deque[tuple[str, int]] = deque()
         self.owners: dict[str, str] = {}
-        self.taken: list[tuple[str, int]] = []
+        self.claimed: list[tuple[str, int]] = []
 
     def submit(self, id: str, owner: str, shards: int, model: str = "demo:m") -> str:
         self.clock.now += 1
@@ -44,7 +44,7 @@ class Queue:
         if job is not None:
             result = ShardResult(Predictions(np.zeros(1, dtype=np.int16)), INFO)
             self.store.change_shard(transitions.finish, job.id, shard, claim.fencing_token, result)
-            self.taken.append((job.id, shard))
+            self.claimed.append((job.id, shard))
 
     def claim(self, message: tuple[str, int], models: Sequence[str] = ("demo:m",)) -> tuple[Claim, Job | None, int]:
         """Claim the shard whose turn it is when the message is delivered."""
@@ -52,7 +52,7 @@ class Queue:
 
     def turns(self) -> str:
         """Return the owners of the shards in the order in which they were taken."""
-        return "".join(self.owners[job] for job, _ in self.taken)
+        return "".join(self.owners[job] for job, _ in self.claimed)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_the_oldest_job_of_an_owner_comes_first(queue: Queue) -> None:
     while queue.messages:
         queue.deliver()
 
-    assert [job for job, _ in queue.taken if queue.owners[job] == "A"] == 3 * jobs[:1] + 3 * jobs[1:]
+    assert [job for job, _ in queue.claimed if queue.owners[job] == "A"] == 3 * jobs[:1] + 3 * jobs[1:]
 
 
 def test_shards_without_owners_are_taken_in_the_order_of_their_messages(queue: Queue) -> None:
@@ -100,7 +100,7 @@ def test_shards_without_owners_are_taken_in_the_order_of_their_messages(queue: Q
     while queue.messages:
         queue.deliver()
 
-    assert queue.taken == [(job, shard) for job in jobs for shard in range(12)]
+    assert queue.claimed == [(job, shard) for job in jobs for shard in range(12)]
 
 
 def test_a_worker_takes_only_shards_that_it_can_run(queue: Queue) -> None:
@@ -211,7 +211,7 @@ def test_a_message_of_an_ended_shard_waits_for_a_worker_that_can_run_another(que
     queue.claim(queue.messages.popleft())  # by a worker that dies
     clock.now += LEASE_SECONDS + 1
     queue.deliver()
-    assert queue.taken == [(job, 0)]  # with the message of the other shard
+    assert queue.claimed == [(job, 0)]  # with the message of the other shard
 
     assert queue.claim((job, 0), models=[]) == (Claim(ClaimOutcome.WAIT, delay=5.0), None, 0)
     assert queue.claim((job, 0))[2] == 1
@@ -297,7 +297,7 @@ def test_every_shard_is_taken_once_for_any_load(queue: Queue, seed: int) -> None
     while queue.messages:
         queue.deliver()
 
-    assert len(set(queue.taken)) == len(queue.taken) == submitted.total()
+    assert len(set(queue.claimed)) == len(queue.claimed) == submitted.total()
     assert Counter(queue.turns()) == submitted
 
 
@@ -307,11 +307,11 @@ def test_no_owner_with_work_takes_fewer_shards_than_another(seed: int) -> None:
     choose, turns = random.Random(seed), dict[str, float]()
     owners = {f"j{number}": choose.choice("ABCD") for number in range(40)}
     queued = {(job, 0): float(number) for number, job in enumerate(owners)}
-    taken: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for time in range(40):
         job, _ = shard = order_shards(queued, [], owners, turns, ("", 0))[0]
         del queued[shard]
         turns[owners[job]] = float(time)
-        taken[owners[job]] += 1
-        waiting = [taken[owner] for owner in {owners[job] for job, _ in queued}]
+        counts[owners[job]] += 1
+        waiting = [counts[owner] for owner in {owners[job] for job, _ in queued}]
         assert not waiting or max(waiting) - min(waiting) <= 1

@@ -223,11 +223,11 @@ def test_an_added_analysis_is_found_at_once_and_so_is_its_replacement(index: Sql
     index.add([make_record(make_analysis("a1", owner="alice")), make_record(make_analysis("a2", owner="bob"))])
     assert index.contained(["a1", "a3"]) == {"a1"}
     assert index.find(AnalysisFilter(owner="carol"), NEWEST_FIRST, None, 9) == []
-    assert [found.id for found in index.find(AnalysisFilter(owner="alice"), NEWEST_FIRST, None, 9)] == ["a1"]
+    assert [record.id for record in index.find(AnalysisFilter(owner="alice"), NEWEST_FIRST, None, 9)] == ["a1"]
 
     index.add([make_record(make_analysis("a1", owner="carol"))])
     assert index.find(AnalysisFilter(owner="alice"), NEWEST_FIRST, None, 9) == []
-    assert [found.owner for found in index.find(AnalysisFilter(owner="carol"), NEWEST_FIRST, None, 9)] == ["carol"]
+    assert [record.owner for record in index.find(AnalysisFilter(owner="carol"), NEWEST_FIRST, None, 9)] == ["carol"]
     index.add([make_record(make_analysis("a1", owner="bob"))])
     assert index.count(AnalysisFilter(owner="bob")) == 2
     index.add([make_record(make_analysis("a3"))])

@@ -120,10 +120,10 @@ def claim_token(store: JobStore, job: str, shard: int = 0, worker: str = "w1") -
 
 def run_all(store: JobStore, job: str) -> None:
     """Predict every shard of a job."""
-    result = store.job(job)
-    assert result is not None
-    for shard in range(result.spec.num_shards):
-        start, stop = result.spec.bounds(shard)
+    stored_job = store.job(job)
+    assert stored_job is not None
+    for shard in range(stored_job.spec.num_shards):
+        start, stop = stored_job.spec.bounds(shard)
         store.change_shard(
             transitions.finish, job, shard, claim_token(store, job, shard), shard_result(stop - start, start)
         )
@@ -275,9 +275,9 @@ def test_an_ended_analysis_does_not_count_against_the_limit_and_is_not_joined(st
 
 def test_a_repeated_request_id_returns_the_same_analysis_even_at_the_limit(store: JobStore) -> None:
     submit(store, "a", request_id="r", limit=1)
-    resubmit = submit(store, "b", request_id="r", limit=1)
+    repeated = submit(store, "b", request_id="r", limit=1)
 
-    assert (resubmit.outcome, resubmit.analysis) == (Outcome.REPEATED, "a")
+    assert (repeated.outcome, repeated.analysis) == (Outcome.REPEATED, "a")
     assert store.snapshot("b") is None
 
 
@@ -307,8 +307,8 @@ def test_the_same_request_id_from_many_threads_makes_one_analysis(store: JobStor
 def test_a_reserved_request_id_applies_to_uploads_and_models(store: JobStore) -> None:
     assert store.reserve("r", "body", "u1").outcome is Outcome.NEW
 
-    resubmit = store.reserve("r", "body", "u2")
-    assert (resubmit.outcome, resubmit.analysis) == (Outcome.REPEATED, "u1")
+    repeated = store.reserve("r", "body", "u2")
+    assert (repeated.outcome, repeated.analysis) == (Outcome.REPEATED, "u1")
     assert store.reserve("r", "another", "u3").outcome is Outcome.REUSED
     assert submit(store, "a", request_id="r", body="another").outcome is Outcome.REUSED
 
@@ -877,7 +877,7 @@ def test_analyses_that_ended_a_week_ago_are_deleted_by_the_next_submission(
     assert store.snapshot("old") is None
     assert store.job(job) is None
     assert [snapshot.record.id for snapshot in store.snapshots()] == ["new"]
-    assert submit(store, "resubmit", key="resubmit", request_id="r", body="another").outcome is Outcome.NEW
+    assert submit(store, "repeated", key="repeated", request_id="r", body="another").outcome is Outcome.NEW
 
 
 def test_recently_ended_and_open_analyses_are_not_deleted(store: JobStore, clock: Clock) -> None:
@@ -890,7 +890,7 @@ def test_recently_ended_and_open_analyses_are_not_deleted(store: JobStore, clock
     submit(store, "new", key="new", created=clock.now)
 
     assert {snapshot.record.id for snapshot in store.snapshots()} == {"open", "old", "new"}
-    assert submit(store, "resubmit", request_id="r").analysis == "old"
+    assert submit(store, "repeated", request_id="r").analysis == "old"
 
 
 def finish_many(store: JobStore, clock: Clock, count: int, first: int = 0) -> None:
@@ -952,7 +952,7 @@ def test_an_analysis_deleted_beyond_the_limit_leaves_no_keys(five: JobStore, clo
     assert five.job(job) is None
     if isinstance(five, RedisJobStore):
         assert [key for key in five.client.scan_iter() if job.encode() in key or b"first" in key] == []
-    assert submit(five, "resubmit", key="resubmit", request_id="r", body="another").outcome is Outcome.NEW
+    assert submit(five, "repeated", key="repeated", request_id="r", body="another").outcome is Outcome.NEW
 
 
 @pytest.mark.parametrize("end", ["cancelled", "failed"])
@@ -1423,8 +1423,8 @@ class JobStoreMachine(RuleBasedStateMachine):
                     ("RUNNING", "SUCCEEDED"),
                     ("SUCCEEDED", "SUCCEEDED"),
                 }
-                resubmit = new.fencing_token - old.fencing_token
-                assert resubmit == (1 if transition == ("QUEUED", "RUNNING") else new.crashes - old.crashes)
+                num_claims = new.fencing_token - old.fencing_token
+                assert num_claims == (1 if transition == ("QUEUED", "RUNNING") else new.crashes - old.crashes)
                 assert 0 <= new.retries - old.retries <= (transition == ("RUNNING", "QUEUED"))
                 assert new.crashes < 3
                 assert new.retries <= 3
@@ -1561,16 +1561,16 @@ def test_open_jobs_of_earlier_versions_are_continued(server: RedisServer, file: 
     """Given the Redis of an earlier version in the middle of a job, the job is claimed, finished, and judged."""
     client = server.client()
     client.flushall()
-    for key, record_ids in json.loads(file.read_text()).items():
-        match record_ids["type"]:
+    for key, stored in json.loads(file.read_text()).items():
+        match stored["type"]:
             case "hash":
-                client.hset(key, mapping=record_ids["value"])
+                client.hset(key, mapping=stored["value"])
             case "zset":
-                client.zadd(key, record_ids["value"])
+                client.zadd(key, stored["value"])
             case "set":
-                client.sadd(key, *record_ids["value"])
+                client.sadd(key, *stored["value"])
             case _:
-                client.set(key, record_ids["value"])
+                client.set(key, stored["value"])
     store = RedisJobStore(connect(server.url, 2.0))
 
     (open_one,) = store.snapshots()
@@ -1647,9 +1647,9 @@ def test_an_older_version_does_not_change_a_newer_versions_job(
     job = submit_with_progress(store, clock, progress)
     rewrite(client, f"errata:job:{job}", "spec", schema=SCHEMA + 1)
     before = read_all_keys(client)
-    does_nothing_anyway = {("claim_judging", "queued"), ("claim_judging", "lease over")}
+    without_effect = {("claim_judging", "queued"), ("claim_judging", "lease over")}
 
-    if (call, progress) in does_nothing_anyway:
+    if (call, progress) in without_effect:
         NEWER[call](store, job)
     else:
         with pytest.raises(NewerRecord, match=f"reads up to {SCHEMA}"):
@@ -2070,10 +2070,10 @@ def test_shard_results_are_cached_by_key(store: JobStore) -> None:
 
     store.store_shard_result(key, shard_result(4, first=4))
 
-    record_ids = store.cached_shard_result(key)
-    assert record_ids is not None
-    assert record_ids.predictions.top1.tolist() == [4, 5, 6, 7]
-    assert record_ids.model_info == info
+    cached = store.cached_shard_result(key)
+    assert cached is not None
+    assert cached.predictions.top1.tolist() == [4, 5, 6, 7]
+    assert cached.model_info == info
 
 
 def test_different_weights_transforms_or_images_have_different_keys() -> None:

@@ -169,11 +169,11 @@ def test_failures_and_request_ids_are_shared(store: RedisJobStore, previous: Pre
     assert (snapshot.record.state, snapshot.record.failure) == (State.FAILED, OOPS)
     assert store.submit(record("a"), SPEC, limit=10).outcome is Outcome.REPEATED
 
-    again = store.resubmit(record("a"), SPEC, limit=10)
+    retried = store.resubmit(record("a"), SPEC, limit=10)
 
-    assert again is not None
-    claim = store.change_shard(transitions.claim, again.job, 0, "newer", LEASE_SECONDS)
-    assert store.change_shard(transitions.fail, again.job, 0, claim.fencing_token, OOPS)
+    assert retried is not None
+    claim = store.change_shard(transitions.claim, retried.job, 0, "newer", LEASE_SECONDS)
+    assert store.change_shard(transitions.fail, retried.job, 0, claim.fencing_token, OOPS)
     member, (fields, *_) = previous.run("list")[0][0], previous.run("snapshot", "a")
     assert (member, dict(zip(fields[::2], fields[1::2], strict=True))[b"state"]) == (b"a", b"FAILED")
 

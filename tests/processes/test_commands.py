@@ -167,14 +167,14 @@ def test_an_unreachable_service_exits_with_3(errata: Errata) -> None:
 def test_health_has_the_reason_for_a_failure(errata: Errata, server: Serving) -> None:
     assert errata("health", "--server", server.grpc).returncode == 0
 
-    for arguments, why in (
+    for arguments, reason in (
         (("health", "--server", "127.0.0.1:1"), "No service at 127.0.0.1:1"),
         (("health", "--server", server.grpc, "--timeout", "5"), "does not use TLS"),
     ):
         plain = arguments[2] != server.grpc
         done = errata(*arguments, **({} if plain else {"ERRATA_TLS": "true"}))
         assert done.returncode == 3
-        assert why in done.stderr
+        assert reason in done.stderr
         assert not [line for line in done.stderr.splitlines() if line.startswith(("E0", "I0", "W0", "E1", "I1"))]
 
 

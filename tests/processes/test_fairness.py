@@ -45,11 +45,11 @@ def test_ten_times_the_load_of_another_owner_delays_an_owner_by_one_turn_per_sha
 
         order = claims(service)
         last = max(index for index, analysis in enumerate(order) if analysis == own)
-        taken = Counter("small" if analysis == own else "busy" for analysis in order[before : last + 1])
-        assert taken["small"] == SHARDS
+        claimed = Counter("small" if analysis == own else "busy" for analysis in order[before : last + 1])
+        assert claimed["small"] == SHARDS
         # Its turns alternate with those of the other owner. Two workers may each have one shard more in progress, and
         # one while the analysis was submitted. Without turns, there would be nearly 40.
-        assert taken["busy"] <= SHARDS + 4
+        assert claimed["busy"] <= SHARDS + 4
 
         for analysis in many:
             busy.wait(f"analyses/{analysis}")

@@ -152,7 +152,7 @@ def test_a_registered_version_gets_its_error_types_and_gate_decision(
             run = client.get_run(model_version.run_id)
             assert run.data.metrics["errata.top1"] == pytest.approx(0.9)  # 18 of the 20 photographs
             assert sum(value for key, value in run.data.metrics.items() if key.startswith("errata.count.")) == 20
-            logged = {list_artifact.path for list_artifact in client.list_artifacts(model_version.run_id, "errata")}
+            logged = {artifact.path for artifact in client.list_artifacts(model_version.run_id, "errata")}
             assert logged == {"errata/report.html", "errata/report.json"}
             summary = json.loads(
                 Path(client.download_artifacts(model_version.run_id, "errata/report.json")).read_text()
@@ -196,7 +196,7 @@ def write_back_again(
     registry.write(WriteBack(name, version, analysis, gate=None, without_baseline=False, report="<html></html>"))
 
     assert tags(client, name, version) == before
-    assert {list_artifact.path for list_artifact in client.list_artifacts(run_id, "errata")} == {
+    assert {artifact.path for artifact in client.list_artifacts(run_id, "errata")} == {
         "errata/report.html",
         "errata/report.json",
     }

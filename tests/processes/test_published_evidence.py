@@ -88,8 +88,8 @@ def test_a_publisher_that_is_killed_at_any_write_leaves_all_or_nothing(demo: Bun
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         reader = open_stores(archive, tmp_path / f"reader of {number}")
         for version in evidence_versions.list_versions(reader, "demo"):  # whatever is visible is complete
-            found = reader.evidence.find("demo", version.manifest.digest)
-            assert found.judge(found.evidence.targets).shape == (20,)
+            bundle = reader.evidence.find("demo", version.manifest.digest)
+            assert bundle.judge(bundle.evidence.targets).shape == (20,)
         events = evidence_versions.list_audit_events(reader)
         assert len(events) <= 2
         if done.returncode == 0:

@@ -28,11 +28,11 @@ async def test_block_over_the_limit_evicts_the_oldest() -> None:
     limiter, entered = EvictingLimiter(2), list[int]()
     blocks = [asyncio.create_task(occupy(limiter, entered, number)) for number in range(5)]
 
-    done, open_ = await asyncio.wait(blocks, timeout=0.2)
+    done, open_blocks = await asyncio.wait(blocks, timeout=0.2)
 
     assert entered == [0, 1, 2, 3, 4]
     assert done == set(blocks[:3])
-    assert open_ == set(blocks[3:])
+    assert open_blocks == set(blocks[3:])
     assert [await block for block in blocks[:3]] == ["ended"] * 3
     limiter.evict_all()
     assert await asyncio.gather(*blocks[3:]) == ["ended"] * 2

@@ -138,12 +138,12 @@ def test_a_page_reads_a_bounded_number_of_events(stores: Stores, monkeypatch: py
 
     page, position = list_events(stores, AuditFilter(analysis="a1"), None, 5)
     assert (page, position is None) == ([], False)
-    found, pages = list[str](), 1
+    analyses, pages = list[str](), 1
     while position is not None:
         page, position = list_events(stores, AuditFilter(analysis="a1"), position, 5)
-        found += [event.analysis for event in page]
+        analyses += [event.analysis for event in page]
         pages += 1
-    assert found == ["a1"]
+    assert analyses == ["a1"]
     assert pages >= 3
 
 

@@ -64,12 +64,14 @@ def test_a_map_of_points_on_a_plane_keeps_their_distances(paths: Mapping[str, Pa
     wrong = (1, 4, 8, 20)
     backend, analysis = upload_to(paths["mapped"], tmp_path, wrong)
 
-    found = ErrorMaps(backend.ports.stores).compute(analysis)
+    error_map = ErrorMaps(backend.ports.stores).compute(analysis)
 
-    assert [row.file_name for row in found.rows] == [f"{number:03}.jpg" for number in wrong]
-    assert found.total == 4 and found.share == pytest.approx(1)
+    assert [row.file_name for row in error_map.rows] == [f"{number:03}.jpg" for number in wrong]
+    assert error_map.total == 4 and error_map.share == pytest.approx(1)
     points = np.array([(number, number % 2) for number in wrong], dtype=float)
-    expected, actual = (np.linalg.norm(each[:, None] - each[None], axis=2) for each in (points, found.positions))
+    expected, actual = (
+        np.linalg.norm(positions[:, None] - positions[None], axis=2) for positions in (points, error_map.positions)
+    )
     assert np.allclose(actual, expected, atol=1e-5)
 
 
@@ -91,9 +93,9 @@ def test_a_map_has_a_bounded_number_of_dots(
 def test_no_errors_make_an_empty_map(paths: Mapping[str, Path], tmp_path: Path) -> None:
     backend, analysis = upload_to(paths["mapped"], tmp_path, ())
 
-    found = ErrorMaps(backend.ports.stores).compute(analysis)
+    error_map = ErrorMaps(backend.ports.stores).compute(analysis)
 
-    assert (len(found.rows), found.total, found.positions.shape) == (0, 0, (0, 2))
+    assert (len(error_map.rows), error_map.total, error_map.positions.shape) == (0, 0, (0, 2))
 
 
 def test_evidence_without_embeddings_has_no_map(paths: Mapping[str, Path], tmp_path: Path) -> None:

@@ -162,12 +162,12 @@ def test_a_bundle_that_is_its_own_base_is_its_base(cluster: Cluster, street: Bun
     write_bundle(cycle, tmp_path / "cycle")
     versions.upload_bundle(stores, io.BytesIO(tar_of(open_bundle(tmp_path / "cycle"))), "ci")
 
-    found: list[str] = []
-    thread = Thread(target=lambda: found.append(versions.find_base(stores, "street", "").digest), daemon=True)
+    digests: list[str] = []
+    thread = Thread(target=lambda: digests.append(versions.find_base(stores, "street", "").digest), daemon=True)
     thread.start()
     thread.join(30)
 
-    assert found == [street.digest]
+    assert digests == [street.digest]
 
 
 def test_every_change_is_an_audit_event_that_can_be_exported(stores: Stores, street: Bundle) -> None:

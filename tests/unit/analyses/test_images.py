@@ -54,8 +54,8 @@ class Case:
     def matching(self, query: ImageQuery, without: str = "") -> list[tuple[int, Verdict]]:
         """Return the rows and verdicts that match a query; `without`: the condition to leave out."""
         query = _without(query, without)
-        found = enumerate(self.verdicts[query.analysis])
-        return [(row, verdict) for row, verdict in found if verdict and self._matches(query, row, verdict)]
+        verdicts = enumerate(self.verdicts[query.analysis])
+        return [(row, verdict) for row, verdict in verdicts if verdict and self._matches(query, row, verdict)]
 
     def _matches(self, query: ImageQuery, row: int, verdict: Verdict) -> bool:
         names = self.bundle.label_space.superclasses.names_of(verdict.effective_target)

@@ -596,7 +596,7 @@ def test_classes_that_the_label_space_does_not_have_fail_the_analysis(backend: B
 def test_predictions_for_other_classes_fail_the_analysis(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job for other classes than those of its bundle, in range."""
     build = submitting.build_job_spec
-    monkeypatch.setattr(submitting, "build_job_spec", lambda *given: replace(build(*given), classes="c" * 64))
+    monkeypatch.setattr(submitting, "build_job_spec", lambda *arguments: replace(build(*arguments), classes="c" * 64))
     job, (analysis,) = predict_job(backend)
 
     judge_job(backend.ports, job)

@@ -23,8 +23,8 @@ def test_suggested_classes_are_those_of_any_model_by_agreement(backend: Backend,
 
     details = find_details(backend.ports.stores, "demo", "", demo.judged_names[3])
 
-    found = [(item.class_index, item.num_agreeing, item.confidence) for item in details.suggested]
-    assert found == [(first, 2, 0.75), (third, 1, 0.75), (second, 1, 0.25)]
+    suggested = [(item.class_index, item.num_agreeing, item.confidence) for item in details.suggested]
+    assert suggested == [(first, 2, 0.75), (third, 1, 0.75), (second, 1, 0.25)]
     assert (details.num_models, details.min_agreement) == (5, 3)
 
 

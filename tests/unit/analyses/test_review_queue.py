@@ -46,8 +46,8 @@ def suggestions(stores: Stores, demo: Bundle, min_agreement: int | None = None) 
 
 def severe_classes(demo: Bundle, row: int, count: int) -> list[int]:
     """Return classes whose prediction for an image is a model failure."""
-    found = np.flatnonzero(demo.verdicts[row] == ErrorType.MODEL_FAILURE.id)
-    return found[:count].tolist()
+    classes = np.flatnonzero(demo.verdicts[row] == ErrorType.MODEL_FAILURE.id)
+    return classes[:count].tolist()
 
 
 def minor_class(demo: Bundle, row: int) -> int:
@@ -144,8 +144,8 @@ def test_each_model_has_one_vote_with_its_newest_analysis(backend: Backend, demo
     assert suggestions(backend.ports.stores, demo, 1).rows.tolist() == [3, 11]
 
     analyze(backend, demo, {3: second}, "net")
-    found = suggestions(backend.ports.stores, demo, 1)
-    assert (found.rows.tolist(), found.classes.tolist()) == ([3], [second])
+    suggested = suggestions(backend.ports.stores, demo, 1)
+    assert (suggested.rows.tolist(), suggested.classes.tolist()) == ([3], [second])
 
 
 def test_suggestions_at_the_default_agreement_stay_cached_while_they_are_used(

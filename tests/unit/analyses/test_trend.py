@@ -111,7 +111,7 @@ def test_other_superclasses_leave_a_reference_only_for_types_that_do_not_depend_
     assert set(own.values) == set(METRICS) - {"pooled"}
     assert set(published.values) == OVER_TOP1
     reasons = {rank.metric: rank.missing for rank in own.percentile_ranks}
-    assert {metric for metric, why in reasons.items() if why is NoReferenceReason.SUPERCLASSES} == (
+    assert {metric for metric, reason in reasons.items() if reason is NoReferenceReason.SUPERCLASSES} == (
         set(METRICS) - OVER_TOP1 - {"pooled"}
     )
 

@@ -237,9 +237,9 @@ def test_a_replacement_that_is_written_during_a_query_is_found(path: Path) -> No
     read_file = index._read_file
 
     def read_while_another_thread_writes(*arguments: Any) -> Any:
-        found = read_file(*arguments)
+        content = read_file(*arguments)
         index.write_added()
-        return found
+        return content
 
     index._read_file = read_while_another_thread_writes  # type: ignore[method-assign]
     assert index.find(AnalysisFilter(owner=""), NEWEST_FIRST, None, 9)[0].owner == "newer"

@@ -48,8 +48,8 @@ def test_datasets_of_images_and_attributes_that_have_no_evidence_are_logged(
         start_dataset_check(settings, EvidenceRepository({}, tmp_path, publications)).join()
 
     warnings = [(entry.get("setting"), entry.get("dataset")) for entry in logs if entry["log_level"] == "warning"]
-    found = [("ERRATA_IMAGES", "dmeo"), ("ERRATA_ATTRIBUTES", "imagenet-rael")]
-    assert warnings == (found if is_readable else [(None, None)])
+    expected = [("ERRATA_IMAGES", "dmeo"), ("ERRATA_ATTRIBUTES", "imagenet-rael")]
+    assert warnings == (expected if is_readable else [(None, None)])
 
 
 @pytest.mark.parametrize("setting", ["ERRATA_EVIDENCE", "ERRATA_ATTRIBUTES"])

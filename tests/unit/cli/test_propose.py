@@ -107,7 +107,7 @@ def test_output_is_stdout_or_a_file_in_a_folder(folder: Path) -> None:
 
     assert (to_stdout.stdout, Path("-").exists()) == (content, False)
     assert "Written" not in to_stdout.stderr and "1 superclass for 2 of 5 classes" in to_stdout.stderr
-    assert [result.exit_code for result in to_folders] == [0, 0]
+    assert [run_result.exit_code for run_result in to_folders] == [0, 0]
     assert [Path(name, "superclasses.csv").read_text() for name in ("existing", "new")] == [content] * 2
     with pytest.raises(InvalidInput, match=r"existing/superclasses\.csv exists\."):
         from_confusions("--output", "existing")

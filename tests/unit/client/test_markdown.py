@@ -181,10 +181,10 @@ def test_an_analysis_without_a_result_has_a_reason(decision: GateDecision) -> No
     cause = UndecidedReason.NOT_FINISHED if decision is GateDecision.PENDING else UndecidedReason.ENDED_WITHOUT_RESULT
     result = GateResult(decision, "p", "id", "", (GateReason(decision, None, causes=(cause,)),))
 
-    _, (_, word, why) = cells(to_markdown(to_gate_result(result), "a model", ""))
+    _, (_, word, reason) = cells(to_markdown(to_gate_result(result), "a model", ""))
 
     assert word == decision.name.lower()
-    assert why.startswith("The analysis")
+    assert reason.startswith("The analysis")
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda item: ascii(item)[:30])

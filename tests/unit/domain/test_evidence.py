@@ -136,7 +136,7 @@ def test_merged_strata_give_each_sample_the_same_weights(
     strata = strata_from_rows(rows)
     merged = strata.merged()
 
-    before, after = (each.weights[:, :, each.sample_strata] for each in (strata, merged))
+    before, after = (merging.weights[:, :, merging.sample_strata] for merging in (strata, merged))
     assert before.tolist() == after.tolist()
     assert merged.problematic[merged.sample_strata].tolist() == strata.problematic[strata.sample_strata].tolist()
     columns = [*map(tuple, merged.weights.reshape(8, -1).T.tolist())]

@@ -29,10 +29,10 @@ def find_images(folder: Path, names: list[str], class_paths: list[str] | None = 
 def test_image_is_found_by_path_or_file_name(tmp_path: Path) -> None:
     touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg", tmp_path / "flat.jpg", tmp_path / "deep" / "er" / "y.jpg")
 
-    found = find_images(tmp_path, [f"{B}/x.jpg", f"{A}/x.jpg", f"{A}/flat.jpg", "y.jpg"])
+    paths = find_images(tmp_path, [f"{B}/x.jpg", f"{A}/x.jpg", f"{A}/flat.jpg", "y.jpg"])
 
     root = tmp_path.resolve()
-    assert list(map(Path, found)) == [
+    assert list(map(Path, paths)) == [
         root / B / "x.jpg",
         root / A / "x.jpg",
         root / "flat.jpg",
@@ -136,9 +136,9 @@ def test_all_images_are_missing_from_an_empty_folder(tmp_path: Path) -> None:
 def test_path_in_the_folder_of_the_class_precedes_the_name(tmp_path: Path) -> None:
     touch(tmp_path / A / "x.jpg", tmp_path / B / "x.jpg", tmp_path / "kitchen" / "y.jpg")
 
-    found = find_images(tmp_path, ["x.jpg", "y.jpg"], [f"{B}/x.jpg", f"{A}/y.jpg"])
+    paths = find_images(tmp_path, ["x.jpg", "y.jpg"], [f"{B}/x.jpg", f"{A}/y.jpg"])
 
-    assert list(map(Path, found)) == [tmp_path.resolve() / B / "x.jpg", tmp_path.resolve() / "kitchen" / "y.jpg"]
+    assert list(map(Path, paths)) == [tmp_path.resolve() / B / "x.jpg", tmp_path.resolve() / "kitchen" / "y.jpg"]
 
 
 def test_a_file_with_exactly_the_name_precedes_one_in_the_folder_of_the_class(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_a_file_with_the_name_precedes_one_of_the_class_with_another_extension(t
     files = "eval/1.png", f"train/{A}/1.jpg", f"val/{B}/2.jpg", f"train/{folder}/2.png"
     touch(*(tmp_path / file for file in files))
 
-    found = find_images(tmp_path, ["1.png", "2.png"], [f"{A}/1.png", f"{B}/2.png"])
+    paths = find_images(tmp_path, ["1.png", "2.png"], [f"{A}/1.png", f"{B}/2.png"])
 
-    assert found == [str(tmp_path.resolve() / path) for path in ("eval/1.png", f"val/{B}/2.jpg")]
+    assert paths == [str(tmp_path.resolve() / path) for path in ("eval/1.png", f"val/{B}/2.jpg")]
 
 
 @pytest.mark.parametrize("number", ["0", "1"])

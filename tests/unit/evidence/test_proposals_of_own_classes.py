@@ -183,7 +183,7 @@ def expected_oov(image: np.ndarray, predicted: int) -> bool:
 
 
 def test_verdicts_of_a_built_bundle_equal_the_oracle(bundle: Bundle) -> None:
-    superclasses, found = oracle.members(CLASSES), 0
+    superclasses, num_oov = oracle.members(CLASSES), 0
     images = HashEncoder().embed_images(bundle.judged_names)
     for row in range(IMAGES):
         labels = bundle.evidence.labels.of(row).tolist()
@@ -192,8 +192,8 @@ def test_verdicts_of_a_built_bundle_equal_the_oracle(bundle: Bundle) -> None:
             decided_earlier = any(share_superclass(label, predicted, superclasses) for label in labels)
             expected = not decided_earlier and expected_oov(images[row], predicted)
             assert is_oov == expected, (row, predicted)
-            found += expected
-    assert 10 < found < 200
+            num_oov += expected
+    assert 10 < num_oov < 200
     assert ErrorType.FINE_GRAINED_OOV not in bundle.manifest.abstained
     assert "vocabulary" in {source.name for source in bundle.manifest.sources}
 

@@ -93,12 +93,12 @@ def test_neighbors_and_embeddings_match_their_images(inputs: Inputs, tmp_path: P
     bundle = build("imagenet", inputs, tmp_path)
 
     samples = [name for name, _ in validation_samples(NUMBERS)]
-    given = np.random.default_rng(0).integers(0, 1000, (5, 50))
+    neighbors = np.random.default_rng(0).integers(0, 1000, (5, 50))
     from service.evidence.encoder import HashEncoder
 
     for place, number in enumerate(sorted(NUMBERS)):
         path = f"{wordnet_id(target(number))}/{validation_name(number)}"
-        assert bundle.arrays["neighbors"][place].tolist() == given[samples.index(path), :10].tolist()
+        assert bundle.arrays["neighbors"][place].tolist() == neighbors[samples.index(path), :10].tolist()
         assert np.array_equal(bundle.arrays["image_embeddings"][place], HashEncoder().embed_images([path])[0])
 
 
@@ -120,9 +120,9 @@ def test_missing_input_makes_its_rule_abstain(inputs: Inputs, tmp_path: Path, pa
 def test_encoder_without_neighbors_is_refused(inputs: Inputs, own: Inputs, tmp_path: Path) -> None:
     (tmp_path / "artefacts" / "imagenet" / "valid_clip_knn.npz").unlink()
 
-    for dataset, given in (("imagenet", inputs), ("mine", replace(own, encoder="no.such:Thing"))):
+    for dataset, incomplete in (("imagenet", inputs), ("mine", replace(own, encoder="no.such:Thing"))):
         with pytest.raises(InvalidEvidence, match=r"Add --train-images DIR, or --artefacts DIR") as error:
-            gather(dataset, given)
+            gather(dataset, incomplete)
         assert error.value.violations[0].field == "train_images"
 
 
@@ -278,8 +278,8 @@ def test_annotated_images_do_not_count_for_co_occurrence(inputs: Inputs, label_s
     annotations = write_json(inputs.annotations.parent / "several.json", rows)
     own = write_json(inputs.annotations.parent / "own.json", [])
 
-    for given, counted in ((annotations, {*label_sets} - {*several}), (own, {*label_sets})):
-        pairs = gather("imagenet", Inputs(annotations=given)).pairs
+    for annotation, counted in ((annotations, {*label_sets} - {*several}), (own, {*label_sets})):
+        pairs = gather("imagenet", Inputs(annotations=annotation)).pairs
         assert pairs is not None
         result = dict(zip(map(tuple, pairs.classes.tolist()), pairs.counts.tolist(), strict=True))
         assert result == oracle.count_pairs(label_sets[name] for name in counted)
@@ -364,8 +364,8 @@ def test_neighbors_of_imagenet_a_match_their_samples(tmp_path: Path) -> None:
 
     assert facts.clip is not None
     of_name = {name: row for (name, _), row in zip(A_SAMPLES, neighbors.tolist(), strict=True)}
-    for name, result in zip(facts.labels.names.tolist(), facts.clip.neighbors.tolist(), strict=True):
-        assert result == of_name[name.decode()]
+    for name, row_neighbors in zip(facts.labels.names.tolist(), facts.clip.neighbors.tolist(), strict=True):
+        assert row_neighbors == of_name[name.decode()]
 
 
 def test_annotation_affects_only_the_co_occurrence_of_imagenet_a(inputs: Inputs, tmp_path: Path) -> None:
@@ -461,9 +461,9 @@ def test_neighbors_can_come_from_training_images(own: Inputs, tmp_path: Path) ->
     assert facts.clip is not None
     train = HashEncoder().embed_images(names).astype(float)
     paths = [f"{wordnet_id(999)}/a.jpg", f"{wordnet_id(3)}/b.jpg", "n01440764/c.jpg"]
-    for image, result in zip(HashEncoder().embed_images(paths).astype(float), facts.clip.neighbors, strict=True):
+    for image, row_neighbors in zip(HashEncoder().embed_images(paths).astype(float), facts.clip.neighbors, strict=True):
         nearest = sorted(range(18), key=lambda number, image=image: -float(image @ train[number]))[:10]
-        assert result.tolist() == [2 if number < 9 else 700 for number in nearest]
+        assert row_neighbors.tolist() == [2 if number < 9 else 700 for number in nearest]
 
 
 def test_nine_training_images_are_too_few(own: Inputs, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_labels_and_verdicts_agree_with_a_slow_application(data: st.DataObject, 
             expected[row["file_name"]] = oracle.review_image(
                 before, row["file_name"], plain, min_reviews, case.num_classes
             )
-        reviews = [to_review(each, bundle) for each in plain]
+        reviews = [to_review(plain_review, bundle) for plain_review in plain]
         random.Random(len(plain)).shuffle(reviews)
         is_same = all(
             (image.labels, image.problematic)
@@ -417,7 +417,7 @@ def test_a_chain_of_versions_names_its_bases(street: Bundle, tmp_path: Path) -> 
 
 def test_the_digest_of_reviews_ignores_their_order_and_time_zone(street: Bundle) -> None:
     reviews = [review(number, street, "a", added=("owl",), comment="ü") for number in range(3)]
-    elsewhere = [replace(each, time=each.time.astimezone(timezone(timedelta(hours=5)))) for each in reviews]
+    elsewhere = [replace(item, time=item.time.astimezone(timezone(timedelta(hours=5)))) for item in reviews]
 
     assert digest_reviews(reviews) == digest_reviews(reversed(elsewhere))
     assert digest_reviews(reviews) != digest_reviews(reviews[1:])

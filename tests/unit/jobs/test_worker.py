@@ -124,9 +124,9 @@ class Backend:
         return [job for job, shard in self.sent if shard is None]
 
     def shard_state(self, shard: int) -> State:
-        record = self.store.job(self.job)
-        assert record is not None
-        return record.shards[shard].state
+        job = self.store.job(self.job)
+        assert job is not None
+        return job.shards[shard].state
 
     @property
     def failure(self) -> Failure | None:
@@ -169,9 +169,9 @@ def test_progress_is_reported_after_each_batch(backend: Backend) -> None:
     progress: list[int] = []
 
     def record_progress(_: int) -> None:
-        record = backend.store.job(backend.job)
-        assert record is not None
-        progress.append(record.done)
+        job = backend.store.job(backend.job)
+        assert job is not None
+        progress.append(job.done)
 
     backend.run(0, FakePredictor(record_progress, size=1))
 
@@ -184,9 +184,9 @@ def test_the_lease_is_renewed_during_slow_batches_and_loads(backend: Backend, mo
     claims: list[ClaimOutcome] = []
 
     def lease() -> float:
-        record = backend.store.job(backend.job)
-        assert record is not None
-        return record.shards[0].lease
+        job = backend.store.job(backend.job)
+        assert job is not None
+        return job.shards[0].lease
 
     def slow(*_: object) -> None:
         backend.clock.now += LEASE_SECONDS - 1
@@ -388,9 +388,9 @@ def test_a_store_that_does_not_answer_before_the_first_batch_costs_no_retry(monk
     monkeypatch.setattr("service.jobs.worker.RETRY_SECONDS", 0.01)
     backend.run(0, FakePredictor())
 
-    record = backend.store.job(backend.job)
-    assert record is not None
-    assert (record.shards[0].state, record.shards[0].retries) == (State.SUCCEEDED, 0)
+    job = backend.store.job(backend.job)
+    assert job is not None
+    assert (job.shards[0].state, job.shards[0].retries) == (State.SUCCEEDED, 0)
 
 
 def test_a_cancelled_shard_stops_at_its_batch(backend: Backend) -> None:
@@ -449,9 +449,9 @@ def test_an_error_of_a_worker_that_lost_its_shard_fails_nothing(backend: Backend
 def test_draining_releases_a_long_shard_after_the_batch(backend: Backend) -> None:
     backend.run(0, FakePredictor(lambda _: backend.drain.set(), size=1))
 
-    record = backend.store.job(backend.job)
-    assert record is not None
-    shard = record.shards[0]
+    job = backend.store.job(backend.job)
+    assert job is not None
+    shard = job.shards[0]
     assert (shard.state, shard.crashes, shard.retries, shard.done) == (State.QUEUED, 0, 0, 0)
     assert backend.store.shard_results(backend.job) == []
 
@@ -626,10 +626,10 @@ def test_a_lost_lease_interrupts_a_stuck_predictor_without_a_failure(
 
     backend.run(0, FakePredictor(load=stuck) if moment == "load" else FakePredictor(stuck))
 
-    record = backend.store.job(backend.job)
-    assert record is not None
-    assert (record.shards[0].state, record.shards[0].worker) == (State.RUNNING, "other")
-    assert (record.shards[0].retries, backend.failure) == (0, None)
+    job = backend.store.job(backend.job)
+    assert job is not None
+    assert (job.shards[0].state, job.shards[0].worker) == (State.RUNNING, "other")
+    assert (job.shards[0].retries, backend.failure) == (0, None)
 
 
 def test_a_cancelled_batch_can_end_so_that_the_model_stays_loaded(

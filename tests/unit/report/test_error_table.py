@@ -167,8 +167,8 @@ def test_source_of_a_label_is_an_index_of_source_names() -> None:
         table(["a"], labels=labels_of([(7, LabelSource.ORIGINAL), (8, LabelSource.REAL), (9, LabelSource.UNCLEAR)]))
     )
 
-    sentence = [(code // 16, plain["sources"][code % 16]) for code in plain["label"][0]]
-    assert sentence == [(7, "original label"), (8, "ReaL label"), (9, "annotated as unclear")]
+    sources = [(code // 16, plain["sources"][code % 16]) for code in plain["label"][0]]
+    assert sources == [(7, "original label"), (8, "ReaL label"), (9, "annotated as unclear")]
 
 
 def test_single_label_is_a_number_and_no_label_is_an_empty_list() -> None:

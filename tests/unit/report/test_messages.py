@@ -190,9 +190,11 @@ def test_percentile_with_a_wide_interval_has_no_number() -> None:
     assert percentile_text(rank) == percentile_message(rank) == "not distinguishable from its neighbors"
 
 
-@pytest.mark.parametrize("why", [why for why in NoReferenceReason if why is not NoReferenceReason.INDISTINCT])
-def test_missing_percentile_states_the_reason(why: NoReferenceReason) -> None:
-    sentence = percentile_text(PercentileRank("model_failure", None, None, why))
+@pytest.mark.parametrize(
+    "reason", [reason for reason in NoReferenceReason if reason is not NoReferenceReason.INDISTINCT]
+)
+def test_missing_percentile_states_the_reason(reason: NoReferenceReason) -> None:
+    sentence = percentile_text(PercentileRank("model_failure", None, None, reason))
 
     assert sentence.startswith("not available: ")
     others = {percentile_text(PercentileRank("model_failure", None, None, item)) for item in NoReferenceReason}
@@ -638,11 +640,11 @@ def test_translation_replaces_a_page_text(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_row_order_problem_names_the_other_order() -> None:
-    found = ReorderedRows(0.001, 0.7273)
+    problem = ReorderedRows(0.001, 0.7273)
     start = "Row order looks wrong: top-1 accuracy is 0.1 %, but 72.7 % in the other order. Try --row-order "
-    assert reordered_rows(found, RowOrder.UNSPECIFIED) == f"{start}file-name."
-    assert reordered_rows(found, RowOrder.PATH) == f"{start}file-name."
-    assert reordered_rows(found, RowOrder.FILE_NAME) == f"{start}path."
+    assert reordered_rows(problem, RowOrder.UNSPECIFIED) == f"{start}file-name."
+    assert reordered_rows(problem, RowOrder.PATH) == f"{start}file-name."
+    assert reordered_rows(problem, RowOrder.FILE_NAME) == f"{start}path."
 
 
 @pytest.mark.parametrize(

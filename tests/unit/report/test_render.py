@@ -158,7 +158,7 @@ SLICE_CHANGE = SliceChangeRow("weather: rain", "31", "7", "3", "41.5 %", "19.5 %
 
 
 def table(**changes: Any) -> ErrorTable:
-    transform = ErrorTable(
+    error_table = ErrorTable(
         names=["dir/x.jpg", "dir/y.jpg"],
         targets=np.array([0, 1], np.int16),
         predicted=np.array([1, 2], np.int16),
@@ -179,7 +179,7 @@ def table(**changes: Any) -> ErrorTable:
         agreement={ErrorType.FINE_GRAINED: "Experts agreed in 248."},
         experts={0: ExpertJudgment(ErrorType.FINE_GRAINED, ExpertSeverity.MAJOR)},
     )
-    return replace(transform, **changes)
+    return replace(error_table, **changes)
 
 
 def part(name: str) -> ClassRow:
@@ -862,10 +862,10 @@ def test_empty_list_states_the_reason() -> None:
     assert "run errata analyze." in Page(render("analyses.html", site=True, view=unfiltered)).text
 
 
-@pytest.mark.parametrize(("name", "transform"), [("analyses.html", analyses), ("analysis.html", opened)])
-def test_page_refreshes_only_while_an_analysis_is_unfinished(name: str, transform: Callable[[], Any]) -> None:
-    live = Page(render(name, site=True, view=transform()))
-    final = Page(render(name, site=True, view=replace(transform(), is_live=False)))
+@pytest.mark.parametrize(("name", "make_view"), [("analyses.html", analyses), ("analysis.html", opened)])
+def test_page_refreshes_only_while_an_analysis_is_unfinished(name: str, make_view: Callable[[], Any]) -> None:
+    live = Page(render(name, site=True, view=make_view()))
+    final = Page(render(name, site=True, view=replace(make_view(), is_live=False)))
 
     assert "refresh" in live.values("http-equiv")
     assert "data-live" in {attribute for _, attribute, _ in live.attributes}

@@ -103,7 +103,7 @@ def analysis(**changes: Any) -> Analysis:
 
 
 def verdict(**changes: Any) -> Verdict:
-    why = VerdictEvidence(
+    evidence = VerdictEvidence(
         labels=((GOLDFISH, LabelSource.REAL),),
         shared_superclasses=(SharedSuperclass(GOLDFISH, ("fish", "animal")),),
         co_occurrences=(CoOccurrence(GOLDFISH, 1200, ("a.jpg", "b.jpg")),),
@@ -114,7 +114,7 @@ def verdict(**changes: Any) -> Verdict:
             Step(ErrorType.FINE_GRAINED_OOV, Outcome.ABSTAINED, "similar to the target"),
         ),
     )
-    return replace(Verdict("x.jpg", GOLDFISH, TENCH, ErrorType.FINE_GRAINED, (), 0.875, why), **changes)
+    return replace(Verdict("x.jpg", GOLDFISH, TENCH, ErrorType.FINE_GRAINED, (), 0.875, evidence), **changes)
 
 
 TABLE = ErrorTable(
@@ -201,11 +201,11 @@ def test_model_failures_are_an_upper_bound_if_a_rule_has_no_evidence() -> None:
 def test_abstention_lists_its_fallback_types() -> None:
     both = (ErrorType.FINE_GRAINED_OOV, ErrorType.NON_PROTOTYPICAL)
 
-    sentence = view(analysis(summary=summary(abstained=both))).abstained
+    sentences = view(analysis(summary=summary(abstained=both))).abstained
 
-    assert len(sentence) == 2
-    assert "counted as spurious correlation or model failure. " in sentence[0]
-    assert "counted as model failure. " in sentence[1]
+    assert len(sentences) == 2
+    assert "counted as spurious correlation or model failure. " in sentences[0]
+    assert "counted as model failure. " in sentences[1]
 
 
 def test_report_has_three_key_figures() -> None:
@@ -563,17 +563,19 @@ def test_wide_percentile_is_a_text_instead_of_a_number() -> None:
     ]
 
 
-@pytest.mark.parametrize("why", [why for why in NoReferenceReason if why is not NoReferenceReason.INDISTINCT])
-def test_missing_percentile_states_the_reason_and_is_not_a_key_figure(why: NoReferenceReason) -> None:
+@pytest.mark.parametrize(
+    "reason", [reason for reason in NoReferenceReason if reason is not NoReferenceReason.INDISTINCT]
+)
+def test_missing_percentile_states_the_reason_and_is_not_a_key_figure(reason: NoReferenceReason) -> None:
     standings = (
-        PercentileRank("model_failure", None if why is NoReferenceReason.NO_VALUE else 0.375, None, why),
-        PercentileRank("multi_label_accuracy", 0.7654, None, why),
+        PercentileRank("model_failure", None if reason is NoReferenceReason.NO_VALUE else 0.375, None, reason),
+        PercentileRank("multi_label_accuracy", 0.7654, None, reason),
     )
 
     result = view(percentiles=standings)
 
     assert all(row.comparison.startswith("not available: ") for row in result.percentiles)
-    assert result.percentiles[0].value == ("–" if why is NoReferenceReason.NO_VALUE else "37.5 %")
+    assert result.percentiles[0].value == ("–" if reason is NoReferenceReason.NO_VALUE else "37.5 %")
     assert {figure.percentile for figure in result.key_figures} == {""}
 
 
@@ -665,10 +667,10 @@ def test_evidence_names_shared_superclasses_and_co_occurrences() -> None:
 
 @pytest.mark.parametrize(("gate", "word"), [(True, " include classes similar"), (False, " include no classes similar")])
 def test_vocabulary_evidence_lists_texts_in_order(gate: bool, word: str) -> None:
-    why = verdict().evidence
-    assert why is not None
+    original = verdict().evidence
+    assert original is not None
     best = (ProposedText("A photo of a carp", 0.75, True), ProposedText("A photo of a tench", 0.125, False))
-    evidence = replace(why, co_occurrences=(), vocabulary=VocabularyEvidence(gate, best, 1234))
+    evidence = replace(original, co_occurrences=(), vocabulary=VocabularyEvidence(gate, best, 1234))
 
     note = evidence_notes(verdict(evidence=evidence), NAMES)[-1]
 
@@ -678,19 +680,19 @@ def test_vocabulary_evidence_lists_texts_in_order(gate: bool, word: str) -> None
 
 
 def test_predicted_class_that_is_a_label_is_no_evidence() -> None:
-    why = verdict().evidence
-    assert why is not None
-    itself = replace(why, shared_superclasses=(SharedSuperclass(TENCH, ("fish",)),), co_occurrences=())
+    original = verdict().evidence
+    assert original is not None
+    changed = replace(original, shared_superclasses=(SharedSuperclass(TENCH, ("fish",)),), co_occurrences=())
 
-    assert evidence_notes(verdict(evidence=itself), NAMES) == ()
+    assert evidence_notes(verdict(evidence=changed), NAMES) == ()
 
 
 def test_overlap_is_the_first_evidence() -> None:
-    why = verdict().evidence
-    assert why is not None
+    original = verdict().evidence
+    assert original is not None
 
     assert (
-        evidence_notes(verdict(evidence=replace(why, overlap="They are the same thing.")), NAMES)[0]
+        evidence_notes(verdict(evidence=replace(original, overlap="They are the same thing.")), NAMES)[0]
         == "They are the same thing."
     )
 

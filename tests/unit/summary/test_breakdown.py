@@ -110,9 +110,9 @@ def test_rows_by_superclass_agree_with_a_loop(rows: Rows) -> None:
 
 def judged(rows: Rows) -> tuple[list[Sample], list[Verdict]]:
     """Return the samples with a prediction, for the oracle."""
-    came = [row for row in rows if row[1]]
-    samples = [Sample(target, frozenset({target}), problematic, False) for target, _, problematic in came]
-    return samples, [Verdict(kind) for _, kind, _ in came]
+    predicted = [row for row in rows if row[1]]
+    samples = [Sample(target, frozenset({target}), problematic, False) for target, _, problematic in predicted]
+    return samples, [Verdict(kind) for _, kind, _ in predicted]
 
 
 @max_examples(200)

@@ -31,7 +31,7 @@ def test_confusions_are_sorted_by_frequency_then_class(rows: list[tuple[int, int
 
     errors = Counter((target, predicted) for target, predicted, kind in rows if kind >= 4)
     expected = sorted(errors.items(), key=lambda entry: (-entry[1], entry[0]))[:most]
-    assert [((element.target, element.predicted), element.count) for element in result] == expected
+    assert [((confusion.target, confusion.predicted), confusion.count) for confusion in result] == expected
 
 
 @max_examples(100)

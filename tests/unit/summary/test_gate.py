@@ -270,15 +270,15 @@ def test_bound_on_a_type_whose_rule_abstained_is_undecided(bound: Bound) -> None
 
 
 def test_abstained_rules_do_not_affect_bounds_on_other_types() -> None:
-    abstained_type = summary(abstained=(OOV,))
+    analysis = summary(abstained=(OOV,))
 
-    assert judge(make_bound(Measure.RATE, FINE, max=0.1), abstained_type).decision is PASS
-    assert judge(make_bound(Measure.TOP1_ACCURACY, min=0.6), abstained_type).decision is PASS
-    assert judge(make_bound(Measure.MULTI_LABEL_ERROR_RATE, max=0.2), abstained_type).decision is FAIL
+    assert judge(make_bound(Measure.RATE, FINE, max=0.1), analysis).decision is PASS
+    assert judge(make_bound(Measure.TOP1_ACCURACY, min=0.6), analysis).decision is PASS
+    assert judge(make_bound(Measure.MULTI_LABEL_ERROR_RATE, max=0.2), analysis).decision is FAIL
 
 
 @pytest.mark.parametrize(
-    ("bound", "noted"),
+    ("bound", "is_affected"),
     [
         (make_bound(Measure.SEVERE_ERROR_RATE, max=1.0), True),
         (make_bound(Measure.COUNT, FAILURE, max=200.0), True),
@@ -288,11 +288,11 @@ def test_abstained_rules_do_not_affect_bounds_on_other_types() -> None:
         (make_bound(Measure.MULTI_LABEL_ERROR_RATE, max=1.0), False),
     ],
 )
-def test_model_failures_are_an_upper_bound_where_rules_abstained(bound: Bound, noted: bool) -> None:
-    abstained_type = judge(bound, summary(abstained=(OOV, SPURIOUS)))
+def test_model_failures_are_an_upper_bound_where_rules_abstained(bound: Bound, is_affected: bool) -> None:
+    reason = judge(bound, summary(abstained=(OOV, SPURIOUS)))
 
-    assert abstained_type.decision is PASS
-    assert abstained_type.abstained == ((OOV, SPURIOUS) if noted else ())
+    assert reason.decision is PASS
+    assert reason.abstained == ((OOV, SPURIOUS) if is_affected else ())
     assert judge(bound).abstained == ()
 
 
@@ -620,11 +620,11 @@ def test_change_without_one_of_its_values_is_undecided(missing: str) -> None:
 
 
 def test_few_samples_and_abstained_rules_leave_changes_undecided() -> None:
-    abstained_type = summary(abstained=(OOV,))
+    analysis = summary(abstained=(OOV,))
 
     few = judge(make_bound(Measure.TOP1_ACCURACY, max_decrease=0.0), baseline=against(), min_samples=201)
     assert (few.decision, few.causes) == (UNDECIDED, (UndecidedReason.FEW_SAMPLES,))
-    abstained = judge(make_bound(Measure.RATE, OOV, max_increase=1.0), abstained_type, against())
+    abstained = judge(make_bound(Measure.RATE, OOV, max_increase=1.0), analysis, against())
     assert (abstained.decision, abstained.causes) == (UNDECIDED, (UndecidedReason.ABSTAINED,))
 
 
@@ -814,9 +814,9 @@ def test_forgiving_accuracy_of_an_abstained_type_is_a_lower_bound(measure: Measu
 
 
 def test_accuracy_forgiving_minor_ignores_other_abstained_rules() -> None:
-    abstained_type = summary(abstained=(ErrorType.NON_PROTOTYPICAL,))
+    analysis = summary(abstained=(ErrorType.NON_PROTOTYPICAL,))
 
-    assert judge(make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, min=0.1), abstained_type).decision is PASS
+    assert judge(make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, min=0.1), analysis).decision is PASS
 
 
 @pytest.mark.parametrize(

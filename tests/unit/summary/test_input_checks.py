@@ -145,10 +145,10 @@ def test_permuted_predictions_of_few_classes_are_detected(num_classes: int) -> N
     predicted = ((targets + 1) % num_classes).astype(np.int16)
     predicted[:2] = targets[:2]  # nearly
 
-    found = find_permuted_classes(targets, predicted, num_classes)
+    problem = find_permuted_classes(targets, predicted, num_classes)
 
-    assert found is not None
-    assert found.shift == (1 if num_classes == 10 else None)  # two swapped classes are no shift
+    assert problem is not None
+    assert problem.shift == (1 if num_classes == 10 else None)  # two swapped classes are no shift
 
 
 @pytest.mark.parametrize("accuracy", [1.0, 0.8, 0.5, 0.06])
@@ -193,29 +193,31 @@ def test_images_without_a_prediction_are_ignored() -> None:
 def test_a_shift_of_all_classes_is_named(shift: int) -> None:
     targets, predicted = model(0.8)
 
-    found = find_permuted_classes(targets, ((predicted + shift) % 1000).astype(np.int16), 1000)
+    problem = find_permuted_classes(targets, ((predicted + shift) % 1000).astype(np.int16), 1000)
 
-    assert found is not None
-    assert found.shift == shift
-    assert found.coverage == pytest.approx(0.8, abs=0.02)
+    assert problem is not None
+    assert problem.shift == shift
+    assert problem.coverage == pytest.approx(0.8, abs=0.02)
 
 
 def test_a_shift_of_all_classes_is_named_in_the_largest_label_space() -> None:
     targets = np.repeat(np.arange(32_767, dtype=np.int16), 5)
 
-    found = find_permuted_classes(targets, ((targets.astype(int) - 2) % 32_767).astype(np.int16), 32_767)
+    problem = find_permuted_classes(targets, ((targets.astype(int) - 2) % 32_767).astype(np.int16), 32_767)
 
-    assert found is not None
-    assert (found.shift, found.coverage) == (-2, 1)
+    assert problem is not None
+    assert (problem.shift, problem.coverage) == (-2, 1)
 
 
 def test_a_permutation_has_no_shift() -> None:
     targets, predicted = model(0.8)
 
-    found = find_permuted_classes(targets, np.random.default_rng(1).permutation(1000)[predicted].astype(np.int16), 1000)
+    problem = find_permuted_classes(
+        targets, np.random.default_rng(1).permutation(1000)[predicted].astype(np.int16), 1000
+    )
 
-    assert found is not None
-    assert found.shift is None
+    assert problem is not None
+    assert problem.shift is None
 
 
 @pytest.mark.parametrize("shift", [1, 5])
@@ -230,10 +232,10 @@ def test_twenty_images_with_classes_from_one_are_named() -> None:
     predicted = targets + 1
     predicted[:3] = 900
 
-    found = find_classes_from_one(targets, predicted)
+    problem = find_classes_from_one(targets, predicted)
 
-    assert found is not None
-    assert (found.top1_accuracy, found.coverage, found.shift) == (0, 0.85, 1)
+    assert problem is not None
+    assert (problem.top1_accuracy, problem.coverage, problem.shift) == (0, 0.85, 1)
     predicted[3] = 900
     assert find_classes_from_one(targets, predicted) is None
 
@@ -261,10 +263,10 @@ def test_small_files_of_plausible_models_get_no_warning(num_classes: int, size: 
 def test_real_predictions_with_another_numbering_are_detected(reference: Path) -> None:
     targets, predicted = read_predictions(reference)
 
-    found = find_permuted_classes(targets, ((predicted + 1) % 1000).astype(np.int16), 1000)
+    problem = find_permuted_classes(targets, ((predicted + 1) % 1000).astype(np.int16), 1000)
 
-    assert found is not None
-    assert found.shift == 1
+    assert problem is not None
+    assert problem.shift == 1
     assert not rows_look_permuted(targets, predicted)
 
 

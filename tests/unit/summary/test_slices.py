@@ -87,8 +87,8 @@ def test_rates_and_tests_equal_a_slow_count(images: list[dict[str, list[str]]]) 
             expected = stats.fisher_exact([[hits, len(inside) - hits], [rest_hits, len(rest) - rest_hits]]).pvalue
             assert contrast.test.p_value == pytest.approx(expected)
         p_values[row.slice.id] = (row.errors, row.model_failures)
-    for metric in (0, 1):
-        tests = [contrasts[metric].test for contrasts in p_values.values()]
+    for column in (0, 1):
+        tests = [contrasts[column].test for contrasts in p_values.values()]
         expected_adjusted = stats.false_discovery_control([test.p_value for test in tests])
         assert [test.adjusted_p_value for test in tests] == pytest.approx(expected_adjusted)
 

@@ -110,15 +110,15 @@ def _same(actual: float | None, expected: float | None) -> None:
 def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
     summary = summarize_rows(judged, [])
 
-    came = [row for row in judged if row.predicted >= 0]
-    samples = [row.sample for row in came]
-    predictions = [row.predicted for row in came]
-    verdicts = [Verdict(row.error_type) for row in came]
+    predicted = [row for row in judged if row.predicted >= 0]
+    samples = [row.sample for row in predicted]
+    predictions = [row.predicted for row in predicted]
+    verdicts = [Verdict(row.error_type) for row in predicted]
     for group in (ALL, *GROUPS):
         agree(summary.groups[group], aggregate(samples, predictions, verdicts, MEMBERS.get(group)))
     assert summary.num_problematic == sum(sample.problematic for sample in samples)
     assert summary.num_rejected_targets == sum(sample.is_rejected for sample in samples)
-    named = {number for number, row in enumerate(came) if row.named}
+    named = {number for number, row in enumerate(predicted) if row.named}
     is_complete = all(row.predicted >= 0 for row in judged if row.named)
     assert summary.imagenet_m_errors == (imagenet_m_errors(named, samples, verdicts) if is_complete else None)
     assert summary.abstained == (ErrorType.FINE_GRAINED_OOV,)
@@ -130,8 +130,8 @@ def test_summaries_agree_with_the_oracle(judged: list[Row]) -> None:
 def test_gains_agree_with_the_oracle(judged: list[Row]) -> None:
     summary = summarize_rows(judged, [])
 
-    came = [row for row in judged if row.predicted >= 0]
-    samples, verdicts = [row.sample for row in came], [Verdict(row.error_type) for row in came]
+    predicted = [row for row in judged if row.predicted >= 0]
+    samples, verdicts = [row.sample for row in predicted], [Verdict(row.error_type) for row in predicted]
     for group in (ALL, *GROUPS):
         actual, members = summary.groups[group], MEMBERS.get(group)
         for gains, expected in (
@@ -169,11 +169,11 @@ def test_accuracy_over_all_images_needs_all_predictions(judged: list[Row], other
     summary = summarize_rows(judged, others, named=False)
 
     images = [(row.sample.target, row.predicted) for row in judged] + others
-    came = [(target, predicted) for target, predicted in images if predicted >= 0]
-    right = sum(target == predicted for target, predicted in came)
-    complete = images and len(came) == len(images)
+    pairs = [(target, predicted) for target, predicted in images if predicted >= 0]
+    right = sum(target == predicted for target, predicted in pairs)
+    complete = images and len(pairs) == len(images)
     _same(summary.top1_accuracy_all_images, right / len(images) if complete else None)
-    assert (summary.num_images, summary.num_predicted) == (len(images), len(came))
+    assert (summary.num_images, summary.num_predicted) == (len(images), len(pairs))
     assert summary.imagenet_m_errors is None
 
 

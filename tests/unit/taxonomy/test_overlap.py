@@ -18,7 +18,7 @@ SPEC = {
 
 
 def test_oracle_has_the_same_table() -> None:
-    assert {(target, predicted) for target, result in OVERLAP.items() for predicted in result} == SPEC
+    assert {(target, predicted) for target, overlapping in OVERLAP.items() for predicted in overlapping} == SPEC
 
 
 def test_matrix_has_exactly_the_pairs_of_the_specification() -> None:

@@ -51,9 +51,9 @@ def view_of(labels: dict[str, str], query: str = "") -> ListView:
 def test_the_link_of_a_label_finds_its_analysis(key: str, value: str) -> None:
     row = next(row for row in view_of({key: value}).rows if row.id == "labeled")
 
-    found = view_of({key: value}, row.labels[0].query)
+    view = view_of({key: value}, row.labels[0].query)
 
-    assert [row.id for row in found.rows] == ["labeled"]
+    assert [row.id for row in view.rows] == ["labeled"]
 
 
 @pytest.mark.parametrize(

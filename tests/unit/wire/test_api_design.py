@@ -40,9 +40,9 @@ def reference(field: Any) -> resource_pb2.ResourceReference:
 def references() -> Iterator[tuple[str, str]]:
     for message in MESSAGES:
         for field in message.fields:
-            found = reference(field)
-            if found.type or found.child_type:
-                yield f"{message.name}.{field.name}", found.type or found.child_type
+            resource = reference(field)
+            if resource.type or resource.child_type:
+                yield f"{message.name}.{field.name}", resource.type or resource.child_type
 
 
 def test_the_resources_are_named_by_collections() -> None:

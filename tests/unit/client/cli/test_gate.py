@@ -70,10 +70,10 @@ def test_the_names_of_the_analysis_and_the_baseline_are_looked_up_again_while_th
     monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     down = ConnectionFailed("No service at 127.0.0.1:50051.")
-    found = [pb.Analysis(name=NAME, display_name="The Model")]
+    analyses = [pb.Analysis(name=NAME, display_name="The Model")]
     start = clock()
 
-    service = Service(down, down, found, down, found, PASS)
+    service = Service(down, down, analyses, down, analyses, PASS)
     result = run_gate(monkeypatch, service, "The Model", "--baseline", "The Model", "--wait", "8s")
 
     assert result.exit_code == 0, result.exception

@@ -35,18 +35,18 @@ class SlowMatcher:
     def match(self, answer: str) -> tuple[str, set[int]]:
         """Return `mapped`, `ambiguous`, `outside`, or `unknown`, and the classes."""
         words = words_of(answer)
-        found = self._classes(words)
-        if not found and self._is_noun(words):
+        matched = self._classes(words)
+        if not matched and self._is_noun(words):
             return "outside", set()
-        start = len(words) if found else 0
+        start = len(words) if matched else 0
         while start < len(words):
             for stop in range(len(words), start, -1):
                 classes = self._classes(words[start:stop])
                 if classes or (stop - start > 1 and self._is_noun(words[start:stop])):
-                    found, start = found | classes, stop - 1
+                    matched, start = matched | classes, stop - 1
                     break
             start += 1
-        return {0: "unknown", 1: "mapped"}.get(len(found), "ambiguous"), found
+        return {0: "unknown", 1: "mapped"}.get(len(matched), "ambiguous"), matched
 
     def _classes(self, words: tuple[str, ...]) -> set[int]:
         return self._first_form(words, lambda form: {index for name, index in self._names if name == form}) or set()

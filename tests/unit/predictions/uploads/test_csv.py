@@ -306,12 +306,12 @@ def test_an_invalid_probability_is_rejected_with_its_line(small, write, bad) -> 
 
 
 def test_probabilities_from_0_to_1_are_accepted(small, write) -> None:
-    given = ["0", "1", "0.25", "1e-3", "5E-1", ".5", "0.750", "1.0", "0.0", "0.125", "0.0625", "1e0"]
-    rows = [(*row, probability) for row, probability in zip(small.rows(TWELVE), given, strict=True)]
+    texts = ["0", "1", "0.25", "1e-3", "5E-1", ".5", "0.750", "1.0", "0.0", "0.125", "0.0625", "1e0"]
+    rows = [(*row, probability) for row, probability in zip(small.rows(TWELVE), texts, strict=True)]
 
     result = small.parse(write.csv(rows, header=("file_name", "top1", "predicted_probability"))).predictions
 
-    assert result.probability.tolist() == [np.float16(float(text)) for text in given]
+    assert result.probability.tolist() == [np.float16(float(text)) for text in texts]
 
 
 def test_the_first_ten_wrong_lines_are_named_and_the_rest_counted(small, write, expected_error) -> None:

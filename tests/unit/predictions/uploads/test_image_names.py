@@ -53,13 +53,13 @@ def slow_find(names: list[str], name: str) -> int:
     return UNKNOWN
 
 
-@given(names=st.lists(PATHS, min_size=1, max_size=6, unique=True), asked=st.lists(PATHS, min_size=1, max_size=5))
-@example(names=["n1/a.jpg", "n2/a.jpg"], asked=["a.jpg", "x/n2/a.jpg", "n1\\a.png", "n3/a"])
-@example(names=["a.jpg", "a.png", "z/x/a.jpg"], asked=["y/x/a.JPEG", "./x/a.jpg", "/q/a.png", "../z//x/./a"])
-def test_images_are_those_that_a_slow_loop_finds(names, asked) -> None:
-    found = NameIndex(pa.array([name.encode() for name in names])).find(pa.array([name.encode() for name in asked]))
+@given(names=st.lists(PATHS, min_size=1, max_size=6, unique=True), queries=st.lists(PATHS, min_size=1, max_size=5))
+@example(names=["n1/a.jpg", "n2/a.jpg"], queries=["a.jpg", "x/n2/a.jpg", "n1\\a.png", "n3/a"])
+@example(names=["a.jpg", "a.png", "z/x/a.jpg"], queries=["y/x/a.JPEG", "./x/a.jpg", "/q/a.png", "../z//x/./a"])
+def test_images_are_those_that_a_slow_loop_finds(names, queries) -> None:
+    images = NameIndex(pa.array([name.encode() for name in names])).find(pa.array([name.encode() for name in queries]))
 
-    assert found.tolist() == [slow_find(names, name) for name in asked]
+    assert images.tolist() == [slow_find(names, name) for name in queries]
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_exact_names_are_not_stated(small, write) -> None:
     assert small.parse(write.csv(small.rows(range(100, 112)))).assumptions == ()
 
 
-def find(names: list[str], *asked: str) -> list[int]:
+def find(names: list[str], *queries: str) -> list[int]:
     index = NameIndex(pa.array([name.encode() for name in names], pa.binary()))
-    return index.find(pa.array([name.encode() for name in asked], pa.binary())).tolist()
+    return index.find(pa.array([name.encode() for name in queries], pa.binary())).tolist()
 
 
 @pytest.mark.parametrize(
@@ -205,11 +205,11 @@ def test_only_names_with_special_characters_are_compared_in_python(monkeypatch: 
     assert {*normalized} == {*special, "\u00fc.jpg"}
 
 
-@given(names=st.lists(ODD_PATHS, min_size=1, max_size=6, unique=True), asked=ODD_PATHS)
-def test_ambiguous_names_have_candidates_in_every_form(names: list[str], asked: str) -> None:
+@given(names=st.lists(ODD_PATHS, min_size=1, max_size=6, unique=True), query=ODD_PATHS)
+def test_ambiguous_names_have_candidates_in_every_form(names: list[str], query: str) -> None:
     index = NameIndex(pa.array([name.encode() for name in names], pa.binary()))
 
-    (image,) = index.find(pa.array([asked.encode()], pa.binary())).tolist()
-    candidates = index.candidates(asked.encode(), len(names))
+    (image,) = index.find(pa.array([query.encode()], pa.binary())).tolist()
+    candidates = index.candidates(query.encode(), len(names))
 
     assert image == UNKNOWN or candidates == [names[image].encode()] or (image == AMBIGUOUS and len(candidates) > 1)

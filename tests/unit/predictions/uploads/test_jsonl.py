@@ -65,12 +65,12 @@ def test_indices_ids_and_names_may_be_mixed(small, write) -> None:
 
 def test_integers_are_probabilities_too(small, write) -> None:
     keys = ("file_name", "predicted_class", "predicted_probability")
-    given = [0, 1, 0.5] * 4
-    rows = [(*row, probability) for row, probability in zip(small.rows(TWELVE), given, strict=True)]
+    probabilities = [0, 1, 0.5] * 4
+    rows = [(*row, probability) for row, probability in zip(small.rows(TWELVE), probabilities, strict=True)]
 
     result = small.parse(write.jsonl(rows, keys=keys)).predictions
 
-    assert result.probability.tolist() == [np.float16(item) for item in given]
+    assert result.probability.tolist() == [np.float16(item) for item in probabilities]
 
 
 @pytest.mark.parametrize(

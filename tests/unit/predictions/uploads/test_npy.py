@@ -72,10 +72,10 @@ def test_scores_in_double_precision_are_compared_in_double_precision(small, writ
 
 @pytest.mark.parametrize("bad", [1000, -1, 70_000, -(2**63), 2**63 - 1])
 def test_an_invalid_class_is_rejected_with_its_row(small, write, expected_error, bad) -> None:
-    given = TWELVE.copy()
-    given[[4, 9]] = bad
+    classes = TWELVE.copy()
+    classes[[4, 9]] = bad
 
-    error = small.rejection(write.npy(given))
+    error = small.rejection(write.npy(classes))
 
     assert isinstance(error, InvalidRow)
     assert error.reason == "INVALID_ROW"
@@ -83,10 +83,10 @@ def test_an_invalid_class_is_rejected_with_its_row(small, write, expected_error,
 
 
 def test_an_unsigned_class_past_all_signed_ones_is_rejected(small, write, expected_error) -> None:
-    given = TWELVE.astype(np.uint64)
-    given[3] = 2**64 - 1
+    classes = TWELVE.astype(np.uint64)
+    classes[3] = 2**64 - 1
 
-    assert expected_error.lines(small.rejection(write.npy(given))) == [4]
+    assert expected_error.lines(small.rejection(write.npy(classes))) == [4]
 
 
 def test_twelve_wrong_rows_are_ten_named_and_two_counted(small, write, expected_error) -> None:

@@ -85,11 +85,11 @@ def test_probs_that_are_no_distributions_give_no_probability(small, write) -> No
 
 @pytest.mark.parametrize("has_probs", [False, True])
 def test_an_invalid_class_is_rejected_with_its_row(small, write, expected_error, has_probs) -> None:
-    given = TWELVE.copy()
-    given[[0, 11]] = 1000, -1
+    classes = TWELVE.copy()
+    classes[[0, 11]] = 1000, -1
     arrays = {"probs": distributions(TWELVE, 0.5)} if has_probs else {}
 
-    error = small.rejection(write.npz(top1=given, **arrays))
+    error = small.rejection(write.npz(top1=classes, **arrays))
 
     assert error.reason == "INVALID_ROW"
     assert expected_error.lines(error) == [1, 12]

@@ -23,10 +23,10 @@ def test_classes_of_any_integer_type_are_read(small, write, kind) -> None:
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
 def test_classes_of_any_text_type_are_read(small, write, classes, kind) -> None:
-    given = [
+    values = [
         index if row % 3 == 0 else (index, wordnet, name)[row % 3] for row, (index, wordnet, name) in enumerate(classes)
     ]
-    texts = pa.array([str(item) for item in given]).cast(kind)
+    texts = pa.array([str(item) for item in values]).cast(kind)
 
     content = write.parquet({"file_name": small.names, "predicted_class": texts})
 
@@ -46,14 +46,16 @@ def test_file_names_of_any_text_type_are_read(small, write, kind) -> None:
 
 @pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64(), pa.int64()], ids=str)
 def test_probabilities_of_any_number_type_are_read(small, write, kind) -> None:
-    given = np.array([0, 1] * 6) if kind == pa.int64() else np.arange(12) / 16
-    probability = pa.array(given.astype(np.float16)) if kind == pa.float16() else pa.array(given).cast(kind)
+    probabilities = np.array([0, 1] * 6) if kind == pa.int64() else np.arange(12) / 16
+    probability = (
+        pa.array(probabilities.astype(np.float16)) if kind == pa.float16() else pa.array(probabilities).cast(kind)
+    )
 
     result = small.parse(
         write.parquet({"file_name": small.names, "top1": TWELVE, "predicted_probability": probability})
     ).predictions
 
-    assert result.probability.tolist() == given.tolist()
+    assert result.probability.tolist() == probabilities.tolist()
 
 
 @pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "brotli", "lz4"])
@@ -74,9 +76,9 @@ def test_an_invalid_class_is_rejected_with_its_row(small, write, expected_error,
 
 
 def test_an_unsigned_class_past_all_signed_ones_is_rejected(small, write, expected_error) -> None:
-    given = pa.array([*TWELVE[:4], 2**64 - 1, *TWELVE[5:]], pa.uint64())
+    top1 = pa.array([*TWELVE[:4], 2**64 - 1, *TWELVE[5:]], pa.uint64())
 
-    assert expected_error.lines(small.rejection(write.parquet({"file_name": small.names, "top1": given}))) == [5]
+    assert expected_error.lines(small.rejection(write.parquet({"file_name": small.names, "top1": top1}))) == [5]
 
 
 @pytest.mark.parametrize("bad", ["crane", "3.0", "", "-1", "1000", "nan"])

@@ -130,11 +130,11 @@ def test_every_event_type_is_parsed() -> None:
 
 
 def test_request_tag_is_an_event_and_tags_of_errata_are_echoes() -> None:
-    asks = parsed("model_version_tag.set", key="errata.request", value="analyze")
+    request = parsed("model_version_tag.set", key="errata.request", value="analyze")
     tag = parsed("model_version_tag.set", key="errata.gate", value="pass")
     alias = parsed("model_version_alias.created", alias="errata-passed")
 
-    assert asks is not None and asks.is_analysis_request and not asks.is_own_change
+    assert request is not None and request.is_analysis_request and not request.is_own_change
     assert tag is not None and tag.is_own_change
     assert alias is not None and alias.is_own_change
 

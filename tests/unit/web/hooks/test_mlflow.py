@@ -251,10 +251,10 @@ def test_errata_own_tags_are_echoes(key: str) -> None:
 
 def test_request_tag_is_no_echo() -> None:
     data = {"name": "n", "version": "1", "key": "errata.request"}
-    asks = parsed({**data, "value": "analyze"}, "model_version_tag", "set")
+    request = parsed({**data, "value": "analyze"}, "model_version_tag", "set")
     other = parsed({**data, "value": "stop"}, "model_version_tag", "set")
 
-    assert asks is not None and asks.is_analysis_request and not asks.is_own_change
+    assert request is not None and request.is_analysis_request and not request.is_own_change
     assert other is not None and other.is_own_change and not other.is_analysis_request
 
 

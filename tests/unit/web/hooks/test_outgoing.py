@@ -243,7 +243,7 @@ class Receiver:
     location: str = ""
     answer: bytes = b"{}"
     hangs_up: bool = False
-    came: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    received: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     connections: int = 0
     sent: int = 0
     port: int = 0
@@ -261,7 +261,7 @@ def receiving(certificate: Path) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            receiver.came.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+            receiver.received.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
             self.close_connection = True
             if receiver.hangs_up:
                 return
@@ -322,7 +322,7 @@ def target_at(receiver: Receiver, certificate: Path, *addresses: str, **changes:
 def test_standard_webhooks_library_verifies_sent_results(receiver: Receiver, certificate: Path) -> None:
     target_at(receiver, certificate).post("msg_1", BODY)
 
-    ((path, headers, body),) = receiver.came
+    ((path, headers, body),) = receiver.received
     assert (path, body) == ("/results?a=b", BODY)
     assert headers["webhook-id"] == "msg_1"
     assert headers["host"] == f"{NAME}:{receiver.port}"
@@ -337,7 +337,7 @@ def test_retry_has_the_same_id_and_a_new_timestamp(receiver: Receiver, certifica
     for _ in range(2):
         result.post("msg_1", BODY)
 
-    (_, first, _), (_, second, _) = receiver.came
+    (_, first, _), (_, second, _) = receiver.received
     assert first["webhook-id"] == second["webhook-id"] == "msg_1"
     assert int(second["webhook-timestamp"]) == int(first["webhook-timestamp"]) + 1
     assert first["webhook-signature"] != second["webhook-signature"]
@@ -366,7 +366,7 @@ def test_redirect_is_not_followed(receiver: Receiver, certificate: Path, status:
 
     with pytest.raises(Unavailable):
         target_at(receiver, certificate).post("msg_1", BODY)
-    assert [path for path, _, _ in receiver.came] == ["/results?a=b"]
+    assert [path for path, _, _ in receiver.received] == ["/results?a=b"]
     assert receiver.connections == 1
 
 
@@ -395,7 +395,7 @@ def test_unreachable_server_is_unavailable(receiver: Receiver, certificate: Path
 def test_untrusted_certificate_is_unavailable(receiver: Receiver, certificate: Path) -> None:
     with pytest.raises(Unavailable):
         target_at(receiver, certificate, context=ssl.create_default_context()).post("msg_1", BODY)
-    assert receiver.came == []
+    assert receiver.received == []
 
 
 def test_certificate_of_another_host_is_unavailable(certificate: Path, tmp_path: Path) -> None:
@@ -403,7 +403,7 @@ def test_certificate_of_another_host_is_unavailable(certificate: Path, tmp_path:
     with receiving(other) as receiver:
         with pytest.raises(Unavailable):
             target_at(receiver, other).post("msg_1", BODY)
-        assert receiver.came == []
+        assert receiver.received == []
 
 
 def test_server_without_tls_is_unavailable(receiver: Receiver, certificate: Path) -> None:
@@ -472,7 +472,7 @@ def test_proxy_of_the_environment_is_ignored(
 
     target_at(receiver, certificate).post("msg_1", BODY)
 
-    assert len(receiver.came) == 1
+    assert len(receiver.received) == 1
 
 
 def test_only_public_addresses_are_allowed_by_default() -> None:
