@@ -113,7 +113,7 @@ def test_each_change_is_one_audit_event(client: Client, demo: Bundle) -> None:
     assert second.next_page_token == ""
 
 
-def test_errors(client: Client, demo: Bundle) -> None:
+def test_invalid_requests_are_refused_with_the_reason(client: Client, demo: Bundle) -> None:
     with pytest.raises(InvalidEvidence, match="change no label"):
         client.build_evidence("demo")
     with pytest.raises(InvalidEvidence, match="min_reviews"):

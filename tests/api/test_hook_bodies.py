@@ -93,7 +93,7 @@ def test_incomplete_requests_are_evicted_by_complete_ones(running: Running, coun
 
         for connection in connections[over : over + 1]:  # the second connection uses the slot of the first
             assert read_all(connection).startswith(b"HTTP/1.1 408 ")
-        assert all(is_open(connection) for connection in connections[over + 2 :]), "more ended than there had to"
+        assert all(is_open(connection) for connection in connections[over + 2 :]), "more calls ended than necessary"
 
 
 def test_a_request_that_is_too_large_closes_its_connection(running: Running) -> None:

@@ -192,7 +192,7 @@ def test_a_page_after_the_last_one_shows_the_last_one(running: Running, models: 
         ("/static/..%2fstyle.css", 404, "not found"),
     ],
 )
-def test_what_does_not_exist_has_an_error_page(
+def test_unknown_images_analyses_and_files_have_an_error_page(
     running: Running, models: Sequence[str], path: str, status: int, text: str
 ) -> None:
     answer = request(running, path.format(id=models[0]))

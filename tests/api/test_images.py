@@ -75,7 +75,7 @@ def test_the_value_of_a_facet_selects_its_images(client: Client, predictions: tu
             assert selected.total_size == count.num_images == len(selected.images), field
 
 
-def test_pages_and_orders(client: Client, predictions: tuple[str, str]) -> None:
+def test_pages_have_all_images_in_the_requested_order(client: Client, predictions: tuple[str, str]) -> None:
     analysis = upload(client, predictions[0])
     names, request = [], pb.ListImagesRequest(parent=analysis, page_size=3, order_by="confidence desc")
     while True:
@@ -95,7 +95,9 @@ def test_pages_and_orders(client: Client, predictions: tuple[str, str]) -> None:
     assert {image.file_name for image in likely.images} == {name for name, probability in names if probability >= 0.5}
 
 
-def test_changes_from_a_baseline(client: Client, predictions: tuple[str, str]) -> None:
+def test_images_with_a_change_from_a_baseline_are_those_of_the_comparison(
+    client: Client, predictions: tuple[str, str]
+) -> None:
     first, second = (upload(client, text) for text in predictions)
     comparison = client.compare(first, second, max_images=1000)
     fixed = client.list_images(second, None, baseline=first, change="fixed")
@@ -144,14 +146,16 @@ def test_the_command_counts_the_same_images_as_the_page(start: Start, tmp_path: 
     ],
     ids=str,
 )
-def test_invalid_conditions(client: Client, predictions: tuple[str, str], conditions: dict[str, object]) -> None:
+def test_invalid_conditions_are_refused_with_a_short_message(
+    client: Client, predictions: tuple[str, str], conditions: dict[str, object]
+) -> None:
     with pytest.raises(InvalidRequest) as error:
         client.list_images(upload(client, predictions[0]), **conditions)  # type: ignore[arg-type]
     assert len(error.value.message) < 600
     assert "\x1b" not in error.value.message
 
 
-def test_other_errors(client: Client, predictions: tuple[str, str]) -> None:
+def test_unknown_analyses_orders_and_page_tokens_are_refused(client: Client, predictions: tuple[str, str]) -> None:
     analysis = upload(client, predictions[0])
     with pytest.raises(AnalysisNotFound):
         client.list_images("nothing")

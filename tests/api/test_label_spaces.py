@@ -149,7 +149,9 @@ def test_html_in_names_is_escaped_in_the_report_and_on_all_pages(start: Start, t
 
 
 @pytest.mark.parametrize("on_two", [("defect", "no defect"), ("yes", "no")])
-def test_two_classes(start: Start, tmp_path: Path, on_two: tuple[str, str]) -> None:
+def test_a_data_set_of_two_classes_has_only_the_group_of_all_images(
+    start: Start, tmp_path: Path, on_two: tuple[str, str]
+) -> None:
     labels = [{"file_name": f"{number}.png", "labels": on_two[number % 2]} for number in range(10)]
     bundle = build(tmp_path, [{"name": name} for name in on_two], labels, dataset="two")
     predicted = {row["file_name"]: on_two[0] for row in labels}

@@ -102,7 +102,7 @@ def test_after_an_undo_a_selection_continues_with_the_current_image(
     assert re.findall(r'name="(?:image|next)" value="([^"]*)"', last) == [second, third, fourth, first]
 
 
-def test_undo(client: Client, demo: Bundle) -> None:
+def test_an_undo_marks_its_review_as_undone(client: Client, demo: Bundle) -> None:
     image, _ = first_image(demo)
     review = client.create_review("demo", image, "ann", comment="x")
     undo = client.create_review("demo", image, "ann", undoes=review.name)
@@ -181,7 +181,7 @@ def test_page_tokens_of_others_are_refused(client: Client, token: str) -> None:
         client._call(client._reviews.ListReviews, pb.ListReviewsRequest(parent="datasets/demo", page_token=token))
 
 
-def test_files(client: Client, demo: Bundle, start: Start, tmp_path: Path) -> None:
+def test_exported_reviews_can_be_imported(client: Client, demo: Bundle, start: Start, tmp_path: Path) -> None:
     image, label = first_image(demo)
     client.create_review("demo", image, "ann", rejected=[label], added=["tabby"], comment="✓ \N{GRINNING FACE}")
     content = b"".join(client.export_reviews("demo"))

@@ -27,7 +27,7 @@ def names() -> list[str]:
 
 
 def predictions(num_night: int, num_day: int) -> io.BytesIO:
-    """Predictions with so many model failures at night and by day: a goldfish instead of a balloon."""
+    """Return predictions with these numbers of model failures at night and by day: a goldfish for a balloon."""
     wrong = {*range(num_night), *range(NIGHT, NIGHT + num_day)}
     rows = [f"{name},{1 if row in wrong else 417}" for row, name in enumerate(names())]
     return io.BytesIO(("file_name,top1\n" + "\n".join(rows) + "\n").encode())

@@ -140,7 +140,7 @@ def early(service: Service) -> Iterator[dict[str, socket.socket]]:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_others_are_served_meanwhile_and_nothing_of_it_is_left_afterwards(service: Service, name: str) -> None:
+def test_others_are_served_during_an_attack_which_leaves_no_open_files(service: Service, name: str) -> None:
     before = service.files()
 
     with ATTACKS[name](service.grpc, service.http):
@@ -154,7 +154,7 @@ def test_others_are_served_meanwhile_and_nothing_of_it_is_left_afterwards(servic
     wait_for(lambda: service.files() <= before + SPARE, f"{before} open files, as before")
 
 
-def test_all_of_them_at_once_are_survived(service: Service) -> None:
+def test_the_service_survives_all_attacks_at_once(service: Service) -> None:
     before = service.files()
 
     with ExitStack() as attacks:

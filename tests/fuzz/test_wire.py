@@ -243,7 +243,7 @@ def test_a_changed_document_is_rejected_as_damaged_or_is_an_analysis_that_can_be
 
 
 @pytest.mark.parametrize("schema", [2, 1 << 40])
-def test_a_document_of_a_newer_schema_is_rejected_as_that(schema: int) -> None:
+def test_a_document_of_a_newer_schema_is_rejected_as_newer(schema: int) -> None:
     with pytest.raises(NewerRecord):
         from_document({"schema": schema})
 

@@ -137,7 +137,7 @@ def test_label_rules_do_not_hold_for_other_published_errors(annotation: Annotati
     errors = [common_error for common_error in common_errors if common_error["error_type"] not in BY_LABELS]
 
     assert {error["error_type"] for error in errors} == BY_OTHER_EVIDENCE
-    # with labels alone, what the rules 1 to 3 leave is a class of its own or a model failure
+    # with labels alone, no classes share a superclass, so that rules 1 to 3 leave only model failures
     assert set(verdicts_by_labels(annotation, errors)) == {8}
 
 

@@ -126,7 +126,7 @@ def range_of(result: Curves, axis: str) -> AxisRange:
     return result.axes[Axis.TOP1 if axis == "top1" else Axis.MULTI_LABEL]
 
 
-# what is shipped
+# the shipped data
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -422,7 +422,8 @@ def test_published_resnet50s_are_around_the_median(published: dict[str, Models],
 def test_percentiles_of_all_published_models_are_uniform(published: dict[str, Models], metric: str) -> None:
     """About a tenth of all models is in each tenth of the percentiles.
 
-    Not so multi-label accuracy: it hangs on accuracy alone, which varies among the 50, so most stand in the middle.
+    Multi-label accuracy is an exception: it depends only on accuracy, which varies among the 50 neighbors, so most
+    percentiles are near the middle.
     """
     all_percentiles = percentiles_of_models(published["imagenet"], curves("imagenet"), "all", metric)
     percentiles = all_percentiles[~np.isnan(all_percentiles)].tolist()

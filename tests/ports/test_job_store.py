@@ -934,7 +934,7 @@ def test_an_owner_with_many_ended_analyses_does_not_displace_those_of_others(fiv
 def test_the_end_time_decides_and_not_the_time_of_submission(five: JobStore, clock: Clock) -> None:
     submit(five, "long", key="long", created=clock.now)
     finish_many(five, clock, 8)
-    assert record_ids(five) == {"long", "m3", "m4", "m5", "m6", "m7"}, "what is open is not counted"
+    assert record_ids(five) == {"long", "m3", "m4", "m5", "m6", "m7"}, "open analyses are not counted"
 
     five.cancel("long", "")
 

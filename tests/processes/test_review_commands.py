@@ -83,7 +83,7 @@ def test_errors_have_a_remedy(service: Running, demo: Bundle, tmp_path: Path) ->
         assert "Traceback" not in done.stderr
 
 
-def test_images(service: Running, demo: Bundle) -> None:
+def test_the_images_command_shows_counts_and_limits(service: Running, demo: Bundle) -> None:
     done = errata(service, "images", "model", "--limit", "3", "--facets")
     assert done.returncode == 0
     assert "Showing 3 of 20 images" in done.stderr

@@ -21,7 +21,7 @@ def hidden_entries(file: BinaryIO, entries: int) -> None:
 
 
 def overstated_array(file: BinaryIO, rows: int, size: int) -> None:
-    """Write an npz whose `top1` states more than there is: `rows` in its header, `size` bytes in the directory."""
+    """Write an npz whose `top1` states more than it has: `rows` in its header, `size` bytes in the directory."""
     member = Member(b"top1.npy", size=size, packed=size)
     start = file.write(member.local_header() + _npy_header(f"({rows},)"))
     entry = member.directory_entry()

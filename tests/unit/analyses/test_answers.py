@@ -96,7 +96,7 @@ def test_classes_of_answers_have_the_verdicts_of_uploaded_classes(
     assert as_classes.answers is None
 
 
-def test_verdicts_tell_the_answer_its_outcome_and_its_relation(
+def test_verdicts_have_the_answer_its_outcome_and_its_relation(
     backend: Backend, demo: Bundle, rows: list[tuple[str, str]]
 ) -> None:
     analysis = send(backend, write_csv(rows))

@@ -68,7 +68,7 @@ def events(stores: Stores, **conditions: Any) -> list[AuditEvent]:
     return [*list_events(stores, AuditFilter(**conditions), None, 1000)[0]]
 
 
-def test_an_event_says_who_did_what_to_which_analysis(stores: Stores) -> None:
+def test_an_event_has_its_actor_action_and_analysis(stores: Stores) -> None:
     with caller("bob"):
         record_change(stores, AuditAction.DELETE, analysis(), {"create_time": "2026"})
 
@@ -97,7 +97,7 @@ def test_another_process_reads_the_events_and_those_of_evidence_newest_first(tmp
     assert actions == [AuditAction.CANCEL, AuditAction.PUBLISH, AuditAction.CREATE]
 
 
-def test_filters(stores: Stores) -> None:
+def test_filters_select_events_that_meet_all_conditions(stores: Stores) -> None:
     for number in range(6):
         with caller("alice" if number % 2 else "bob"):
             action = AuditAction.CREATE if number < 3 else AuditAction.DELETE

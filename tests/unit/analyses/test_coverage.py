@@ -1,4 +1,4 @@
-"""Coverage: partial uploads are judged on the images with a prediction, and a subset is what they should cover."""
+"""Coverage: partial uploads are judged on the images with a prediction; a subset has the images to cover."""
 
 import io
 from dataclasses import replace

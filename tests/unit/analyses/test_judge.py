@@ -265,7 +265,7 @@ def test_shards_of_different_weights_are_never_one_result(backend: Backend) -> N
 
 
 def test_an_analysis_cannot_be_cancelled_while_it_is_archived(backend: Backend) -> None:
-    """Else a caller could see the result of an analysis that is canceled afterwards."""
+    """Otherwise, a caller could see the result of an analysis that is canceled afterwards."""
     job, (first, second) = predict_job(backend, count=2)
     put = backend.archive.put
 

@@ -340,7 +340,9 @@ def test_labels_in_an_object_with_any_line_breaks(stores: Stores, demo: Bundle, 
     assert import_reviews(stores, "demo", read(lines), reviewer="ann") == ImportResult(3, 0)
 
 
-def test_labels_of_an_image_without_labels_end_that_it_is_set_aside(stores: Stores, tmp_path: Path) -> None:
+def test_imported_labels_of_a_problematic_image_without_labels_make_it_not_problematic(
+    stores: Stores, tmp_path: Path
+) -> None:
     (tmp_path / "classes.csv").write_text("id,name\nx1,person\nx2,bicycle\nx3,car\n")
     (tmp_path / "labels.csv").write_text(
         "file_name,target,labels,problematic\na.jpg,person,person,\nc.jpg,car,,no label\nd.jpg,car,,no label\n"

@@ -1,4 +1,4 @@
-"""Reviews of images: what is stored, what is refused, and the permission to undo."""
+"""Reviews of images: stored and refused ones, and the permission to undo."""
 
 import io
 import json
@@ -118,7 +118,7 @@ def test_ids_of_classes_are_stored(stores: Stores, demo: Bundle, image: str, lab
         ({"undoes": "0" * 32, "problematic": False}, "undoes", "cannot have other content"),
     ],
 )
-def test_invalid_reviews(
+def test_invalid_reviews_are_refused_with_the_field_and_not_stored(
     stores: Stores, demo: Bundle, image: str, label: str, changes: dict[str, object], field: str, message: str
 ) -> None:
     texts = {"LABEL": label, "OTHER": other_class(demo, label)}
@@ -142,7 +142,9 @@ def test_invalid_reviews(
         ("demo", "", "ffffffffffff0", EvidenceNotFound),
     ],
 )
-def test_unknown_resources(stores: Stores, dataset: str, image: str, evidence: str, error: type[ErrataError]) -> None:
+def test_a_review_of_an_unknown_resource_is_refused_with_a_short_message(
+    stores: Stores, dataset: str, image: str, evidence: str, error: type[ErrataError]
+) -> None:
     with pytest.raises(error) as caught:
         create_review(stores, ReviewRequest(dataset, image, evidence, comment="x", reviewer="bob"))
     assert len(caught.value.message) < 400
@@ -155,7 +157,7 @@ def test_a_comment_can_have_lines(stores: Stores, image: str) -> None:
     assert list_reviews(stores, "demo")[0].comment == comment
 
 
-def test_undo_and_redo(stores: Stores, image: str, label: str) -> None:
+def test_an_undo_can_be_undone_and_repeated(stores: Stores, image: str, label: str) -> None:
     def undo(review: Review, caller: str = "alice") -> Review:
         return create_review(stores, ReviewRequest("demo", image, undoes=review.id), caller)
 
@@ -298,7 +300,7 @@ def test_a_request_is_repeated_while_the_default_evidence_changes(
     assert create_review(stores, request, "ann") == review
 
 
-def test_lists_by_image_and_reviewer(stores: Stores, demo: Bundle) -> None:
+def test_reviews_are_listed_by_image_and_reviewer(stores: Stores, demo: Bundle) -> None:
     for number, reviewer in enumerate(["alice", "bob", "alice", "carol"]):
         create_review(stores, ReviewRequest("demo", demo.judged_names[number % 2], comment=str(number)), reviewer)
     comments = [review.comment for review in list_reviews(stores, "demo")]
@@ -310,7 +312,7 @@ def test_lists_by_image_and_reviewer(stores: Stores, demo: Bundle) -> None:
         list_reviews(stores, "nothing")
 
 
-def test_find_review(stores: Stores, image: str) -> None:
+def test_a_review_is_found_by_its_id(stores: Stores, image: str) -> None:
     review = create_review(stores, ReviewRequest("demo", image, comment="x"), "alice")
     assert find_review(stores, "demo", image, review.id) == review
     with pytest.raises(ReviewNotFound):

@@ -1,4 +1,4 @@
-"""Free-text answers as arrays: what is stored is read again, and damaged arrays are refused."""
+"""Free-text answers as arrays: stored answers are read again, and damaged arrays are refused."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def arrays() -> dict[str, NDArray[Any]]:
     return {"top1": TOP1} | to_arrays(ANSWERS)
 
 
-def test_what_is_stored_is_read_again() -> None:
+def test_stored_answers_are_read_again() -> None:
     answers = from_arrays(arrays())
 
     assert answers is not None

@@ -71,7 +71,7 @@ def test_files_are_not_offered_without_a_folder() -> None:
     assert not [offer for offer in model_offers(allow_files=False) if offer.model.startswith(("file:", "onnx:"))]
 
 
-def test_what_is_expected_is_accepted_although_no_worker_offers_it() -> None:
+def test_expected_models_and_images_are_accepted_although_no_worker_offers_them() -> None:
     registries = {"ours": {"kind": "mlflow", "url": "https://mlflow.example", "secrets": ["0123456789"]}}
     images = {"street": "/images/street", "remote": "s3://images"}
     settings = read_settings({}, expected_models=["timm:*", "timm:*"], registries=registries, images=images)

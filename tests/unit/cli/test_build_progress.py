@@ -11,7 +11,7 @@ from service.cli.build_progress import Rate, show_progress, speed_text
 
 
 def run(is_terminal: bool, steps: list[tuple[float, str, int, int]]) -> str:
-    """Return what is shown for calls after some seconds each."""
+    """Return the output of calls, each after some seconds."""
     clock, output = Clock(), io.StringIO()
     console = Console(file=output, force_terminal=is_terminal, width=120, color_system=None, highlight=False)
     with show_progress(console, clock) as progress:

@@ -38,7 +38,7 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("text", "value"), [("true", True), ("TRUE", True), ("1", True), ("false", False), ("0", False)]
 )
-def test_booleans(text: str, value: bool) -> None:
+def test_booleans_are_true_false_1_or_0_in_any_case(text: str, value: bool) -> None:
     assert connection_settings({"ERRATA_TLS": text}).tls is value
 
 

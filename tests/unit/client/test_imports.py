@@ -16,7 +16,7 @@ def frozen() -> Iterator[int]:
     gc.enable()
 
 
-def test_a_block_with_imports_freezes_what_exists_and_collects_again_afterwards(
+def test_a_block_with_imports_freezes_existing_objects_and_collects_again_afterwards(
     frozen: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)

@@ -117,7 +117,7 @@ def result_of(
 
 
 def parsed(content: bytes) -> ElementTree.Element:
-    """Parse, and hold it against the form."""
+    """Parse, and validate against the schema."""
     root = ElementTree.fromstring(content)
     FORM.validate(root)
     return root
@@ -128,7 +128,7 @@ def of(suite: ElementTree.Element, name: str) -> int:
 
 
 def check_counts(root: ElementTree.Element) -> None:
-    """Compare each count with what is there."""
+    """Compare each count with the number of elements."""
     for item in (root, *root.iter("testsuite")):
         assert of(item, "tests") == len(list(item.iter("testcase")))
         assert of(item, "failures") == len(list(item.iter("failure")))

@@ -17,7 +17,7 @@ from service.domain import Bound, ErrorType, GateDecision, GateReason, GateResul
 from service.wire import to_gate_result
 
 PARSER = MarkdownIt("commonmark").enable("table")
-PLAIN = {"heading", "paragraph", "table", "thead", "tbody", "tr", "th", "td"}  # what may be opened and closed
+PLAIN = {"heading", "paragraph", "table", "thead", "tbody", "tr", "th", "td"}  # types of permitted tokens
 DECISIONS = tuple(GateDecision)[1:]
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 HOSTILE = [
@@ -75,7 +75,7 @@ def result_of(
 
 
 def tokens(markdown: str) -> list[Token]:
-    """Parse, and make sure that nothing but headings, paragraphs and tables of plain text came of it."""
+    """Parse; check that the result has only headings, paragraphs, and tables of plain text."""
     result = PARSER.parse(markdown)
     for item in result:
         if item.type == "inline":
@@ -106,7 +106,7 @@ def cells(markdown: str) -> list[list[str]]:
 
 
 def texts(markdown: str, kind: str) -> list[str]:
-    """Return what stands in the headings, or the paragraphs."""
+    """Return the texts of the headings or of the paragraphs."""
     result = tokens(markdown)
     return [
         rendered(after)
@@ -201,7 +201,7 @@ def test_hostile_names_remain_text(name: str) -> None:
     paragraphs = [visible(text) for text in texts(markdown, "paragraph")]
     assert paragraphs in (
         [visible(name), visible(f"Baseline: {name}.")],
-        [visible(f"Baseline: {name}.")],  # of a name without anything to see
+        [visible(f"Baseline: {name}.")],  # the name has only invisible characters
     )
 
 

@@ -43,7 +43,7 @@ def all_pairs(size: int) -> list[tuple[int, int]]:
 @max_examples(100)
 @given(rows=memberships())
 @pytest.mark.usefixtures("use_form")
-def test_classes_share_a_superclass_as_the_oracle_says(rows: list[list[str]]) -> None:
+def test_classes_share_a_superclass_as_in_the_oracle(rows: list[list[str]]) -> None:
     superclasses, classes = Superclasses.from_names(rows), np.arange(len(rows), dtype=np.int16)
 
     table = superclasses.share(classes[:, None], classes[None])

@@ -45,11 +45,11 @@ class Counting(HashEncoder):
 
 
 class Stoppable(HashEncoder):
-    """Writes one line per chunk of images to the file ASKED, and kills its process before the chunk STOP_AT."""
+    """Writes one line per chunk of images to the file LOG, and kills its process before the chunk STOP_AT."""
 
     def embed_images(self, paths: Sequence[str]) -> np.ndarray:
         if len(paths) > 1:  # one is the probe
-            log = Path(os.environ["ASKED"])
+            log = Path(os.environ["LOG"])
             before = log.read_text().splitlines() if log.is_file() else []
             if str(len(before)) == os.environ.get("STOP_AT"):
                 sys.stdout.write("half way\n")

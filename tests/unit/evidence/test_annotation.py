@@ -90,7 +90,7 @@ def test_csv_has_original_labels_and_json_can_list_imagenet_m(tmp_path: Path) ->
     assert from_json.imagenet_m == {ROWS[0].name}
 
 
-# what is wrong is named
+# errors in the file
 
 
 def refused(path: Path) -> str:
@@ -154,7 +154,7 @@ def test_is_problematic_must_be_true_or_false(tmp_path: Path, annotated: str) ->
 
 
 def test_short_line_is_rejected_with_its_line(tmp_path: Path) -> None:
-    # the same columns in another order, so that lists are what is missing
+    # the columns are in another order, so that the lists are missing
     (tmp_path / "x.csv").write_text(
         "is_problematic,id,original_label,proposed_labels,unclear_multi_labels\nFalse,a,3\n"
     )
@@ -223,7 +223,7 @@ def test_binary_and_missing_files_are_rejected(tmp_path: Path) -> None:
     refused(tmp_path / "not there")
 
 
-# and against what is known of the validation images
+# contradictions to the validation images
 
 
 def test_unknown_image_is_rejected_by_name(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def refused(folder: Path, file: str) -> str:
     return error_info.value.message
 
 
-# what is there is read, what isn't is None
+# optional parts
 
 
 def test_every_part_is_read(folder: Path) -> None:
@@ -101,7 +101,7 @@ def test_names_can_be_bytes(folder: Path) -> None:
     assert result.names == tuple(name for name, _ in SAMPLES)
 
 
-# what isn't what its name says is refused
+# invalid parts
 
 
 def swapped() -> dict[str, int]:
@@ -222,7 +222,7 @@ def test_pickled_arrays_are_rejected_without_unpickling(
     assert not touched.exists()
     with np.load(folder / "imagenet" / file, allow_pickle=True) as arrays:
         assert len(arrays[names[0]]) == 4
-    assert touched.exists()  # it would have run
+    assert touched.exists()  # the trap works
 
 
 @pytest.mark.parametrize("file", ["samples_info.npz", "valid_clip_knn.npz"])
@@ -253,7 +253,7 @@ def test_archive_with_altered_bytes_is_read_or_rejected(tmp_path: Path, compress
         damaged = bytearray(sound)
         damaged[place] ^= bits
         file.write_bytes(damaged[:place] if cut else damaged)
-        with suppress(InvalidEvidence):  # and no other error
+        with suppress(InvalidEvidence):  # other errors fail the test
             read_artefacts(folder, "imagenet")
 
     altered()

@@ -197,7 +197,7 @@ def test_killed_build_leaves_no_incomplete_bundle(tmp_path: Path) -> None:
     assert list(folder.glob("demo/*/*.npy")), "it was not killed in the middle"
     assert not place.exists()
 
-    bundles = EvidenceRepository({}, tmp_path).bundles("demo")  # the lock went with the process
+    bundles = EvidenceRepository({}, tmp_path).bundles("demo")  # the lock ended with the process
 
     assert [bundle.path for bundle in bundles] == [place]
     assert open_bundle(place).digest == bundles[0].digest

@@ -57,7 +57,7 @@ def change_manifest(folder: Path, change: Callable[[dict], object]) -> None:
     (folder / "manifest.json").write_text(json.dumps(raw))
 
 
-# what was written comes back
+# valid bundles
 
 
 def test_arrays_round_trip(bundle: Bundle) -> None:
@@ -208,7 +208,7 @@ def test_positions_follow_the_row_order(imagenet_real: Bundle) -> None:
     assert imagenet_real.positions(RowOrder.FILE_NAME).tolist() == sorted(range(len(names)), key=names.__getitem__)
 
 
-# what is no whole bundle is refused
+# incomplete and invalid bundles
 
 
 @pytest.mark.parametrize("name", ARRAYS)

@@ -51,7 +51,7 @@ class _Vectors:
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_names_are_similar_without_what_all_of_them_have_in_common() -> None:
+def test_names_are_similar_without_their_common_component() -> None:
     rows = [
         {"id": name, "name": name, "synonyms": [], "superclasses": [], "groups": [], "synset": ""}
         for name in ("Red_Cat", "dog", "car", "bus")

@@ -41,7 +41,7 @@ def cached(encoder: Encoder, cache: Path) -> CachedEncoder:
     return CachedEncoder(encoder, cache, ignore_progress)
 
 
-# answers are checked
+# validation of embeddings
 
 
 def unit(rows: int, dimensions: int, seed: int = 0) -> np.ndarray:
@@ -341,7 +341,7 @@ def test_killed_build_continues_with_the_same_result(
         [sys.executable, "-c", BUILD, *map(str, paths)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "ASKED": str(requests), "STOP_AT": "2"},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "LOG": str(requests), "STOP_AT": "2"},
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"half way\n"
@@ -350,10 +350,10 @@ def test_killed_build_continues_with_the_same_result(
     assert not (tmp_path / "bundle").exists()
     assert len(requests.read_text().splitlines()) == 2
 
-    monkeypatch.setenv("ASKED", str(requests))
+    monkeypatch.setenv("LOG", str(requests))
     resumed = build_evidence("mine", given_to, tmp_path / "bundle")
     together = requests.read_text().splitlines()
-    monkeypatch.setenv("ASKED", str(tmp_path / "undisturbed"))
+    monkeypatch.setenv("LOG", str(tmp_path / "undisturbed"))
     whole = build_evidence("mine", inputs("Stoppable", tmp_path / "other cache"), tmp_path / "whole")
 
     assert resumed.digest == whole.digest
@@ -370,7 +370,7 @@ def test_digest_depends_on_the_embeddings_only(inputs: Callable[..., Inputs], tm
     one, two, three = (build_evidence("mine", inputs(order, cache), tmp_path / name) for order, name in names.items())
 
     assert one.digest != two.digest
-    assert one.digest == three.digest  # what was read is the same, whatever it is called
+    assert one.digest == three.digest  # the embeddings are equal, under another name
     images = [name for name in folders(cache) if "-images-" in name]
     texts = [name for name in folders(cache) if "-texts-" in name]
     assert len({name.split("-")[0] for name in images}) == 3

@@ -143,7 +143,7 @@ def test_order_of_superclasses_and_groups_does_not_change_the_digest(tmp_path: P
         assert members.tolist() == [any(group in ROWS[label]["groups"] for label in labels) for _, labels, _ in IMAGES]
 
 
-# what is no label space is refused
+# invalid label spaces
 
 
 @pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)

@@ -158,7 +158,7 @@ def test_the_strategy_reaches_every_rule_that_has_evidence() -> None:
     assert reached == {1, 2, 3, 4, 5, 6, 8}  # 5: problematic images, similar to the target
 
 
-def test_two_classes(tmp_path: Path) -> None:
+def test_two_classes_without_superclasses_share_none(tmp_path: Path) -> None:
     case = Case(
         classes=[{"name": "defect"}, {"name": "no defect"}],
         overlaps=[],

@@ -439,7 +439,7 @@ def test_synsets_around_imagenet_need_no_wordnet(tmp_path: Path, monkeypatch: py
     assert any(outside for _, outside in listed(proposals, 0))
 
 
-def test_missing_wordnet_is_an_error_that_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_wordnet_is_an_error_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from service.taxonomy import nltk_wordnet
 
     space = read_classes(write_synsets(tmp_path / "classes.csv", list(SYNSETS)), "mine")

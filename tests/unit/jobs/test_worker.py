@@ -207,7 +207,7 @@ def test_the_lease_is_renewed_during_slow_batches_and_loads(backend: Backend, mo
     [
         (None, 1, 0),
         (ModelRefused("21841 outputs"), 1, 1),
-        (ValueError("may pass"), 3, 0),
+        (ValueError("temporary"), 3, 0),
         (ValueError("no"), 4, 1),
     ],
 )
@@ -281,7 +281,7 @@ def test_a_message_of_an_ended_job_loads_no_model(backend: Backend) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        PermanentError("it is not possible"),
+        PermanentError("impossible"),
         ModelRefused("21841 outputs"),
         ImagesMissing("no folder"),
         ModelNotFound("no such model"),

@@ -199,7 +199,7 @@ def test_each_metric_has_a_chart_with_a_description() -> None:
     assert descriptions[-1] == (f"multi-label accuracy by top-1 accuracy: {fit}",)
 
 
-def test_charts_name_the_axis_and_what_the_metric_is_a_portion_of() -> None:
+def test_charts_name_the_axis_and_the_denominator_of_the_metric() -> None:
     overlap, *_, failure, accuracy = (chart.svg for chart in view().charts)
 
     assert ">top-1 accuracy, %<" in overlap and ">% of top-1 errors<" in overlap

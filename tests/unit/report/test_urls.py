@@ -37,7 +37,7 @@ def test_a_version_is_a_query_parameter() -> None:
         "trailing/",
     ],
 )
-def test_a_hostile_name_stays_below_its_route_and_comes_back_unchanged(name: str) -> None:
+def test_a_hostile_name_stays_below_its_route_and_is_decoded_unchanged(name: str) -> None:
     for url, prefix in (
         (thumbnail_url("own", name), "/datasets/own/thumbnails/"),
         (picture_url("own", name), "/datasets/own/pictures/"),

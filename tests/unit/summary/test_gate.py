@@ -258,7 +258,7 @@ def test_minimum_of_samples_applies_to_the_group_of_the_bound() -> None:
     "bound",
     [
         make_bound(Measure.COUNT, OOV, max=50.0),
-        make_bound(Measure.RATE, FINE, OOV, max=0.0),  # whatever the value
+        make_bound(Measure.RATE, FINE, OOV, max=0.0),  # for any value
         make_bound(Measure.PORTION_OF_TOP1_ERRORS, OOV, max=1.0),
         make_bound(Measure.PORTION_OF_MULTI_LABEL_ERRORS, OOV, FAILURE, max=1.0),
     ],
@@ -377,7 +377,7 @@ def against(
     types: dict[ErrorType, Interval] | None = None,
     before: Summary = BEFORE,
 ) -> Baseline:
-    """The baseline, and a comparison that says what a test gives it to say."""
+    """Return the baseline, and a comparison with these results."""
     compared = GroupComparison(
         num_samples=200,
         transitions=TRANSITIONS,
@@ -838,7 +838,7 @@ def test_types_after_an_abstained_rule_are_marked_as_upper_bounds(bound: Bound, 
 
 
 def test_change_is_measured_over_common_images() -> None:
-    """Given a model that missed images, what it has on the others alone is held against the baseline's on the same."""
+    """Given a model that missed images, its values on the other images are compared with the baseline's on them."""
     fewer = replace(against().comparison[ALL], num_samples=150, transitions=np.diag([110, 10, 5, 10, 5, 5, 1, 4]))
     baseline = Baseline(BEFORE, dict.fromkeys((ALL, *GROUPS), fewer))
 

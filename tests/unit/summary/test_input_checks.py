@@ -78,7 +78,7 @@ def read_predictions(reference: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def model(accuracy: float, seed: int = 0, per_class: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and predictions of a model that is right so often, and anything otherwise."""
+    """Return targets and the predictions of a model of this accuracy, whose other predictions are random."""
     rng = np.random.default_rng(seed)
     targets = np.repeat(np.arange(1000), per_class).astype(np.int16)
     wrong = rng.integers(0, 1000, len(targets)).astype(np.int16)

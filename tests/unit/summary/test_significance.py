@@ -18,7 +18,7 @@ NEAR = 0.3  # standard deviations; two quantiles of 2,000 draws each differ by 0
 
 
 def signs(size: int, only_a: int, only_b: int) -> np.ndarray:
-    """Return one number an image: 1 where it is true in A alone, -1 in B alone."""
+    """Return a number for each image: 1 if it is true only in A, -1 if only in B, otherwise 0."""
     return np.repeat([1, -1, 0], [only_a, only_b, size - only_a - only_b])
 
 
@@ -199,7 +199,7 @@ def test_classes_with_one_image_alone_have_no_interval(number: int) -> None:
 
 
 def convolved(size: int, pairs: list[tuple[int, int]], times: list[int]) -> tuple[int, np.ndarray]:
-    """Return the least possible difference and the probabilities from there on, an image at a time."""
+    """Return the least possible difference and the probabilities from there on, by adding one image at a time."""
     result = np.ones(1)
     for (only_a, only_b), count in zip(pairs, times, strict=True):
         for _ in range(size * count):

@@ -34,7 +34,7 @@ def test_class_that_is_a_hypernym_of_another_one_belongs_to_the_superclass() -> 
 
 
 @pytest.mark.slow
-def test_proposals_for_imagenet_hold_what_they_promise() -> None:
+def test_proposals_for_imagenet_are_the_classes_below_a_common_hypernym() -> None:
     taxonomy, max_size = load_taxonomy(), 12
 
     result = common_hypernyms(taxonomy, taxonomy.classes, max_size)

@@ -18,7 +18,7 @@ def test_compiled_file_is_up_to_date(wordnet: Any, wordnet_ids: list[str]) -> No
 
 
 def test_lexicographer_files_have_the_numbers_of_wordnet(wordnet: Any) -> None:
-    # lexnames(5WN): 45 files, and where the kinds of noun that classes are stand among them
+    # lexnames(5WN): 45 files, and the numbers of the kinds of noun that classes have
     assert len(LEXICOGRAPHER_FILES) == 45
     assert [LEXICOGRAPHER_FILES.index(f"noun.{kind}") for kind in ("Tops", "animal", "artifact", "food")] == [
         3,

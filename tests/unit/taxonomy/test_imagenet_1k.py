@@ -30,7 +30,7 @@ def test_index_and_wordnet_id_name_their_class(wordnet_ids: list[str]) -> None:
 
 
 def test_lemma_names_a_class_if_it_is_unique(lemmas: list[list[str]]) -> None:
-    # a name is what people write: a lemma or all lemmas of a class, whatever the case
+    # a name is a lemma or the list of all lemmas of a class, in any case
     owners = Counter(name for names in lemmas for name in {*map(str.lower, names), ", ".join(names).lower()})
     for index, names in enumerate(lemmas):
         for name in (*names, ", ".join(names)):

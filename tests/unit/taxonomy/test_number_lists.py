@@ -8,7 +8,7 @@ from service.taxonomy.number_lists import NumberLists
 LISTS = [[3, 1], [], [2], [0, 0, 5]]
 
 
-def test_lists_come_back() -> None:
+def test_lists_are_returned_as_they_were_given() -> None:
     lists = NumberLists.of(LISTS)
 
     assert len(lists) == 4
@@ -28,5 +28,5 @@ def test_numbers_of_several_lists_are_taken_at_once(indices: list[int]) -> None:
     assert list(zip(positions.tolist(), numbers.tolist(), strict=True)) == expected
 
 
-def test_no_lists() -> None:
+def test_no_lists_are_returned_as_no_lists() -> None:
     assert NumberLists.of([]).to_lists() == []

@@ -129,7 +129,7 @@ def test_target_blocks_its_synset_and_all_hypernyms(proposals: Proposals, oracle
 
 
 def test_some_proposals_are_blocked(grouping: Grouping, proposals: Proposals) -> None:
-    # else the comparison above says little
+    # otherwise, the comparison with the oracle would not test blocked synsets
     assert any(len(listed(proposals, t, p)) < len(proposals.list_of(p).texts) for t, p in pairs(100, []))
 
 

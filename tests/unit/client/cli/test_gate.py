@@ -52,7 +52,7 @@ def run_gate(monkeypatch: pytest.MonkeyPatch, service: Service, *arguments: str 
     return CliRunner().invoke(gate.gate, [*map(str, arguments)])
 
 
-def test_a_busy_service_is_asked_again_after_the_time_that_it_states(
+def test_a_request_to_a_busy_service_is_repeated_after_the_stated_time(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, tmp_path: Path
 ) -> None:
     busy = QuotaExceeded("Token 'ci' has made too many requests.", retry_after=3.0), TooBusy("Too many requests.")

@@ -27,7 +27,7 @@ def column(output: str, title: str, following: str) -> str:
     return "".join(line[start:end].strip() for line in lines)
 
 
-def test_reviews(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_of_reviews_cuts_no_name_id_or_time(monkeypatch: pytest.MonkeyPatch) -> None:
     output = narrow_console(monkeypatch, review)
     item = pb.Review(name="datasets/d/images/i/reviews/0193e1b2c4d5f", file_name=IMAGE, reviewer="newcomer")
     item.comment = "Both are visible in the other image."
@@ -40,7 +40,7 @@ def test_reviews(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "…" not in output.getvalue()
 
 
-def test_audit_events(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_of_audit_events_cuts_no_id_or_time(monkeypatch: pytest.MonkeyPatch) -> None:
     output = narrow_console(monkeypatch, audit)
     event = pb.AuditEvent(
         actor="unauthenticated",
@@ -73,7 +73,7 @@ def test_an_audit_event_has_the_first_digits_of_its_evidence(monkeypatch: pytest
     assert "evidence: 0123456789ab, previous: x" in " ".join(output.getvalue().split())
 
 
-def test_images() -> None:
+def test_a_table_of_images_cuts_no_name() -> None:
     output = io.StringIO()
     response = pb.ListImagesResponse(num_models=3)
     response.images.add(

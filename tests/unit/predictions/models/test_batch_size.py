@@ -13,12 +13,12 @@ def test_a_fast_model_gets_the_largest_batch_soon() -> None:
         sizes.append(batch_size.size)
         batch_size.update(batch_size.size, 0.01 * batch_size.size)
 
-    assert sizes == [8, 32, 64, 64]  # at 0.01 s an image 0.7 s hold 70
+    assert sizes == [8, 32, 64, 64]  # at 0.01 s per image, 70 images take 0.7 s
 
 
 def test_a_slow_model_gets_small_batches_and_recovers() -> None:
     batch_size = AdaptiveBatchSize(64)
-    batch_size.update(8, 4.0)  # 0.5 s an image
+    batch_size.update(8, 4.0)  # 0.5 s per image
     assert batch_size.size == 1
     batch_size.update(1, 0.1)
     assert batch_size.size == 4
@@ -32,7 +32,7 @@ def test_sizes_are_powers_of_two() -> None:
             batch_size.update(batch_size.size, batch_size.size * seconds)
         sizes.add(batch_size.size)
 
-    assert sizes == {32, 16, 8, 4}  # 0.7 s hold 63, 53, 41, 35, 23, 14 and 7
+    assert sizes == {32, 16, 8, 4}  # 63, 53, 41, 35, 23, 14, and 7 images take 0.7 s
 
 
 def test_a_small_limit_is_respected() -> None:

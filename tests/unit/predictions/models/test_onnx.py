@@ -297,7 +297,7 @@ def test_without_a_permitted_folder_no_graph_is_loaded() -> None:
         source.load("tiny.onnx", ModelPolicy(), imagenet_1k())
 
 
-def test_the_table_of_sources_has_it(folder, policy) -> None:
+def test_the_table_of_sources_loads_graphs(folder, policy) -> None:
     store(folder, graph())
 
     assert SOURCES["onnx"]("tiny.onnx", policy, imagenet_1k()).info.model == "onnx:tiny.onnx"

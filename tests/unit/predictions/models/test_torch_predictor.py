@@ -181,7 +181,7 @@ def test_stopping_early_stops_the_decoding_threads(predictor: TorchPredictor) ->
 
 
 def test_a_replaced_file_is_loaded_again(folder: Path, policy: ModelPolicy, state: dict) -> None:
-    """Given other weights under the same name, the worker that has the old ones in hand runs the new ones."""
+    """Given other weights under the same name, a worker that has loaded the old ones runs the new ones."""
     predictor = TorchPredictor({"demo": demo_folder()}, policy, 20, threads=1, device="cpu")
     save_file(state, folder / "replaced.safetensors")
     first = predictor.load(f"file:replaced.safetensors#{SMALL}")

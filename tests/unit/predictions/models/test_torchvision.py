@@ -41,7 +41,7 @@ def test_a_model_has_the_full_name_of_its_weights(module: torch.nn.Module, rest:
     assert "resize_size=[256]" in loaded.info.transform
 
 
-def test_it_scores_as_torchvision_does_with_the_weights_own_transform(module: torch.nn.Module) -> None:
+def test_scores_are_those_of_torchvision_with_the_transform_of_the_weights(module: torch.nn.Module) -> None:
     image = Image.effect_noise((300, 250), 60).convert("RGB")
     transform = library.models.SqueezeNet1_1_Weights.DEFAULT.transforms()
 

@@ -84,7 +84,7 @@ def test_an_animation_shows_its_first_frame() -> None:
 
 
 def test_orientation_is_ignored_and_metadata_are_removed() -> None:
-    """A model sees the pixels as they are stored. The position of a photographer is nobody's business."""
+    """Models get the pixels as they are stored. The position of a photographer is private."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "taken by Jane Roe"
     content = encode(Image.new("RGB", (40, 20)), "JPEG", exif=exif, comment=b"Jane Roe", icc_profile=b"Jane Roe" * 9)

@@ -86,7 +86,7 @@ def test_lines_are_those_of_the_text(small, write, expected_error, pack) -> None
 @pytest.mark.parametrize("pack", PACKERS)
 @pytest.mark.parametrize("cut", [1, 2, 4, 8, 20, 60])
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_a_packed_file_that_ends_too_early_is_rejected_as_that(small, write, pack, cut, form) -> None:
+def test_a_packed_file_that_ends_too_early_is_rejected_as_truncated(small, write, pack, cut, form) -> None:
     packed = pack(getattr(write, form)(small.rows(TWELVE)))
 
     error = small.rejection(packed[:-cut])
@@ -96,7 +96,7 @@ def test_a_packed_file_that_ends_too_early_is_rejected_as_that(small, write, pac
 
 
 @pytest.mark.parametrize("pack", PACKERS)
-def test_a_file_that_ends_between_two_blocks_is_rejected_as_that(small, write, pack) -> None:
+def test_a_file_that_ends_between_two_blocks_is_rejected_as_truncated(small, write, pack) -> None:
     """Given 400 KB of text, packed as several blocks, and all but the last byte of it."""
     noise = np.random.default_rng(1).integers(0, 1000, (30_000, 2)).tolist()
     packed = pack(write.csv([*small.rows(TWELVE), *((f"x{a}.JPEG", b) for a, b in noise)]))

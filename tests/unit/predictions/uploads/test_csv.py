@@ -371,7 +371,7 @@ def test_ragged_lines_and_wrong_rows_are_reported_together(small, write, expecte
     assert expected_error.lines(error) == [2, 4, 6, 17]
 
 
-def test_a_newline_in_quotes_is_rejected_with_its_line_for_it_would_shift_all_others(
+def test_a_newline_in_quotes_is_rejected_with_its_line_because_it_would_shift_the_others(
     small, write, expected_error
 ) -> None:
     good = [f"{name},{predicted}" for name, predicted in small.rows(TWELVE)]

@@ -150,7 +150,7 @@ def tar_of(name: str) -> bytes:
     ],
 )
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
-def test_a_file_without_predictions_is_named_as_what_it_is(small, content, parts, compress) -> None:
+def test_the_error_of_a_file_without_predictions_names_its_kind(small, content, parts, compress) -> None:
     error = small.rejection(compress(content))
 
     assert isinstance(error, InvalidUpload)
@@ -160,7 +160,7 @@ def test_a_file_without_predictions_is_named_as_what_it_is(small, content, parts
 @pytest.mark.parametrize(
     ("member", "kind"), [("META-INF/MANIFEST.MF", "a Java archive"), ("Index/Document.iwa", "Apple Numbers")]
 )
-def test_a_zip_archive_without_predictions_is_named_once_it_is_not_compressed(small, member, kind) -> None:
+def test_the_kind_of_a_zip_archive_is_named_only_if_it_is_not_compressed_again(small, member, kind) -> None:
     content = zip_archive(member)
 
     assert kind in small.rejection(content).message

@@ -13,11 +13,11 @@ TWELVE = list(range(100, 112))
 
 @pytest.fixture
 def good(small) -> list[str]:
-    """A line an image."""
+    """Return a valid line for each image."""
     return [json.dumps({"file_name": name, "predicted_class": one}) for name, one in small.rows(TWELVE)]
 
 
-def test_an_object_a_line_is_read(small, write, good) -> None:
+def test_lines_with_one_object_each_are_read(small, write, good) -> None:
     result = small.parse(write.lines(*good))
 
     assert result.format == "jsonl"

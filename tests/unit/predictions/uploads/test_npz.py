@@ -245,7 +245,7 @@ def test_a_pickle_is_rejected_and_never_run(small, write, tmp_path: Path, pickle
     assert not file.exists()
 
 
-def test_a_pickle_that_is_not_needed_is_not_even_looked_at(small, write, tmp_path: Path) -> None:
+def test_a_pickle_that_is_not_needed_is_not_read(small, write, tmp_path: Path) -> None:
     file = tmp_path / "made"
     content = write.npz(top1=TWELVE, args=np.array([Trap(file)], dtype=object))
 

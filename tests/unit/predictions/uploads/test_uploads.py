@@ -218,11 +218,11 @@ def test_a_class_is_the_same_as_index_id_or_name(small, write, classes, data) ->
         assert small.top1(write.parquet({"file_name": names, "top1": texts})) == expected
 
 
-# -- nothing unforeseen
+# -- only expected errors
 
 
 def check_parse(small, content: bytes) -> None:
-    """Parse, and let only errors of our tree pass."""
+    """Parse, and check the result; only errors of the service are expected."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numpy, about damaged files
         try:

@@ -364,7 +364,7 @@ def test_requests_are_those_of_huggingface_hub(hub: HuggingFaceServer) -> None:
 
 
 def normalize(requests: list[tuple[str, str, Any, bytes]]) -> list[Any]:
-    """Return what the Hub interprets, without the checks that huggingface_hub makes before a commit."""
+    """Return the metadata that the Hub reads, without the checks that huggingface_hub makes before a commit."""
     normalized = []
     for verb, path, headers, body in requests:
         if is_check(path):
