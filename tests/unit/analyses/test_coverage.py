@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from errata.errors import InvalidRequest, InvalidRow, InvalidUpload
+from errata.errors import AlreadyExists, InvalidRequest, InvalidRow, InvalidUpload
 
 from service.analyses.compare import compare_judged
 from service.analyses.gate import evaluate_gate
@@ -146,7 +146,7 @@ def test_requests_with_other_subsets_are_different_requests(backend: Backend, de
     first = send(backend, demo, range(20), subset=range(4), request_id="r")
 
     assert send(backend, demo, range(20), subset=range(4), request_id="r") == first
-    with pytest.raises(Exception, match="different request"):
+    with pytest.raises(AlreadyExists, match="different request"):
         send(backend, demo, range(20), subset=range(5), request_id="r")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from errata.messages import LABEL_SOURCE_NAMES, OUTCOME_NAMES
+from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from service.domain import (
@@ -1031,7 +1032,7 @@ def test_picture_is_embedded_once() -> None:
 
 
 def test_missing_template_value_raises_an_error() -> None:
-    with pytest.raises(Exception, match="undefined"):
+    with pytest.raises(UndefinedError, match="undefined"):
         render("message.html", site=True, title="a")
 
 

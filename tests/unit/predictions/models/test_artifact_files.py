@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from errata.errors import ModelRefused, UnsupportedFormat
+from errata.errors import InvalidModelId, ModelRefused, UnsupportedFormat
 from unit.predictions.label_spaces import label_space
 from unit.predictions.models.transformers_models import save_vit
 
@@ -107,7 +107,7 @@ def test_links_out_of_the_folder_of_models_are_refused(tmp_path: Path) -> None:
     path.rename(tmp_path / "elsewhere.json")
     path.symlink_to(tmp_path / "elsewhere.json")
 
-    with pytest.raises(Exception, match="leads out of the folder"):
+    with pytest.raises(InvalidModelId, match="leads out of the folder"):
         file.load("vit/model.safetensors", ModelPolicy(folder=tmp_path / "models"), label_space(3))
 
 
