@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from errata import v1 as pb
-from errata.errors import InvalidRequest, Unavailable
+from errata.errors import InvalidRequest, TooBusy, Unavailable
 from errata.v1 import analysis_service_pb2_grpc
 from google.protobuf.empty_pb2 import Empty
 
@@ -113,9 +113,19 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
     async def WatchAnalysis(self, request: pb.WatchAnalysisRequest, context: Context) -> AsyncIterator[pb.Analysis]:
         """Send the analysis whenever it changes, until it ends."""
         analysis_id = wire.analysis_id(request.name)
-        with self._watches.slot():
+        try:
+            release = self._watches.acquire()
+        except TooBusy:
+            ended = await self._executor.call(queries.get, self._ports.stores, analysis_id)
+            if not ended.state.is_final:
+                raise
+            yield wire.to_analysis(ended)  # needs no slot
+            return
+        try:
             async for analysis in self._changes(analysis_id):
                 yield wire.to_analysis(analysis)
+        finally:
+            release()
 
     async def _changes(self, analysis_id: str) -> AsyncIterator[Analysis]:
         """Yield an analysis when it changes, and at least every HEARTBEAT_SECONDS, until it ends."""

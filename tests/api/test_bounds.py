@@ -13,7 +13,7 @@ import grpc
 import pytest
 from errata import AsyncClient, Client, error_of, pb
 from errata._sync import client as client_module
-from errata.errors import ErrataError, TooBusy, TooLarge, Unavailable
+from errata.errors import AnalysisNotFound, ErrataError, TooBusy, TooLarge, Unavailable
 from errata.tokens import Scope, line_of, new_token
 from errata.v1 import analysis_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -180,6 +180,23 @@ def test_the_number_of_watches_is_limited(start: Start, monkeypatch: pytest.Monk
         running.gate.set()
         assert [list(watch)[-1].state for watch in watches] == [pb.Analysis.STATE_SUCCEEDED] * 2
         assert list(running.client.watch(analysis.name))[-1].state == pb.Analysis.STATE_SUCCEEDED
+
+
+@pytest.mark.parametrize(("exists", "error"), [(True, None), (False, AnalysisNotFound)])
+def test_a_watch_of_an_analysis_that_does_not_run_needs_no_slot(
+    start: Start, monkeypatch: pytest.MonkeyPatch, demo_csv: bytes, exists: bool, error: type[ErrataError] | None
+) -> None:
+    monkeypatch.setattr(analysis_service, "MAX_WATCHES", 0)
+    with start() as running, grpc.insecure_channel(running.addresses.grpc) as channel:
+        name = running.client.upload(io.BytesIO(demo_csv), "demo").name if exists else "analyses/" + "0" * 21
+        stub = analysis_service_pb2_grpc.AnalysisServiceStub(channel)
+        watch = stub.WatchAnalysis(pb.WatchAnalysisRequest(name=name), timeout=SOON)
+        if error is None:
+            assert [analysis.state for analysis in watch] == [pb.Analysis.STATE_SUCCEEDED]
+        else:
+            with pytest.raises(grpc.RpcError) as refused:
+                next(watch)
+            assert type(error_of(refused.value, "")) is error
 
 
 async def test_an_abandoned_watch_of_the_async_client_ends(start: Start) -> None:
