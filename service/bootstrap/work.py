@@ -63,7 +63,7 @@ async def _run_worker(settings: Settings, stopped: asyncio.Event, predictor: Pre
     loop, device_lost = asyncio.get_running_loop(), threading.Event()
 
     def stop_without_device() -> None:
-        """Stop. The shard is released for a worker that has a device; this one would make its retries fail."""
+        """Stop, so that other workers retry the shard: without its device, this one would use up the retries."""
         _log.error("device lost: the worker stops", device=settings.device)
         device_lost.set()
         engine.drain.start(settings.grace_seconds)

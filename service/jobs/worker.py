@@ -166,9 +166,6 @@ class Worker:
                 _log.info("shard stopped", error=str(error))
             elif isinstance(error, PermanentError | InvalidInput | NotFound):
                 self._fail(lease, error)
-            elif self.drain.is_set():
-                _log.warning("shard released after an error of a worker that stops", error=str(error))
-                lease.release_shard()
             else:
                 self._retry(lease, error)
         finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from demo_predictions import write_predictions
 from errata import Client
+from redis_server import RedisServer
 
 from service.evidence.bundle import Bundle
 
@@ -205,6 +206,36 @@ def test_a_worker_without_its_device_does_not_start(data_dir: Path) -> None:
     assert worker.returncode == 2
     (line,) = worker.stderr.splitlines()
     assert line.startswith("errata: ERRATA_DEVICE: device 'cuda:99' is not available to torch")
+
+
+DEVICE_LOST = """
+import asyncio
+from types import SimpleNamespace
+from service.bootstrap import work
+from service.settings import read_settings
+
+work.process_predictor = lambda settings, images, on_device_lost: SimpleNamespace(
+    start=on_device_lost, interrupt=None, gpu_memory=dict, close=lambda: None
+)
+asyncio.run(work.run_worker(read_settings()))
+"""
+
+
+def test_a_worker_whose_device_vanishes_ends(data_dir: Path, tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path).start()
+    settings = {"ERRATA_REDIS_URL": redis.url, "ERRATA_WORKER_HTTP_ADDRESS": "127.0.0.1:0"}
+    worker = subprocess.run(
+        [sys.executable, "-c", DEVICE_LOST],
+        env=environment(data_dir, ERRATA_DEVICE="cuda:0", **settings),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    redis.stop()
+
+    assert worker.returncode == 1
+    assert "device lost: the worker stops" in worker.stdout  # the program does not configure the log
+    assert worker.stderr == ""
 
 
 def test_a_service_that_does_not_start_leaves_no_process_and_no_signal_handler(errata: Errata) -> None:

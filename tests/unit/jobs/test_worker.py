@@ -462,18 +462,6 @@ def test_draining_after_the_last_batch_finishes_the_shard(backend: Backend) -> N
     assert backend.shard_state(0) is State.SUCCEEDED
 
 
-def test_an_error_of_a_worker_that_stops_releases_the_shard_without_a_retry(backend: Backend) -> None:
-    def lose_device() -> None:
-        backend.drain.set()
-        raise WorkerLost("The process that runs models did not start: device 'cuda:0' is not available.")
-
-    backend.run(0, FakePredictor(load=lose_device))
-
-    shard = backend.store.job(backend.job).shards[0]
-    assert (shard.state, shard.crashes, shard.retries) == (State.QUEUED, 0, 0)
-    assert backend.sent == [(backend.job, 0)]
-
-
 def test_too_few_predictions_are_an_error(backend: Backend) -> None:
     with pytest.raises(RetryLater):
         backend.run(0, FakePredictor(skip=2))
