@@ -46,10 +46,15 @@ class FileSender:
     further downloads do not delay those of others. A download ends for a waiting one only if its client reads no chunk
     for MAX_PAUSE_SECONDS, or is on average slower than MIN_RATE. A longer pause counts as MAX_PAUSE_SECONDS, and the
     time in which the service computes the file does not count.
+
+    Args:
+        executor: The threads of short calls, which check requests.
+        file_executor: The threads that compute files.
     """
 
-    def __init__(self, executor: BoundedExecutor) -> None:
+    def __init__(self, executor: BoundedExecutor, file_executor: BoundedExecutor) -> None:
         self._executor = executor
+        self._file_executor = file_executor
         self._open = ConcurrencyLimit(MAX_OPEN, "downloads", RETRY_SECONDS)
         self._slots = ConcurrencyLimit(MAX_DOWNLOADS, "downloads", RETRY_SECONDS)
         self._waiting: dict[_Download, None] = {}  # in order of their requests
@@ -92,8 +97,8 @@ class FileSender:
                     self._assign_slots()
                     await download.has_slot.wait()
                     download.timeout.reschedule(None)
-                    pieces = await self._executor.call_admitted(start)
-                    while (piece := await self._executor.call_admitted(next, pieces, None)) is not None:
+                    pieces = await self._file_executor.call_admitted(start)
+                    while (piece := await self._file_executor.call_admitted(next, pieces, None)) is not None:
                         for position in range(0, len(piece), CHUNK_BYTES):
                             await self._write(download, context, piece[position : position + CHUNK_BYTES])
             except TimeoutError as error:

@@ -119,7 +119,7 @@ def make_server(
     server = grpc.aio.server(interceptors=[calls], options=(*OPTIONS, connections))
     limit = ConcurrencyLimit(MAX_CALLS, "calls", RETRY_SECONDS)
     executor = BoundedExecutor(NUM_THREADS, "call", limit)
-    receiver, sender = UploadReceiver(uploads), FileSender(BoundedExecutor(FILE_THREADS, "file", limit))
+    receiver, sender = UploadReceiver(uploads), FileSender(executor, BoundedExecutor(FILE_THREADS, "file", limit))
     analyses = AnalysisService(ports, executor, receiver, sender)
     reviews = ReviewService(ports, executor, receiver, sender)
     evidence = EvidenceService(ports, executor, receiver)

@@ -320,6 +320,8 @@ def test_files_that_are_being_computed_do_not_delay_other_calls(
         try:
             assert all(started.acquire(timeout=SOON) for _ in range(server.FILE_THREADS))
             assert running.client.get(name).name == name
+            with pytest.raises(AnalysisNotFound):
+                running.client.report("analyses/none")
             assert not any(file.done() for file in files)
         finally:
             gate.set()

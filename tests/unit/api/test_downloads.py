@@ -35,7 +35,8 @@ class Downloads:
     """Downloads of one sender, and the clock of the event loop."""
 
     def __init__(self) -> None:
-        self.sender = FileSender(cast(BoundedExecutor, InlineExecutor()))
+        executor = cast(BoundedExecutor, InlineExecutor())
+        self.sender = FileSender(executor, executor)
         self.started: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.readers: dict[str, Reader] = {}
