@@ -234,7 +234,7 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
                 create, request = self._analyses.CreateAnalysis, requests[len(queued)]
                 with suppress(errors.ErrataError):  # the request ID makes this call return the same analysis
                     analysis = await self._call(create, request, end - time.monotonic())
-                    await self._cancel(analysis, end - time.monotonic())
+                    await self._cancel(analysis, CLEANUP_SECONDS)
             raise
         return queued
 

@@ -41,7 +41,7 @@ async def upload_messages(
     Append an error of reading to `failures`, and raise it.
     """
     # A daemon thread that waits for the buffer of stdin, also in a wrapper, would abort the interpreter at its end.
-    run = _run_in_thread if isinstance(content, io.FileIO) else asyncio.to_thread
+    run = _run_in_thread if isinstance(content, io.RawIOBase) else asyncio.to_thread
     if header is not None:
         yield message(header=header)
     try:

@@ -235,7 +235,7 @@ class Client(ReviewMethods, EvidenceMethods):
                 create, request = self._analyses.CreateAnalysis, requests[len(queued)]
                 with suppress(errors.ErrataError):  # the request ID makes this call return the same analysis
                     analysis = self._call(create, request, end - time.monotonic())
-                    self._cancel(analysis, end - time.monotonic())
+                    self._cancel(analysis, CLEANUP_SECONDS)
             raise
         return queued
 
