@@ -1006,7 +1006,7 @@ def test_the_last_writes_for_a_deleted_analysis_are_not_counted(
         assert [key for key in store.client.scan_iter() if job.encode() in key] == []
 
 
-def test_a_job_whose_results_may_be_archived_outlives_its_deleted_analysis(store: JobStore) -> None:
+def test_a_job_whose_results_may_be_archived_outlives_its_deleted_analysis(store: JobStore, clock: Clock) -> None:
     """Otherwise, its judge would not notice the deletion, and would leave the result in the archive."""
     job = submit(store, "a").job
     run_all(store, job)
@@ -1014,6 +1014,7 @@ def test_a_job_whose_results_may_be_archived_outlives_its_deleted_analysis(store
     store.cancel("a", "", during_archiving=True)
 
     assert store.delete("a") is True
+    pass_time(store, clock, ENDING_SECONDS)
     assert get_job(store, job).state is State.CANCELLED
 
 

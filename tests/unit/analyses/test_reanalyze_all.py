@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from errata.errors import Unavailable
+from errata.errors import PermanentError, Unavailable
 
 from service.analyses import evidence_versions, lifecycle
 from service.analyses import reanalyze_all as reanalyze_all_module
@@ -247,6 +247,18 @@ def test_analyses_that_cannot_be_judged_are_skipped_with_the_reason(backend: Bac
         "range": "The predictions have class 9, but label space 'street' has the classes 0 to 2",
     }
     assert len(on(backend, corrected)) == 1
+
+
+def test_reasons_contain_no_paths_of_the_service(
+    backend: Backend, corrected: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermanentError("Cannot read /data/archive/a.json.")
+
+    analyze(backend, "owl dog cat owl", "good")
+    monkeypatch.setattr(reanalyze_all_module, "judge_again", fail)
+
+    assert [step.reason for step in run(backend.ports, corrected.digest)] == ["Cannot read [path]."]
 
 
 def test_an_index_that_is_being_built_is_an_error(backend: Backend, corrected: Bundle) -> None:
