@@ -238,6 +238,24 @@ def test_a_refused_call_does_not_change_a_folder_that_it_reads(
     assert Path("results/summary.json").exists()
 
 
+def test_a_failed_analysis_does_not_change_its_baseline(
+    start: Start, policy: Path, demo_csv: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("errata.cli.analyze.follow", lambda client, name, _: client.cancel(name))
+    (tmp_path / "p.csv").write_bytes(demo_csv)
+    folder = tmp_path / "results"
+    with start(open_gate=False) as running:
+        analyze(running, "--predictions", tmp_path / "p.csv", "--output", folder)
+        files = {file: file.read_bytes() for file in folder.iterdir()}
+
+        result = analyze(running, MODEL, "--gate", policy, "--baseline", folder, "--output", folder)
+        running.gate.set()
+
+    assert result.exit_code == ANALYSIS_FAILED
+    assert len(files) == 4
+    assert {file: file.read_bytes() for file in files} == files
+
+
 def test_a_folder_of_results_is_refused_as_predictions_and_not_changed(
     running: Running, demo_csv: bytes, tmp_path: Path
 ) -> None:

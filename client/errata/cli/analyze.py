@@ -178,8 +178,8 @@ def analyze(
                 analysis = _run(ctx, client, submit) if wait else submit()
             if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
                 write_folder(client, analysis, output)
-            elif output is not None:
-                clear_folder(output)
+            elif replaced is not None:
+                clear_folder(replaced)
             result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
     if result is not None:  # files first, because printing ends the command if the reader of stdout has ended
         write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=markdown)
