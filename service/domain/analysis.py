@@ -27,7 +27,7 @@ class GroupSummary:
     portions_of_top1_errors: Mapping[ErrorType, float]  # share among non-CORRECT verdicts; empty without errors
     portions_of_multi_label_errors: Mapping[ErrorType, float]  # share among multi-label errors; empty without errors
     # Documents of the first versions have none of the following fields.
-    gain_if_fixed_top1: Mapping[ErrorType, float] = field(default_factory=dict)  # in top-1 accuracy; see summarize.py
+    gain_if_fixed_top1: Mapping[ErrorType, float] = field(default_factory=dict)  # empty if targets are rejected
     gain_if_fixed_multi_label: Mapping[ErrorType, float] = field(default_factory=dict)  # 0 for correct types
     accuracy_against_labels: float | None = None  # predictions that are one of the labels
 
