@@ -101,9 +101,10 @@ class EvidencePages:
 
     def _changes(self, request: Request) -> Response:
         dataset = request.path_params["dataset"]
+        all_runs = self._run_views(dataset)  # before the models: those of an ended run are all listed
         changes = compute_changes(self._stores, dataset, request.path_params["digest"])
         digest = changes.bundle.digest
-        runs = {key: run for key, run in self._run_views(dataset).items() if key == digest}
+        runs = {key: run for key, run in all_runs.items() if key == digest}
         is_admin = may(Scope.ADMIN)
         forms = FormsView(is_admin, versions_url(dataset), (), runs=runs)
         is_default = self._stores.evidence.find(dataset, "").digest == digest

@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +19,14 @@ from http_answer import Answer
 from running_service import Running, Start, start_service
 from street import build_street
 
+from service.analyses.evidence_changes import EvidenceChanges
+from service.analyses.ports import Stores
 from service.analyses.reanalyze_all import ReanalysisProgress
 from service.bootstrap.build import Inputs, build_evidence
 from service.evidence.build import write_bundle
 from service.evidence.bundle import open_bundle
 from service.evidence.uploaded_labels import relabel_from_file
-from service.web import judging_runs
+from service.web import evidence_pages, judging_runs
 from service.web.judging_runs import MAX_SKIPPED, JudgingRun
 
 from .test_forms import CROSS_SITE, FormClient
@@ -303,6 +306,36 @@ def test_too_many_runs_are_refused_and_a_running_one_is_not_started_twice(
         wait_for(browser, 'id="ended"')
         assert calls == [digest]
         assert browser.post(f"{URL}/build", min_reviews="1").status == 400, "the slot is free again"
+
+
+def test_changes_that_are_computed_while_a_run_ends_are_shown_as_of_a_running_one(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_released, compute = threading.Event(), evidence_pages.compute_changes
+
+    def judge(_: object, dataset: str, digest: str, caller: str) -> Iterator[ReanalysisProgress]:
+        is_released.wait(30)
+        yield ReanalysisProgress(1, 1, "a" * 21, "b" * 21, is_new=True)
+
+    monkeypatch.setattr(judging_runs, "reanalyze_all", judge)
+    with street_service(start, tmp_path) as running:
+        browser = FormClient(running)
+        open_form(browser)
+        labels = b"file_name,labels\na.jpg,cat;dog\nb.jpg,dog\nc.jpg,owl\n"
+        url = browser.upload(labels, path=f"{URL}/labels").headers["Location"]
+        assert browser.post(f"{url}/judge").status == 303
+
+        def compute_then_end_run(stores: Stores, dataset: str, digest: str) -> EvidenceChanges:
+            changes = compute(stores, dataset, digest)
+            is_released.set()
+            wait_for(browser, 'id="ended"')
+            return changes
+
+        monkeypatch.setattr(evidence_pages, "compute_changes", compute_then_end_run)
+        page = browser.get(url).text
+        assert 'id="running"' in page and 'http-equiv="refresh"' in page
+        page = browser.get(url).text
+        assert 'id="ended"' in page and 'http-equiv="refresh"' not in page
 
 
 def test_a_failed_run_shows_why_and_frees_its_slot(
