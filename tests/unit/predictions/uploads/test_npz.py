@@ -107,27 +107,52 @@ def test_rows_of_probs_with_nan_are_named_and_counted(small, write, expected_err
 
 
 @pytest.mark.parametrize(
-    "arrays",
+    ("arrays", "problem"),
     [
-        pytest.param({"classes": TWELVE}, id="no top1"),
-        pytest.param({"features": distributions(TWELVE, 0.5)}, id="other scores"),
-        pytest.param({"probs": distributions(TWELVE, 0.5)[:11]}, id="too few probs alone"),
-        pytest.param({}, id="nothing"),
-        pytest.param({"top1": TWELVE[:11]}, id="a row too few"),
-        pytest.param({"top1": np.arange(13)}, id="a row too many"),
-        pytest.param({"top1": TWELVE[:, None, None]}, id="three dimensions"),
-        pytest.param({"top1": TWELVE.astype(float)}, id="classes as floats"),
-        pytest.param({"top1": TWELVE, "probs": np.zeros((11, 1000), dtype=np.float32)}, id="a row of probs too few"),
-        pytest.param({"top1": TWELVE, "probs": np.zeros((12, 999), dtype=np.float32)}, id="a class too few"),
-        pytest.param({"top1": TWELVE, "probs": np.zeros((12, 1000), dtype=int)}, id="probs as integers"),
+        ({"classes": TWELVE}, "Missing array 'top1', 'probs', or 'logits'. The npz file has 'classes'."),
+        (
+            {"features": distributions(TWELVE, 0.5)},
+            "Missing array 'top1', 'probs', or 'logits'. The npz file has 'features'.",
+        ),
+        (
+            {"probs": distributions(TWELVE, 0.5)[:11]},
+            "Array 'probs' has shape (11, 1000). Expected (12, 1000), one row",
+        ),
+        ({"top1": TWELVE[:11]}, "Array 'top1' has shape (11,). Expected (12,), one row"),
+        ({"top1": np.arange(13)}, "Array 'top1' has shape (13,). Expected (12,), one row"),
+        ({"top1": TWELVE[:, None, None]}, "Array 'top1' has shape (12, 1, 1). Expected (12,), one row"),
+        ({"top1": TWELVE.astype(float)}, "Array 'top1' has shape (12,) and type float64. Expected integer class"),
+        (
+            {"top1": TWELVE, "probs": np.zeros((11, 1000), dtype=np.float32)},
+            "Array 'probs' has shape (11, 1000). Expected (12, 1000), one row",
+        ),
+        (
+            {"top1": TWELVE, "probs": np.zeros((12, 999), dtype=np.float32)},
+            "Array 'probs' has shape (12, 999). Expected (12, 1000), one column",
+        ),
+        (
+            {"top1": TWELVE, "probs": np.zeros((12, 1000), dtype=np.int64)},
+            "Array 'probs' has shape (12, 1000) and type int64. Expected floating-point scores.",
+        ),
+    ],
+    ids=[
+        *("no top1", "other scores", "too few probs alone", "a row too few", "a row too many", "three dimensions"),
+        *("classes as floats", "a row of probs too few", "a class too few", "probs as integers"),
     ],
 )
-def test_other_arrays_are_rejected_with_their_names(small, write, arrays) -> None:
-    error = small.rejection(write.npz(**arrays)) if arrays else small.rejection(zipped({"readme.txt": b"hello"}))
+def test_other_arrays_are_rejected_with_their_names(small, write, arrays, problem) -> None:
+    error = small.rejection(write.npz(**arrays))
 
     assert isinstance(error, InvalidUpload)
     assert error.reason == "INVALID_UPLOAD"
-    assert "'top1'" in error.message or "'probs'" in error.message or "readme.txt" in error.message
+    assert error.message.startswith(problem)
+
+
+def test_a_zip_archive_without_arrays_is_rejected_with_its_files(small) -> None:
+    error = small.rejection(zipped({"readme.txt": b"hello"}))
+
+    assert error.reason == "INVALID_UPLOAD"
+    assert error.message.startswith("The file is a ZIP archive with 'readme.txt', not an npz file.")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
