@@ -286,12 +286,14 @@ def test_printed_settings_contain_no_secret(registry: dict[str, Any]) -> None:
     settings = read_settings({"ERRATA_REGISTRIES": json.dumps({"prod": registry})})
 
     for text in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "prod" in text
         assert not any(hidden in text for hidden in HIDDEN)
 
 
 def test_a_logged_registry_contains_no_secret() -> None:
     for registry in (MLFLOW, {**GENERIC, "url": "https://receiver.example/"}):
         registries = repr(read({"prod": registry}))
+        assert registry["url"].partition("//")[2].partition(":")[0].strip("/") in registries
         assert not any(hidden in registries for hidden in (*HIDDEN, "0123456789abcdef"))
 
 

@@ -37,13 +37,18 @@ def test_confusions_are_sorted_by_frequency_then_class(rows: list[tuple[int, int
 @max_examples(100)
 @given(ROWS)
 def test_confusion_lists_its_error_types(rows: list[tuple[int, int, int]]) -> None:
-    for confusion in confuse(rows, 100):
-        kinds = [
-            k
-            for target, predicted, k in rows
-            if (target, predicted) == (confusion.target, confusion.predicted) and k >= 4
-        ]
-        assert {kind.id: count for kind, count in confusion.types.items()} == Counter(kinds)
+    expected: dict[tuple[int, int], Counter[int]] = {}
+    for target, predicted, kind in rows:
+        if kind >= 4:
+            expected.setdefault((target, predicted), Counter())[kind] += 1
+
+    result = confuse(rows, 100)
+
+    actual = {
+        (confusion.target, confusion.predicted): {kind.id: count for kind, count in confusion.types.items()}
+        for confusion in result
+    }
+    assert actual == expected
 
 
 def test_correct_predictions_are_no_confusions() -> None:

@@ -230,7 +230,9 @@ def test_accuracy_on_the_axis_of_the_metric_must_be_in_the_published_range(axis:
         (accuracy + 1e-4, 0.95, False),
         (0.3, accuracy - 1e-4, False),
     ):
-        for metric, rank in ranks_of(result(), curves({axis: (lowest, highest)})).items():
+        ranks = ranks_of(result(), curves({axis: (lowest, highest)}))
+        assert set(ranks) == set(METRICS) - {"pooled"}
+        for metric, rank in ranks.items():
             is_on_axis = (metric in OVER_TOP1) == (axis is Axis.TOP1)
             if is_inside or not is_on_axis:
                 assert rank.percentile is not None
@@ -243,6 +245,7 @@ def test_accuracy_near_too_few_models_has_no_percentile() -> None:
     """The knot at 25 % has too few models, so neither accuracy of 40 and 45 % has a percentile."""
     ranks = ranks_of(result((4000, 100, 400, 300, 150, 150, 150, 4750)))
 
+    assert set(ranks) == set(METRICS) - {"pooled"}
     for metric, rank in ranks.items():
         assert rank == PercentileRank(metric, rank.value, None, NoReferenceReason.FEW)
 
