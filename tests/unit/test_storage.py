@@ -136,20 +136,20 @@ def test_of_files_that_cannot_all_be_written_none_appears(tmp_path: Path) -> Non
     assert everything_in(tmp_path) == set()
 
 
-def test_a_reader_that_finds_a_file_finds_those_written_before_it(tmp_path: Path) -> None:
-    pairs = [(tmp_path / f"{number}.first", tmp_path / f"{number}.second") for number in range(50)]
+def test_a_reader_that_finds_a_file_finds_those_written_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / name for name in ("second", "first", "third")]
+    replace, visible = os.replace, list[list[Path]]()
 
-    def write_pairs() -> None:
-        for first, second in pairs:
-            write_files({first: b"x" * 10_000, second: b"x"})
+    def observe(source: str, target: Path) -> None:
+        replace(source, target)
+        visible.append([file for file in files if file.exists()])
 
-    writer = threading.Thread(target=write_pairs)
-    writer.start()
-    while writer.is_alive():
-        assert all(first.exists() for first, second in pairs if second.exists())
-    writer.join()
+    monkeypatch.setattr(os, "replace", observe)
+    write_files(dict.fromkeys(files, b"x"))
 
-    assert all(first.exists() and second.exists() for first, second in pairs)
+    assert visible == [files[:1], files[:2], files[:3]]
 
 
 def test_concurrent_reader_sees_the_old_or_the_new_content(tmp_path: Path) -> None:
