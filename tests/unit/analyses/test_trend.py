@@ -194,7 +194,7 @@ def test_own_models_are_the_reference_without_published_models() -> None:
         failures = next(rank for rank in point.percentile_ranks if rank.metric == "model_failure")
         others = [float(other.values["model_failure"]) for other in compared.points if other.id != point.id]
         lower = sum(value < point.values["model_failure"] for value in others) / len(others)
-        assert failures.missing is NoReferenceReason.INDISTINCT or failures.percentile == pytest.approx(lower)
+        assert failures.percentile == pytest.approx(lower)
         assert failures.low is not None
 
 

@@ -169,16 +169,14 @@ def reference(count: int, spread: int = 1) -> OwnModels:
     )
 
 
-def test_percentile_is_that_of_the_slow_definition() -> None:
-    model, others = result(99, "mine", failures=110), reference(40)
+def test_percentile_is_the_share_of_the_models_with_a_lower_value() -> None:
+    """The models have 101 to 140 failures in 400 errors, and the other errors are fine-grained. A tie counts half."""
+    model, others = result(99, "mine", failures=102), reference(40, spread=0)
+
     ranks = {rank.metric: rank for rank in percentile_ranks_among(others, ALL, model)}
 
-    values = {metric: numbers.tolist() for metric, numbers in others.values.items()}
-    for metric in (METRIC, "fine_grained"):
-        rank = ranks[metric]
-        lower = sum(value < rank.value for value in values[metric])
-        assert rank.percentile is None or rank.percentile == lower / 40
-    assert ranks[METRIC].low is not None
+    assert ranks[METRIC].percentile == pytest.approx(1.5 / 40)
+    assert ranks["fine_grained"].percentile == pytest.approx(38.5 / 40)
 
 
 def test_model_without_a_type_that_no_model_has_equals_the_others() -> None:

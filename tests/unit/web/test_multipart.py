@@ -63,7 +63,7 @@ def test_name_of_the_file_is_only_text(file_name: str, tmp_path: Path, monkeypat
 
     _, actual, content = parse(iter([body(b"x", TOKEN, file_name=file_name)]))
 
-    assert (len(actual) <= 1024 and actual[:5] == file_name.replace("\\", "")[:5]) or "\\" in file_name
+    assert actual == file_name[:1024]
     assert content == b"x"
     assert [*tmp_path.iterdir()] == []
 
