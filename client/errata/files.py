@@ -4,11 +4,18 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import chain, repeat
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows: no conversion of line breaks
+_SYNC_THREADS = 4
 
 
 def describe_read_error(path: Path, error: OSError) -> str:
@@ -78,8 +85,8 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
                 rest = rest[os.write(files[-1], rest) :]
             if hasattr(os, "posix_fadvise"):  # with this hint, Linux starts to write the file to the disk
                 os.posix_fadvise(files[-1], 0, 0, os.POSIX_FADV_DONTNEED)
+        _sync(files)
         while files:
-            os.fsync(files[0])
             os.close(files.pop(0))
         yield names
     finally:
@@ -89,6 +96,31 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
         for name in names:
             with suppress(FileNotFoundError):
                 os.unlink(name)
+
+
+def _sync(files: Sequence[int]) -> None:
+    """Wait until open files are on the disk; for all at once, because this takes little longer than for one."""
+    waits = list["Future[None]"]()
+    try:
+        with suppress(RuntimeError):  # no thread can start while Python exits
+            for file in files[1:]:
+                waits.append(_sync_threads().submit(os.fsync, file))
+        for file, wait in zip(files, chain([None], waits, repeat(None)), strict=False):
+            if wait is None or wait.cancel():  # the threads are busy, or do not exist after a fork
+                os.fsync(file)
+            else:
+                wait.result()
+    finally:
+        for wait in waits:
+            if not wait.cancel():
+                wait.exception()  # until then, the file must stay open
+
+
+@cache
+def _sync_threads() -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor  # commands of the client do not need it
+
+    return ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
 
 
 def _temporary_name(path: Path) -> str:

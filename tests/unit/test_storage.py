@@ -1,6 +1,7 @@
 """Local files: atomic writes, locks, and the size limit of spooled streams."""
 
 import ast
+import errno
 import hashlib
 import io
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errata import files
 from errata.errors import TooLarge, Unavailable
 from errata.files import temporary_file_beside, write_files
 
@@ -134,6 +136,129 @@ def test_of_files_that_cannot_all_be_written_none_appears(tmp_path: Path) -> Non
         write_files({tmp_path / "a": b"a", tmp_path / "b": "text, not bytes", tmp_path / "c": b"c"})
 
     assert everything_in(tmp_path) == set()
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the inodes of the files that were synced under their temporary names."""
+    inodes, fsync = list[int](), os.fsync
+
+    def sync(file: int) -> None:
+        fsync(file)
+        if Path(os.readlink(f"/proc/self/fd/{file}")).name.startswith("."):
+            inodes.append(os.fstat(file).st_ino)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    return inodes
+
+
+@pytest.mark.parametrize("num_files", [0, 1, 3, 20])
+def test_each_file_is_synced(tmp_path: Path, synced: list[int], num_files: int) -> None:
+    contents = {tmp_path / str(number): b"x" for number in range(num_files)}
+
+    write_files(contents)
+
+    assert sorted(synced) == sorted(path.stat().st_ino for path in contents)
+
+
+def test_files_are_synced_while_all_threads_are_busy(tmp_path: Path, synced: list[int]) -> None:
+    is_released = threading.Event()
+    busy = [files._sync_threads().submit(is_released.wait, 60) for _ in range(files._SYNC_THREADS)]
+    contents = {tmp_path / str(number): b"x" for number in range(3)}
+    try:
+        write_files(contents)
+        assert not any(future.done() for future in busy)
+    finally:
+        is_released.set()
+
+    assert sorted(synced) == sorted(path.stat().st_ino for path in contents)
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_if_a_file_cannot_be_synced_none_appears_and_all_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    names, fsync = [tmp_path / name for name in "abc"], os.fsync
+    open_files = set(os.listdir("/proc/self/fd"))
+
+    def fail(file: int) -> None:
+        if f".{names[failing].name}." in os.readlink(f"/proc/self/fd/{file}"):
+            raise OSError(errno.EIO, "broken")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="broken"):
+        write_files(dict.fromkeys(names, b"x"))
+
+    assert everything_in(tmp_path) == set()
+    assert set(os.listdir("/proc/self/fd")) == open_files
+
+
+def test_if_a_file_cannot_be_synced_the_others_stay_open_until_they_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_started, has_failed, synced, fsync = threading.Event(), threading.Event(), list[int](), os.fsync
+    main = threading.current_thread()
+
+    def sync(file: int) -> None:
+        if threading.current_thread() is main:
+            assert has_started.wait(60)
+            threading.Timer(0.1, has_failed.set).start()
+            raise OSError(errno.EIO, "broken")
+        has_started.set()
+        assert has_failed.wait(60)
+        fsync(file)
+        synced.append(file)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(OSError, match="broken"):
+        write_files({tmp_path / "a": b"a", tmp_path / "b": b"b"})
+
+    assert len(synced) == 1
+
+
+SCRIPT_OF_A_CHILD = """
+import os, sys
+from pathlib import Path
+from errata.files import write_files
+folder = Path(sys.argv[1])
+write_files({folder / "a": b"a", folder / "b": b"b"})
+process = os.fork()
+write_files({folder / f"{process == 0}{name}": b"x" for name in "cd"})
+if process:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+"""
+SCRIPT_OF_AN_EXIT = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from errata.files import write_files
+folder, pool = Path(sys.argv[1]), ThreadPoolExecutor(1)
+write_files({folder / "a": b"a", folder / "b": b"b"})
+def write():
+    try:
+        while True:
+            pool.submit(int).result()
+    except RuntimeError:  # Python exits
+        write_files({folder / "c": b"c", folder / "d": b"d"})
+threading.Thread(target=write).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [
+        (SCRIPT_OF_A_CHILD, {"a", "b", "Falsec", "Falsed", "Truec", "Trued"}),
+        (SCRIPT_OF_AN_EXIT, {"a", "b", "c", "d"}),
+    ],
+    ids=["fork", "exit"],
+)
+@pytest.mark.processes
+def test_files_are_written_after_a_fork_and_while_python_exits(tmp_path: Path, script: str, names: set[str]) -> None:
+    result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert everything_in(tmp_path) == names
 
 
 def test_a_reader_that_finds_a_file_finds_those_written_before_it(
