@@ -215,7 +215,7 @@ def _gains(summary: Summary) -> list[tuple[ErrorType, float | None, float | None
     """Return (type, top-1 gain, multi-label gain). None: the gain is undefined or the rule was not evaluated."""
     overall = summary.groups[ALL]
     top1, multi_label = overall.gain_if_fixed_top1, overall.gain_if_fixed_multi_label
-    missing = 0.0 if overall.num_samples else None
+    missing = 0.0 if multi_label else None  # without samples, and in the first documents, there are no gains
     missing_top1 = None if summary.num_rejected_targets else missing  # with rejected targets, top-1 gains are undefined
     return [
         (error_type, None, None)

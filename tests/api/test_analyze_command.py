@@ -249,11 +249,13 @@ def test_a_failed_analysis_does_not_change_its_baseline(
         files = {file: file.read_bytes() for file in folder.iterdir()}
 
         result = analyze(running, MODEL, "--gate", policy, "--baseline", folder, "--output", folder)
+        newest = next(iter(running.client.list())).name
         running.gate.set()
 
     assert result.exit_code == ANALYSIS_FAILED
     assert len(files) == 4
     assert {file: file.read_bytes() for file in files} == files
+    assert newest in (folder / "junit.xml").read_text(), "the result of the gate is that of the failed analysis"
 
 
 def test_a_folder_of_results_is_refused_as_predictions_and_not_changed(

@@ -329,6 +329,33 @@ def test_an_unresponsive_service_delays_the_end_of_analyze_all_by_a_few_seconds_
     server.stop(None)
 
 
+class SlowAgain(Unresponsive):
+    """A service that responds to the repeated request after two seconds."""
+
+    def CreateAnalysis(self, request: pb.CreateAnalysisRequest, context: grpc.ServicerContext) -> pb.Analysis:
+        if len(self.calls) < 3:
+            return super().CreateAnalysis(request, context)
+        time.sleep(2)
+        self.calls.append((request.analysis.model, context.time_remaining()))
+        return pb.Analysis(name="analyses/second")
+
+
+def test_the_cancellation_of_the_last_analysis_has_its_own_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("errata._sync.client.CLEANUP_SECONDS", 60.0)
+    server, service = grpc.server(ThreadPoolExecutor(1)), SlowAgain()
+    analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+
+    with Client(f"127.0.0.1:{port}", attempts=1) as client, pytest.raises(errors.Unavailable):
+        client.analyze_all(["demo:a", "demo:b"], "demo")
+
+    (name, rest), (canceled, limit) = service.calls[-2:]
+    assert (name, canceled) == ("demo:b", "analyses/second")
+    assert limit > rest, "it does not have the rest of the time of the request"
+    server.stop(None)
+
+
 MODELS_OF_SLOW = list("abcdefg")
 
 

@@ -224,14 +224,16 @@ asyncio.run(work.run_worker(read_settings()))
 def test_a_worker_whose_device_vanishes_ends(data_dir: Path, tmp_path: Path) -> None:
     redis = RedisServer(tmp_path).start()
     settings = {"ERRATA_REDIS_URL": redis.url, "ERRATA_WORKER_HTTP_ADDRESS": "127.0.0.1:0"}
-    worker = subprocess.run(
-        [sys.executable, "-c", DEVICE_LOST],
-        env=environment(data_dir, ERRATA_DEVICE="cuda:0", **settings),
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    redis.stop()
+    try:
+        worker = subprocess.run(
+            [sys.executable, "-c", DEVICE_LOST],
+            env=environment(data_dir, ERRATA_DEVICE="cuda:0", **settings),
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+    finally:
+        redis.stop()
 
     assert worker.returncode == 1
     assert "device lost: the worker stops" in worker.stdout  # the program does not configure the log

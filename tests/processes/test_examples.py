@@ -136,8 +136,11 @@ def test_the_steps_of_the_github_action_run(
     assert files["GITHUB_OUTPUT"].read_text() == f"exit-code={expected}\nanalysis={summary['name']}\n"
 
 
-def test_the_github_action_names_an_analysis_that_failed(
-    run_script: Callable[..., subprocess.CompletedProcess[str]], checkout: Path
+@pytest.mark.parametrize(
+    ("policy", "code", "is_named"), [("p", 4, True), ("", 4, False), ("p", 2, False), ("p", 3, False)]
+)
+def test_the_github_action_names_an_analysis_that_failed_and_not_the_baseline(
+    run_script: Callable[..., subprocess.CompletedProcess[str]], checkout: Path, policy: str, code: int, is_named: bool
 ) -> None:
     action = yaml.safe_load((EXAMPLES.parent / "actions" / "errata" / "action.yml").read_text())
     analyze = action["runs"]["steps"][1]
@@ -145,15 +148,19 @@ def test_the_github_action_names_an_analysis_that_failed(
     (checkout / "junit").write_bytes(to_junit(result, "resnet50"))
     command = checkout / "errata-client" / "bin" / "errata"
     command.parent.mkdir(parents=True)
-    command.write_text('#!/bin/sh\nmkdir "$OUTPUT"; cp junit "$OUTPUT/junit.xml"; exit 4\n')
+    command.write_text(f'#!/bin/sh\ncp junit "$OUTPUT/junit.xml"; exit {code}\n')
     command.chmod(0o755)
-    variables = dict.fromkeys(analyze["env"], "") | {"OUTPUT": "result", "DATASET": "demo", "MODEL": "demo:m"}
-    variables |= {"GITHUB_OUTPUT": "outputs", "GITHUB_SHA": "0123abc", "RUNNER_TEMP": str(checkout)}
+    (checkout / "result").mkdir()
+    (checkout / "result" / "summary.json").write_text('{"name": "analyses/baseline"}')
+    variables = dict.fromkeys(analyze["env"], "") | {"OUTPUT": "result", "BASELINE": "result", "POLICY": policy}
+    variables |= {"DATASET": "demo", "MODEL": "demo:m", "GITHUB_OUTPUT": "outputs", "GITHUB_STEP_SUMMARY": "summary"}
+    variables |= {"GITHUB_SHA": "0123abc", "RUNNER_TEMP": str(checkout)}
 
     done = run_script(analyze["run"], **variables)
 
-    assert done.returncode == 4, done.stderr
-    assert (checkout / "outputs").read_text() == f"exit-code=4\nanalysis={result.analysis}\n"
+    assert done.returncode == code, done.stderr
+    name = f"analysis={result.analysis}\n" if is_named else ""
+    assert (checkout / "outputs").read_text() == f"exit-code={code}\n{name}"
 
 
 def test_no_script_of_the_github_action_contains_an_expression() -> None:

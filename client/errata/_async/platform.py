@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
+from socket import SocketIO
 from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import grpc
@@ -41,7 +42,7 @@ async def upload_messages(
     Append an error of reading to `failures`, and raise it.
     """
     # A daemon thread that waits for the buffer of stdin, also in a wrapper, would abort the interpreter at its end.
-    run = _run_in_thread if isinstance(content, io.RawIOBase) else asyncio.to_thread
+    run = _run_in_thread if isinstance(content, io.FileIO | SocketIO) else asyncio.to_thread
     if header is not None:
         yield message(header=header)
     try:

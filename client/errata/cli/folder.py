@@ -96,8 +96,12 @@ def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove the files of an earlier analysis; the summary first, without which the folder is no result."""
-    for name in (SUMMARY, JUNIT, VERDICTS, REPORT, CLASSES):
+    """Remove the files of an earlier analysis; the summary first, without which the folder is no result.
+
+    Without a summary, the other files can be those of the user, also of other commands.
+    """
+    others = (VERDICTS, REPORT, CLASSES) if is_folder(str(folder)) else ()
+    for name in (SUMMARY, JUNIT, *others):
         try:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:

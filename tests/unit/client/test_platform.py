@@ -29,8 +29,13 @@ def test_the_end_of_a_program_does_not_wait_for_an_idle_pipe() -> None:
 
 
 STDIN = """
-import asyncio, gzip, sys
+import asyncio, gzip, io, sys
 from errata._async.platform import upload_messages
+
+class Raw(io.RawIOBase):
+    readinto = sys.stdin.buffer.readinto1
+    def readable(self):
+        return True
 
 async def read():
     try:
@@ -43,7 +48,7 @@ asyncio.run(read())
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("content", ["sys.stdin.buffer", "gzip.GzipFile(fileobj=sys.stdin.buffer)"])
+@pytest.mark.parametrize("content", ["sys.stdin.buffer", "gzip.GzipFile(fileobj=sys.stdin.buffer)", "Raw()"])
 def test_a_program_that_stops_waiting_for_its_stdin_ends_normally(content: str) -> None:
     command, pipe = [sys.executable, "-c", STDIN.format(content=content)], subprocess.PIPE
     program = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)

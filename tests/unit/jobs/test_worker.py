@@ -462,6 +462,19 @@ def test_draining_after_the_last_batch_finishes_the_shard(backend: Backend) -> N
     assert backend.shard_state(0) is State.SUCCEEDED
 
 
+def test_an_error_of_a_worker_that_stops_counts_as_a_retry(backend: Backend) -> None:
+    def lose_device() -> None:
+        backend.drain.set()
+        raise WorkerLost("The process that runs models did not start: device 'cuda:0' is not available.")
+
+    with pytest.raises(RetryLater):
+        backend.run(0, FakePredictor(load=lose_device))
+
+    shard = backend.store.job(backend.job).shards[0]
+    assert (shard.state, shard.crashes, shard.retries) == (State.QUEUED, 0, 1)
+    assert backend.sent == []
+
+
 def test_too_few_predictions_are_an_error(backend: Backend) -> None:
     with pytest.raises(RetryLater):
         backend.run(0, FakePredictor(skip=2))

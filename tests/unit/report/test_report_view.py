@@ -324,6 +324,15 @@ def test_gains_without_samples_are_dashes() -> None:
     assert "+0.00" not in result.gains_chart.description[0]
 
 
+def test_gains_of_a_document_that_has_none_are_dashes() -> None:
+    """Documents of the first version of the archive have no gains."""
+    overall = replace(group(COUNTS), gain_if_fixed_top1={}, gain_if_fixed_multi_label={})
+
+    result = view(analysis(summary=summary(groups={ALL: overall})))
+
+    assert {(row.top1, row.multi_label) for row in result.gains} == {("–", "–")}
+
+
 def test_gains_are_points_with_the_severity_of_their_type() -> None:
     default = summary()
     everything = replace(

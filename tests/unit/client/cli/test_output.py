@@ -107,6 +107,13 @@ def test_the_results_of_an_earlier_analysis_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).write_text("old")
 
     clear_folder(tmp_path)
-    clear_folder(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+    names = {REPORT, VERDICTS, CLASSES, "notes.txt"}
+    for name in (JUNIT, *names):
+        (tmp_path / name).write_text("of another command")
+
+    clear_folder(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == names
