@@ -1,13 +1,57 @@
 """The content of uploads: checks of its chunks, and errors of reading it."""
 
 import asyncio
+import io
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from errata.errors import ErrataError, InvalidInput
+
+
+class UploadFile(io.RawIOBase):
+    """A file that can be closed while a thread reads it: the thread then closes it, at the end of its read.
+
+    Closing it at once would free its descriptor: the next file that the program opens can get the same one, and the
+    thread would read, and thus skip, a part of that file.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        super().__init__()
+        self._file, self._lock, self._is_reading = file, threading.Lock(), False
+
+    @property
+    def name(self) -> Any:
+        """The path of the file."""
+        return self._file.name
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes | None:
+        """Return the next bytes, at most `size`; empty at the end. Raise ValueError if the file is closed."""
+        with self._lock:
+            if self.closed:
+                raise ValueError("read of closed file")
+            self._is_reading = True
+        try:
+            return self._file.read(size)
+        finally:
+            with self._lock:
+                self._is_reading = False
+                if self.closed:
+                    self._file.close()
+
+    def close(self) -> None:
+        """Close the file, or let the thread that reads it do so."""
+        with self._lock:
+            super().close()
+            if not self._is_reading:
+                self._file.close()
 
 
 def read_chunk(content: BinaryIO, size: int) -> bytes:

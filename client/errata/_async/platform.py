@@ -10,12 +10,12 @@ from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from socket import SocketIO
-from typing import Any, BinaryIO, ParamSpec, TypeVar
+from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 import grpc
 
 from errata.requests import CHUNK_BYTES
-from errata.uploads import read_chunk
+from errata.uploads import UploadFile, read_chunk
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
 Result = TypeVar("Result")
@@ -31,7 +31,7 @@ def open_channel(server: str, credentials: grpc.ChannelCredentials | None, optio
 
 async def open_file(path: str | Path) -> BinaryIO:
     """Open a file without a buffer in a thread. A buffer cannot be closed while a thread waits for a pipe."""
-    return await _run_in_thread(Path(path).open, "rb", buffering=0)
+    return cast(BinaryIO, UploadFile(await _run_in_thread(Path(path).open, "rb", buffering=0)))
 
 
 async def upload_messages(
@@ -42,7 +42,7 @@ async def upload_messages(
     Append an error of reading to `failures`, and raise it.
     """
     # A daemon thread that waits for the buffer of stdin, also in a wrapper, would abort the interpreter at its end.
-    run = _run_in_thread if isinstance(content, io.FileIO | SocketIO) else asyncio.to_thread
+    run = _run_in_thread if isinstance(content, UploadFile | io.FileIO | SocketIO) else asyncio.to_thread
     if header is not None:
         yield message(header=header)
     try:

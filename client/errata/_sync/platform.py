@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import grpc
 
 from errata.requests import CHUNK_BYTES
-from errata.uploads import read_chunk
+from errata.uploads import UploadFile, read_chunk
 
 __all__ = ["open_channel", "open_file", "sleep", "upload_messages"]
 
@@ -22,7 +22,7 @@ def open_channel(server: str, credentials: grpc.ChannelCredentials | None, optio
 
 def open_file(path: str | Path) -> BinaryIO:
     """Open a file for reading. A buffer could not be closed while a thread waits for a pipe."""
-    return Path(path).open("rb", buffering=0)
+    return cast(BinaryIO, UploadFile(Path(path).open("rb", buffering=0)))
 
 
 def upload_messages(message: type[Any], header: Any, content: BinaryIO, failures: list[Exception]) -> Iterator[Any]:

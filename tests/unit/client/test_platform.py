@@ -5,11 +5,15 @@ import io
 import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 from errata._async.platform import open_file, upload_messages
+from errata.uploads import UploadFile
 
 
 def test_the_end_of_a_program_does_not_wait_for_an_idle_pipe() -> None:
@@ -26,6 +30,44 @@ def test_the_end_of_a_program_does_not_wait_for_an_idle_pipe() -> None:
     asyncio.run(cancel())  # must not wait for the thread
 
     os.close(writer)  # ends the thread
+
+
+def test_a_file_that_a_thread_reads_keeps_its_descriptor_when_it_is_closed(tmp_path: Path) -> None:
+    """Otherwise, the next file could get the descriptor, and the thread would read a part of that file."""
+    reader, writer = os.pipe()
+    raw = os.fdopen(reader, "rb", buffering=0)
+    assert isinstance(raw, io.FileIO)
+    is_reading, content = threading.Event(), UploadFile(raw)
+
+    def read() -> bytes | None:
+        is_reading.set()
+        return content.read(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        is_reading.wait()
+        while not content._is_reading:
+            time.sleep(0.001)
+        content.close()
+        with (tmp_path / "next").open("xb") as following:
+            assert following.fileno() != reader and not raw.closed
+        os.write(writer, b"late")
+        assert reading.result() == b"late"
+
+    assert raw.closed
+    with pytest.raises(ValueError, match="closed"):
+        content.read(1)
+    os.close(writer)
+
+
+def test_a_file_that_no_thread_reads_is_closed_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    raw = (tmp_path / "file").open("rb", buffering=0)
+    with UploadFile(raw) as content:
+        assert content.read(3) == b"con"
+        assert Path(content.name) == tmp_path / "file"
+
+    assert raw.closed
 
 
 STDIN = """
