@@ -1,6 +1,5 @@
 """The metrics of a running service: calls, pages, stages, caches, evidence, and results."""
 
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ import pytest
 from errata import pb
 from errata.errors import InvalidRow
 from prometheus_client.parser import text_string_to_metric_families
+from redis_server import free_port
 from running_service import MODEL, Running, Start
 
 Sample = Callable[..., float | None]
@@ -56,9 +56,7 @@ def test_failure_counters_start_at_0(start: Start) -> None:
 
 
 def test_metrics_can_be_served_only_on_a_separate_port(start: Start) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with start(metrics_address=f"127.0.0.1:{port}") as running:
         for path in ("/metrics", "/livez", "/readyz"):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
@@ -81,7 +79,15 @@ def test_calls_pages_and_stages_are_counted_and_timed(start: Start, predictions:
             running.client.upload(bad, dataset="demo")
         name = analysis.name.removeprefix("analyses/")
         for _ in range(3):
-            urllib.request.urlopen(f"http://{running.addresses.http}/analyses/{name}").close()
+            with urllib.request.urlopen(f"http://{running.addresses.http}/analyses/{name}") as answer:
+                assert answer.read()
+        wait_for(  # a call is counted after its response
+            30,
+            lambda: (
+                sample_of(running)("errata_http_request_duration_seconds_count", path="/analyses/{id}") == 3
+                and sample_of(running)("errata_rpc_duration_seconds_count", method="UploadPredictions") == 2
+            ),
+        )
         sample = sample_of(running)
 
     assert sample("errata_rpc_started_total", method="UploadPredictions") == 2
@@ -115,14 +121,15 @@ def test_model_runs_and_open_work_are_reported(start: Start) -> None:
     with start(open_gate=False, batch_size=8) as running:
         first = running.client.analyze(MODEL, "demo")
         second = running.client.analyze("demo:efficientnet_lite1", "demo")
-        assert wait_for(5, lambda: sample_of(running)("errata_open_analyses", state="running") == 1)
+        assert wait_for(30, lambda: sample_of(running)("errata_open_analyses", state="running") == 1)
         sample = sample_of(running)
         running.gate.set()
         for item in (first, second):
             *_, last = running.client.watch(item.name)
             assert last.state == pb.Analysis.STATE_SUCCEEDED
         again = running.client.analyze(MODEL, "demo")
-        assert wait_for(5, lambda: sample_of(running)("errata_open_analyses", state="queued") == 0)
+        wait_for(30, lambda: sample_of(running)("errata_analyses_total", state="succeeded") == 3)  # after the result
+        wait_for(30, lambda: sample_of(running)("errata_open_analyses", state="running") == 0)
         after = sample_of(running)
 
     assert sample("errata_open_analyses", state="queued") == 1
@@ -138,6 +145,7 @@ def test_model_runs_and_open_work_are_reported(start: Start) -> None:
     assert after("errata_cache_requests_total", cache="results", outcome="hit") == 1
     assert after("errata_cache_requests_total", cache="results", outcome="miss") == 2
     assert after("errata_analyses_total", state="succeeded") == 3
+    assert after("errata_open_analyses", state="queued") == after("errata_open_analyses", state="running") == 0
     assert after("errata_oldest_open_seconds", state="running") == 0
 
 

@@ -115,11 +115,13 @@ def test_filter_by_class_leads_to_its_images_without_javascript(chromium: Browse
         label = target_names(page, "fixed")[0]
         page.locator("select[name=class]").select_option(label=label)
         page.locator("select[name=change]").select_option("fixed")
-        page.get_by_role("button", name="Show").click()
+        with page.expect_navigation():
+            page.get_by_role("button", name="Show").click()
         assert {*target_names(page, "fixed")} == {label}
         assert page.locator("select[name=class] option:checked").inner_text() == label
         assert page.locator("#broken").count() == 0
-        page.get_by_role("link", name="Reset").click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Reset").click()
         assert page.locator("#broken").count() == 1
 
 
@@ -131,7 +133,8 @@ def test_class_in_the_table_filters_the_grids(chromium: Browser, site: Site) -> 
         assert "adjusted p-value" in table.locator("thead").inner_text()
         row = table.locator("tbody tr").first
         name, fixed = row.locator("th").inner_text(), row.locator("td").nth(1).inner_text()
-        row.locator("th a").click()
+        with page.expect_navigation():
+            row.locator("th a").click()
         assert page.inner_text("#fixed") == f"Fixed: {fixed}"
         assert {*target_names(page, "fixed")} == {name}
 

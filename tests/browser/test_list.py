@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from running_service import Running, Start, start_service
 
 from .conftest import HOSTILE, SCREENSHOTS, hidden_width, open_page
@@ -109,7 +109,7 @@ def test_any_two_analyses_are_compared_and_others_are_explained(chromium: Browse
         page = view.page
         page.get_by_label("select vit").check()
         page.get_by_role("button", name="Compare two").click()
-        assert "Select exactly two analyses to compare them, not 1." in page.inner_text("main")
+        expect(page.locator("main")).to_contain_text("Select exactly two analyses to compare them, not 1.")
         page.go_back()
         page.get_by_label("select resnet").check()
         page.get_by_label("select vit").check()
@@ -142,7 +142,7 @@ def test_a_good_file_is_uploaded_and_its_analysis_is_deleted(
         page.wait_for_url("**/analyses/*")
         assert page.inner_text("h1") == "<i>my net.csv"
         page.get_by_role("link", name="Delete").click()
-        assert "deleted permanently" in page.inner_text("main")
+        expect(page.locator("main")).to_contain_text("deleted permanently")
         page.get_by_role("button", name="Delete permanently").click()
         page.wait_for_url("**/")
         assert "<i>my net.csv" not in titles(page)
@@ -160,9 +160,8 @@ def test_a_bad_file_shows_the_messages_with_their_lines(
             {"name": "bad.csv", "mimeType": "text/csv", "buffer": bad}
         )
         page.get_by_role("button", name="Upload and analyze").click()
-        alert = page.get_by_role("alert")
-        alert.wait_for()
-        assert f"Line 2: Unknown class '{demo_rows[0].partition(',')[2]}x'." in alert.inner_text()
+        message = f"Line 2: Unknown class '{demo_rows[0].partition(',')[2]}x'."
+        expect(page.get_by_role("alert")).to_contain_text(message)
         assert page.get_by_label("name (default").input_value() == "my net"
         assert view.violations() == []
 

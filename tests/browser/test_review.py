@@ -319,7 +319,8 @@ def test_a_review_without_javascript_is_complete(chromium: Browser, service: str
         save(page)
         page.goto(f"{service}{URL.format('a.jpg')}?reviewer=ann")
         assert "adds bird and fish; rejects cat; sets the image aside: blurred" in reviews(page)
-        page.locator(".reviews").get_by_role("button", name="Undo").click()
+        with page.expect_navigation():
+            page.locator(".reviews").get_by_role("button", name="Undo").click()
         assert page.locator(".reviews .undone").count() == 1
 
 
@@ -379,8 +380,9 @@ def test_the_grid_of_an_analysis_leads_to_reviews(chromium: Browser, service: st
         page.get_by_role("link", name="net 2", exact=True).click()
         grid = f"{page.url}/images?type=model_failure"
         page.goto(grid)
-        page.locator(".image-grid a").first.click()
-        page.get_by_role("link", name="Review", exact=True).last.click()
+        with page.expect_navigation():
+            page.locator(".image-grid a").first.click()
+        page.locator("main").get_by_role("link", name="Review", exact=True).last.click()
         assert page.inner_text("h1") == "a.jpg"
         page.get_by_role("link", name="Image details").click()
         assert page.inner_text("h1") == "a.jpg"
@@ -394,6 +396,7 @@ def test_the_grid_of_an_analysis_leads_to_reviews(chromium: Browser, service: st
             choose(page, label, "confirm")
             save(page)
         assert page.inner_text("h1") == "Review"
+        page.wait_for_load_state()
         assert page.locator("tbody a").all_inner_texts() == ["a.jpg"]
 
 

@@ -120,7 +120,8 @@ def test_several_analyses_are_marked_and_stay_marked(chromium: Browser, trend: t
         page.select_option("[name=x]", "top1_accuracy")
         page.select_option("[name=by]", "data")
         page.get_by_label("owner", exact=True).fill("nobody")
-        page.get_by_role("button", name="Show").click()
+        with page.expect_navigation():
+            page.get_by_role("button", name="Show").click()
         assert page.locator("figure svg").count() == 1
         assert "top-1 accuracy, %" in page.locator("figure svg text").all_text_contents()
         assert {*page.locator(".key li").all_inner_texts()} == {"set 0", "set 1"}
