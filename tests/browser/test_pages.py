@@ -136,8 +136,10 @@ def test_live_pages_notice_deleted_analyses(chromium: Browser, start: Start, dem
             row.wait_for()
             client.delete(deleted)
             row.wait_for(state="detached", timeout=15_000)
+            opened.page.context.set_offline(True)  # the page of a canceled analysis is not updated anymore
             client.cancel(running)
             client.delete(running)
+            opened.page.context.set_offline(False)
             opened.page.get_by_role("heading", name="Page not found").wait_for(timeout=15_000)
 
 
