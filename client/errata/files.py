@@ -99,21 +99,21 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
 
 
 def _sync(files: Sequence[int]) -> None:
-    """Wait until open files are on the disk; for all at once, because this takes little longer than for one."""
-    waits = list["Future[None]"]()
+    """Write open files to the disk, at the same time: this takes little longer than for one file."""
+    others = list["Future[None]"]()
     try:
         with suppress(RuntimeError):  # no thread can start while Python exits
             for file in files[1:]:
-                waits.append(_sync_threads().submit(os.fsync, file))
-        for file, wait in zip(files, chain([None], waits, repeat(None)), strict=False):
-            if wait is None or wait.cancel():  # the threads are busy, or do not exist after a fork
+                others.append(_sync_threads().submit(os.fsync, file))
+        for file, future in zip(files, chain([None], others, repeat(None)), strict=False):
+            if future is None or future.cancel():  # the threads are busy, or do not exist after a fork
                 os.fsync(file)
             else:
-                wait.result()
+                future.result()
     finally:
-        for wait in waits:
-            if not wait.cancel():
-                wait.exception()  # until then, the file must stay open
+        for future in others:
+            if not future.cancel():
+                future.exception()  # until then, the file must stay open
 
 
 @cache
