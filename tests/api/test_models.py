@@ -3,8 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -314,19 +315,29 @@ class Unresponsive(analysis_service_pb2_grpc.AnalysisServiceServicer):
         return pb.Analysis(name=request.name)
 
 
-def test_an_unresponsive_service_delays_the_end_of_analyze_all_by_a_few_seconds_at_most() -> None:
-    server, service = grpc.server(ThreadPoolExecutor(1)), Unresponsive()
+@contextmanager
+def client_of(service: analysis_service_pb2_grpc.AnalysisServiceServicer) -> Iterator[Client]:
+    """Serve one call at a time, and yield a client that makes each call once."""
+    server = grpc.server(ThreadPoolExecutor(1))
     analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    try:
+        with Client(f"127.0.0.1:{port}", attempts=1) as client:
+            yield client
+    finally:
+        server.stop(None)
 
-    with Client(f"127.0.0.1:{port}", attempts=1) as client, pytest.raises(errors.Unavailable):
+
+def test_an_unresponsive_service_delays_the_end_of_analyze_all_by_a_few_seconds_at_most() -> None:
+    service = Unresponsive()
+
+    with client_of(service) as client, pytest.raises(errors.Unavailable):
         client.analyze_all(["demo:a", "demo:b", "demo:c"], "demo")
 
     names, limits = zip(*service.calls, strict=True)
     assert names == ("demo:a", "demo:b", "analyses/first", "demo:b")
     assert min(limits[:2]) > 10 > max(limits[2:])
-    server.stop(None)
 
 
 class SlowAgain(Unresponsive):
@@ -342,18 +353,14 @@ class SlowAgain(Unresponsive):
 
 def test_the_cancellation_of_the_last_analysis_has_its_own_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("errata._sync.client.CLEANUP_SECONDS", 60.0)
-    server, service = grpc.server(ThreadPoolExecutor(1)), SlowAgain()
-    analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(service, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
+    service = SlowAgain()
 
-    with Client(f"127.0.0.1:{port}", attempts=1) as client, pytest.raises(errors.Unavailable):
+    with client_of(service) as client, pytest.raises(errors.Unavailable):
         client.analyze_all(["demo:a", "demo:b"], "demo")
 
     (name, rest), (canceled, limit) = service.calls[-2:]
     assert (name, canceled) == ("demo:b", "analyses/second")
     assert limit > rest, "it does not have the rest of the time of the request"
-    server.stop(None)
 
 
 MODELS_OF_SLOW = list("abcdefg")
@@ -378,16 +385,12 @@ class Slow(analysis_service_pb2_grpc.AnalysisServiceServicer):
 
 def test_analyze_all_cancels_all_analyses_of_a_slow_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("errata._sync.client.CLEANUP_SECONDS", 2.0)
-    server, service = grpc.server(ThreadPoolExecutor(1)), Slow()
-    analysis_service_pb2_grpc.add_AnalysisServiceServicer_to_server(service, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
+    service = Slow()
 
-    with Client(f"127.0.0.1:{port}", attempts=1) as client, pytest.raises(errors.ErrataError, match="Unknown model"):
+    with client_of(service) as client, pytest.raises(errors.ErrataError, match="Unknown model"):
         client.analyze_all(MODELS_OF_SLOW, "demo")
 
     assert service.canceled == [f"analyses/{model}" for model in MODELS_OF_SLOW[:-1]]
-    server.stop(None)
 
 
 def test_analyze_all_does_not_repeat_a_call_that_no_service_received(monkeypatch: pytest.MonkeyPatch) -> None:
