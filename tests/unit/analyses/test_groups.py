@@ -446,6 +446,7 @@ def test_reports_and_trends_compare_with_the_latest_version_of_each_other_model(
 
     assert result.num_other_models == 21
     rank = next(rank for rank in result.points[0].percentile_ranks if rank.metric == "multi_label_accuracy")
+    assert rank.low is not None
     assert (rank.percentile, rank.missing) == (None, NoReferenceReason.INDISTINCT)  # 400 images are too few
     assert "the latest version of each of the 21 other models" in html
     assert "Percentile among the reference models" in html

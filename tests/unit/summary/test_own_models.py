@@ -176,6 +176,7 @@ def test_percentile_is_the_share_of_the_models_with_a_lower_value() -> None:
     ranks = {rank.metric: rank for rank in percentile_ranks_among(others, ALL, model)}
 
     assert ranks[METRIC].percentile == pytest.approx(1.5 / 40)
+    assert ranks[METRIC].low is not None
     assert ranks["fine_grained"].percentile == pytest.approx(38.5 / 40)
 
 
