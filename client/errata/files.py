@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows: no conversion of line breaks
 _SYNC_THREADS = 4
+_PROCESS = os.getpid()  # after a fork, the child has neither its threads nor their locks
 
 
 def describe_read_error(path: Path, error: OSError) -> str:
@@ -102,11 +103,11 @@ def _sync(files: Sequence[int]) -> None:
     """Write open files to the disk, at the same time: this takes little longer than for one file."""
     others = list["Future[None]"]()
     try:
-        with suppress(RuntimeError):  # no thread can start while Python exits
-            for file in files[1:]:
+        with suppress(RuntimeError):  # no thread can start, for example because Python exits
+            for file in files[1:] if os.getpid() == _PROCESS else ():
                 others.append(_sync_threads().submit(os.fsync, file))
         for file, future in zip(files, chain([None], others, repeat(None)), strict=False):
-            if future is None or future.cancel():  # the threads are busy, or do not exist after a fork
+            if future is None or future.cancel():  # all threads are busy
                 os.fsync(file)
             else:
                 future.result()

@@ -228,6 +228,25 @@ write_files({folder / f"{process == 0}{name}": b"x" for name in "cd"})
 if process:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
+SCRIPT_OF_FORKS = """
+import os, sys, threading
+from pathlib import Path
+from errata.files import write_files
+folder, is_stopped = Path(sys.argv[1]), threading.Event()
+def write(name):
+    while not is_stopped.is_set():
+        write_files({folder / f"{name}{number}": b"x" for number in range(3)})
+threads = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+for thread in threads:
+    thread.start()
+for _ in range(100):
+    process = os.fork()
+    if not process:
+        write_files({folder / f"d{number}": b"x" for number in range(3)})
+        os._exit(0)
+    assert os.waitpid(process, 0)[1] == 0
+is_stopped.set()
+"""
 SCRIPT_OF_AN_EXIT = """
 import sys, threading
 from concurrent.futures import ThreadPoolExecutor
@@ -249,32 +268,33 @@ threading.Thread(target=write).start()
     ("script", "names"),
     [
         (SCRIPT_OF_A_CHILD, {"a", "b", "Falsec", "Falsed", "Truec", "Trued"}),
+        (SCRIPT_OF_FORKS, {f"{name}{number}" for name in "abcd" for number in range(3)}),
         (SCRIPT_OF_AN_EXIT, {"a", "b", "c", "d"}),
     ],
-    ids=["fork", "exit"],
+    ids=["fork", "forks", "exit"],
 )
 @pytest.mark.processes
 def test_files_are_written_after_a_fork_and_while_python_exits(tmp_path: Path, script: str, names: set[str]) -> None:
-    result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    # Python 3.12 and later warn about each fork of a process with threads.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     assert (result.returncode, result.stderr) == (0, "")
     assert everything_in(tmp_path) == names
 
 
-def test_a_reader_that_finds_a_file_finds_those_written_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = [tmp_path / name for name in ("second", "first", "third")]
+def test_files_appear_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / name for name in ("second", "first", "third")]
     replace, visible = os.replace, list[list[Path]]()
 
     def observe(source: str, target: Path) -> None:
         replace(source, target)
-        visible.append([file for file in files if file.exists()])
+        visible.append([path for path in paths if path.exists()])
 
     monkeypatch.setattr(os, "replace", observe)
-    write_files(dict.fromkeys(files, b"x"))
+    write_files(dict.fromkeys(paths, b"x"))
 
-    assert visible == [files[:1], files[:2], files[:3]]
+    assert visible == [paths[:1], paths[:2], paths[:3]]
 
 
 def test_concurrent_reader_sees_the_old_or_the_new_content(tmp_path: Path) -> None:
