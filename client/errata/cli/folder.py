@@ -91,8 +91,15 @@ def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
         SUMMARY: f"{to_json(analysis)}\n".encode(),
     }
     clear_folder(folder)
-    for name, content in contents.items():
-        write_output(folder / name, content)
+    written = list[Path]()
+    try:
+        for name, content in contents.items():
+            write_output(folder / name, content)
+            written.append(folder / name)
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def clear_folder(folder: Path) -> None:

@@ -1,12 +1,15 @@
 """Results at the path of --output."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from click import Command
 from click.testing import CliRunner
+from errata import Client, pb
 from errata.cli.analyze import analyze
-from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, clear_folder
+from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, clear_folder, write_folder
 from errata.cli.gate import gate
 from errata.cli.output import write_output
 from errata.cli.review import review
@@ -100,6 +103,23 @@ def test_several_documents_on_stdout_are_refused(
 
     with pytest.raises(InvalidRequest, match="Several documents would be written to stdout"):
         CliRunner().invoke(command, options, catch_exceptions=False)
+
+
+def test_a_result_that_cannot_be_written_whole_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_at_report(path: Path, content: bytes) -> None:
+        if path.name == REPORT:
+            raise InvalidInput("No space left on device.")
+        path.write_bytes(content)
+
+    monkeypatch.setattr("errata.cli.folder.write_output", fail_at_report)
+    (tmp_path / REPORT).write_text("of another command")
+    client = SimpleNamespace(classes=lambda *_: [], export=lambda _: [b"{}"], report=lambda _: b"<html>")
+
+    with pytest.raises(InvalidInput):
+        write_folder(cast(Client, client), pb.Analysis(name="analyses/1m8gjjm78yatht4tadvh4"), tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == [REPORT]
+    assert (tmp_path / REPORT).read_text() == "of another command"
 
 
 def test_the_results_of_an_earlier_analysis_are_removed(tmp_path: Path) -> None:
