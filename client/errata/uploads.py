@@ -7,35 +7,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from errata.errors import ErrataError, InvalidInput
 
 
-class UploadFile(io.RawIOBase):
-    """A file that can be closed while a thread reads it: the thread then closes it, at the end of its read.
+class UploadFile:
+    """A file that can be closed while one thread reads it: the thread then closes it, at the end of its read.
 
     Closing it at once would free its descriptor: the next file that the program opens can get the same one, and the
     thread would read, and thus skip, a part of that file.
     """
 
     def __init__(self, file: io.FileIO) -> None:
-        super().__init__()
-        self._file, self._lock, self._is_reading = file, threading.Lock(), False
+        self.name = file.name
+        self._file, self._lock = file, threading.Lock()
+        self._is_reading = self._is_closed = False
 
-    @property
-    def name(self) -> Any:
-        """The path of the file."""
-        return self._file.name
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def read(self, size: int = -1, /) -> bytes | None:
+    def read(self, size: int) -> bytes | None:
         """Return the next bytes, at most `size`; empty at the end. Raise ValueError if the file is closed."""
         with self._lock:
-            if self.closed:
+            if self._is_closed:
                 raise ValueError("read of closed file")
             self._is_reading = True
         try:
@@ -43,13 +35,13 @@ class UploadFile(io.RawIOBase):
         finally:
             with self._lock:
                 self._is_reading = False
-                if self.closed:
+                if self._is_closed:
                     self._file.close()
 
     def close(self) -> None:
         """Close the file, or let the thread that reads it do so."""
         with self._lock:
-            super().close()
+            self._is_closed = True
             if not self._is_reading:
                 self._file.close()
 

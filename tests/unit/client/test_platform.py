@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_a_file_that_a_thread_reads_keeps_its_descriptor_when_it_is_closed(tmp_p
 def test_a_file_that_no_thread_reads_is_closed_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     raw = (tmp_path / "file").open("rb", buffering=0)
-    with UploadFile(raw) as content:
+    with closing(UploadFile(raw)) as content:
         assert content.read(3) == b"con"
         assert Path(content.name) == tmp_path / "file"
 
@@ -121,7 +122,7 @@ def test_a_file_is_read_in_the_context_of_the_caller() -> None:
 
 
 async def read_all(path: Path, failures: list[Exception]) -> list[dict[str, bytes]]:
-    with await open_file(path) as content:
+    with closing(await open_file(path)) as content:
         return [message async for message in upload_messages(dict, b"header", content, failures)]
 
 
