@@ -81,7 +81,7 @@ def test_calls_pages_and_stages_are_counted_and_timed(start: Start, predictions:
         for _ in range(3):
             with urllib.request.urlopen(f"http://{running.addresses.http}/analyses/{name}") as answer:
                 assert answer.read()
-        wait_for(  # a call is counted after its response
+        assert wait_for(  # a call is counted after its response
             30,
             lambda: (
                 sample_of(running)("errata_http_request_duration_seconds_count", path="/analyses/{id}") == 3
@@ -128,8 +128,9 @@ def test_model_runs_and_open_work_are_reported(start: Start) -> None:
             *_, last = running.client.watch(item.name)
             assert last.state == pb.Analysis.STATE_SUCCEEDED
         again = running.client.analyze(MODEL, "demo")
-        wait_for(30, lambda: sample_of(running)("errata_analyses_total", state="succeeded") == 3)  # after the result
-        wait_for(30, lambda: sample_of(running)("errata_open_analyses", state="running") == 0)
+        # an analysis is counted after its result
+        assert wait_for(30, lambda: sample_of(running)("errata_analyses_total", state="succeeded") == 3)
+        assert wait_for(30, lambda: sample_of(running)("errata_open_analyses", state="running") == 0)
         after = sample_of(running)
 
     assert sample("errata_open_analyses", state="queued") == 1

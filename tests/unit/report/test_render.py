@@ -642,6 +642,11 @@ def test_ids_are_unique_and_references_resolve(name: str) -> None:
     assert set(targets) <= set(ids)
 
 
+@every_page
+def test_same_view_gives_the_same_bytes(name: str) -> None:
+    assert PAGES[name](same) == PAGES[name](same)
+
+
 DIGESTS = """
 import hashlib
 from unit.report.test_render import PAGES, same

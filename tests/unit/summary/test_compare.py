@@ -525,6 +525,7 @@ def test_comparison_is_deterministic() -> None:
 
     assert (one.rates, one.types) == (other.rates, other.types)
     assert one.multi_label_accuracy == other.multi_label_accuracy
+    assert changed_classes(pair(MANY), NAMES) == changed_classes(pair(MANY), NAMES)
 
 
 def test_left_out_samples_are_those_of_one_model_only() -> None:
