@@ -1,6 +1,7 @@
 """Shared fixtures: the reference data, a data folder, and bundles."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,11 +23,13 @@ settings.register_profile("fast", settings.get_profile("repeatable"), max_exampl
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 # The default renderer lists the local variables of each frame with rich, which takes up to 3 s for one traceback.
+# The default stream is sys.stdout of the moment, so that a service in this process could log into a command's output.
 structlog.configure(
     [
         *structlog.get_config()["processors"][:-1],
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-    ]
+    ],
+    logger_factory=structlog.PrintLoggerFactory(sys.__stderr__),
 )
 
 
