@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 import s3fs
+from job_store_calls import make_store
 from manual_clock import Clock
 from moto.server import ThreadedMotoServer
 from redis_job_store import RedisJobStore
 from redis_server import RedisServer, free_port
 
-from service.jobs.memory import InMemoryJobStore
 from service.jobs.store import JobStore
-from service.key_value.redis_backend import connect
 
 
 @pytest.fixture(scope="package")
@@ -48,13 +47,10 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["memory", "redis"])
 def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[JobStore]:
-    if request.param == "memory":
-        yield InMemoryJobStore(clock)
-        return
-    client = connect(request.getfixturevalue("server").url, timeout=10)
-    client.flushall()
-    yield RedisJobStore(client, clock)
-    client.connection_pool.disconnect()
+    new_store = make_store(request, request.param, clock)
+    yield new_store
+    if isinstance(new_store, RedisJobStore):
+        new_store.client.connection_pool.disconnect()  # pytest reports open sockets as errors
 
 
 @pytest.fixture
