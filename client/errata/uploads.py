@@ -72,7 +72,7 @@ def converted_read_errors(content: BinaryIO) -> Iterator[list[Exception]]:
     try:
         yield failures
     except (ErrataError, asyncio.CancelledError) as error:
-        if not failures or (isinstance(error, asyncio.CancelledError) and _task_is_cancelled()):
+        if not failures or (isinstance(error, asyncio.CancelledError) and task_is_cancelled()):
             raise
         failure, name = failures[0], getattr(content, "name", None)
         text = str(name) if isinstance(name, str | Path) else "the content of the upload"
@@ -80,6 +80,7 @@ def converted_read_errors(content: BinaryIO) -> Iterator[list[Exception]]:
         raise InvalidInput(f"Cannot read {text}: {reason}.", field="content") from failure
 
 
-def _task_is_cancelled() -> bool:
+def task_is_cancelled() -> bool:
+    """Return whether the cancellation of the current task was requested."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -272,6 +272,49 @@ async def test_a_call_of_a_closed_client_is_an_error(running: Running) -> None:
             await coroutine
 
 
+@pytest.fixture
+def silent_server() -> Iterator[socket.socket]:
+    """A socket that accepts connections but does not answer."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        silent.setblocking(False)
+        yield silent
+
+
+@pytest.mark.parametrize("method", ["models", "watch"])
+async def test_a_call_during_which_the_client_is_closed_fails_as_cancelled(
+    silent_server: socket.socket, method: str
+) -> None:
+    client = AsyncClient(f"127.0.0.1:{silent_server.getsockname()[1]}")
+
+    async def run() -> None:
+        if method == "watch":
+            await anext(client.watch("analyses/a"))
+        else:
+            await client.models()
+
+    call = asyncio.create_task(run())
+    connection, _ = await asyncio.get_running_loop().sock_accept(silent_server)
+    with connection:
+        await client.close()
+        with pytest.raises(errors.Cancelled, match="The client was closed during the call"):
+            await call
+
+
+async def test_a_task_that_is_cancelled_before_its_client_is_closed_stays_cancelled(
+    silent_server: socket.socket,
+) -> None:
+    client = AsyncClient(f"127.0.0.1:{silent_server.getsockname()[1]}")
+    call = asyncio.create_task(client.models())
+    connection, _ = await asyncio.get_running_loop().sock_accept(silent_server)
+    with connection:
+        call.cancel()
+        await client.close()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
 def test_a_key_of_another_certificate_is_refused_before_the_connection(
     certificate: tuple[Path, bytes, bytes], tmp_path: Path
 ) -> None:

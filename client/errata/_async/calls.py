@@ -1,5 +1,6 @@
 """Calls of a service: deadlines, metadata, pages, uploads, and errors."""
 
+import asyncio
 import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,12 +9,13 @@ from typing import Any, BinaryIO
 
 import grpc
 
+from errata import errors
 from errata._async.platform import open_file, upload_messages
 from errata.channel import call_metadata, request_id_of
 from errata.requests import PAGE_SIZE
 from errata.status import error_of
 from errata.tracing import PACKAGE, trace_call
-from errata.uploads import converted_read_errors
+from errata.uploads import converted_read_errors, task_is_cancelled
 
 MAX_TIMEOUT = 1e9  # seconds; gRPC cannot represent much longer ones
 
@@ -108,6 +110,10 @@ class AsyncCalls:
                 yield (*metadata, *trace_metadata)
         except grpc.RpcError as error:
             raise error_of(error, self._server, request_id_of(metadata), request, self._tls) from error
+        except asyncio.CancelledError as error:
+            if not self._is_closed or task_is_cancelled():
+                raise
+            raise errors.Cancelled("The client was closed during the call. Create another client.") from error
 
     def _check_open(self) -> None:
         """Raise RuntimeError if the client is closed."""
