@@ -31,7 +31,18 @@ def open_channel(server: str, credentials: grpc.ChannelCredentials | None, optio
 
 async def open_file(path: str | Path) -> BinaryIO:
     """Open a file without a buffer in a thread. A buffer cannot be closed while a thread waits for a pipe."""
-    return cast(BinaryIO, UploadFile(await _run_in_thread(Path(path).open, "rb", buffering=0)))
+    opening = _start_in_thread(Path(path).open, "rb", buffering=0)
+    try:
+        return cast(BinaryIO, UploadFile(await asyncio.wrap_future(opening)))
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_file)  # the thread may still open the file
+        raise
+
+
+def _close_file(opening: Future[io.FileIO]) -> None:
+    """Close the file of a call that has ended, unless it failed."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 async def upload_messages(
@@ -56,7 +67,14 @@ async def upload_messages(
 async def _run_in_thread(
     function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Result:
-    """Like `asyncio.to_thread` in a daemon thread, for which the end of a program does not wait.
+    """Like `asyncio.to_thread`, in a thread of `_start_in_thread`."""
+    return await asyncio.wrap_future(_start_in_thread(function, *args, **kwargs))
+
+
+def _start_in_thread(
+    function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Future[Result]:
+    """Call a function in a daemon thread, for which the end of a program does not wait.
 
     The thread may wait for a pipe forever.
     """
@@ -71,4 +89,4 @@ async def _run_in_thread(
                 future.set_exception(error)
 
     threading.Thread(target=run, name="file-reader", daemon=True).start()
-    return await asyncio.wrap_future(future)
+    return future

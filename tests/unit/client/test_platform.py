@@ -1,12 +1,14 @@
 """Tests of the files of the asyncio client."""
 
 import asyncio
+import gc
 import io
 import os
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import ContextVar
@@ -69,6 +71,31 @@ def test_a_file_that_no_thread_reads_is_closed_at_once(tmp_path: Path) -> None:
         assert Path(content.name) == tmp_path / "file"
 
     assert raw.closed
+
+
+def test_a_file_whose_opening_is_cancelled_is_closed(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    warnings.simplefilter("always", ResourceWarning)
+    os.mkfifo(tmp_path / "pipe")
+
+    async def cancel() -> int:
+        opening = asyncio.ensure_future(open_file(tmp_path / "pipe"))
+        await asyncio.sleep(0)  # the thread is started
+        writer = os.open(tmp_path / "pipe", os.O_WRONLY)  # waits for the thread, which opens the other end
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        return writer
+
+    writer = asyncio.run(cancel())
+    for thread in threading.enumerate():
+        if thread.name == "file-reader":
+            thread.join()
+    gc.collect()
+
+    with pytest.raises(BrokenPipeError):
+        os.write(writer, b"content")
+    os.close(writer)
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 STDIN = """
