@@ -18,7 +18,7 @@ from errata.errors import InvalidEvidence
 from errata.json_input import parse_json
 
 from service.domain import LabelSource
-from service.evidence.input_files import MAX_NAME, text_problem
+from service.evidence.input_files import MAX_NAME, read_text, text_problem
 from service.taxonomy.imagenet_1k import imagenet_1k
 
 MAX_DIGITS = 9  # digits of an index, including leading zeros
@@ -48,10 +48,7 @@ def read_annotation(path: Path) -> Annotation:
     Raises:
         InvalidEvidence: If the file cannot be read or is invalid; the message names the invalid part.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidEvidence(f"{path.name}: cannot read the annotation file: {error}.", field="annotations") from error
+    text = read_text(path, "annotations")
     return _from_json(text, path.name) if text.lstrip().startswith("{") else _from_csv(text, path.name)
 
 
@@ -102,7 +99,7 @@ def _names(raw: Any, where: str) -> frozenset[str]:
 
 
 def _from_csv(text: str, source: str) -> Annotation:
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text, newline=None))
     try:
         return _from_rows(reader, source)
     except csv.Error as error:

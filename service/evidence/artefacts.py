@@ -15,6 +15,7 @@ from errata.json_input import parse_json
 from numpy.typing import NDArray
 
 from service.domain import Classes
+from service.evidence.input_files import read_text
 from service.evidence.inputs import Source
 from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
@@ -69,13 +70,7 @@ def read_artefacts(folder: Path, dataset: str) -> Artefacts:
 
 def read_grouping(file: Path) -> Grouping:
     """Read a file of superclasses."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InvalidEvidence(f"File {str(file)!r} not found. Check the path.", field="superclasses") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidEvidence(f"{file.name}: cannot read the superclasses: {error}.", field="superclasses") from error
-    return parse_grouping(text, file.name)
+    return parse_grouping(read_text(file, "superclasses"), file.name)
 
 
 def load_arrays(file: Path, *names: str) -> list[NDArray[Any]]:

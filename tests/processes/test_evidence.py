@@ -220,9 +220,9 @@ def test_a_custom_data_set_is_judged_at_a_path(errata: Errata, tmp_path: Path) -
         ("--dataset demo --labels nowhere.csv", "The data set demo has built-in labels."),
         ("--dataset street --labels nowhere.csv", "Cannot read nowhere.csv: No such file or directory."),
         ("--dataset ../street --labels nowhere.csv", "Invalid data set name '../street'."),
-        ("--dataset imagenet --annotations nowhere.json", "nowhere.json: cannot read the annotation file"),
+        ("--dataset imagenet --annotations nowhere.json", "Cannot read nowhere.json: No such file or directory. Check"),
         ("--dataset demo --artefacts nowhere", "Artifact folder 'nowhere' not found. Check the path of --artefacts."),
-        ("--dataset demo --superclasses nowhere.json", "File 'nowhere.json' not found."),
+        ("--dataset demo --superclasses nowhere.json", "Cannot read nowhere.json: No such file or directory. Check"),
         ("--dataset demo --mistakes nowhere", "Folder of mistakes 'nowhere' not found. Check the path of --mistakes."),
         (
             "--dataset demo --train-images nowhere --encoder no.such.module:Encoder",

@@ -47,7 +47,7 @@ def test_of_many_classes_without_a_superclass_the_first_20_are_listed(tmp_path: 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("missing.csv", None, "missing.csv' not found. Check the path."),
+        ("missing.csv", None, "missing.csv: No such file or directory. Check the path."),
         ("own.csv", "class,superclasses\none,digits\n", "Pass it as --superclasses, together with --classes"),
     ],
 )

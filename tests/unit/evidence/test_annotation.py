@@ -1,6 +1,7 @@
 """The annotation: both formats are equivalent, labels are distinct, and messages name the position."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from unit.evidence.official import COLUMNS, Row, wordnet_id, write_csv, write_js
 
 from service.domain import LabelSource
 from service.evidence.annotation import read_annotation
+from service.evidence.artefacts import read_grouping
 from service.evidence.build import as_arrays, digest_of
 from service.evidence.labels import original_labels, validation_name
 from service.evidence.recipes import Inputs, gather
@@ -90,6 +92,13 @@ def test_csv_has_original_labels_and_json_can_list_imagenet_m(tmp_path: Path) ->
     assert from_json.imagenet_m == {ROWS[0].name}
 
 
+def test_line_ends_of_old_macs_do_not_matter(tmp_path: Path) -> None:
+    plain = write_csv(tmp_path / "a.csv", ROWS)
+    (tmp_path / "b.csv").write_bytes(plain.read_bytes().replace(b"\n", b"\r"))
+
+    assert read_annotation(tmp_path / "b.csv") == read_annotation(plain)
+
+
 # errors in the file
 
 
@@ -98,6 +107,19 @@ def refused(path: Path) -> str:
         read_annotation(path)
     assert path.name in error.value.message
     return error.value.message
+
+
+@pytest.mark.parametrize("read", [read_annotation, read_grouping])
+def test_a_file_that_cannot_be_read_is_named_with_the_remedy(read: Callable[[Path], object], tmp_path: Path) -> None:
+    (tmp_path / "latin.json").write_bytes(b"{}\n\xff")
+    for name, message in {
+        "missing.json": f"Cannot read {tmp_path}/missing.json: No such file or directory. Check the path.",
+        ".": f"Cannot read {tmp_path}: Is a directory. Check the path.",
+        "latin.json": "latin.json, line 2: not UTF-8. Save the file as UTF-8.",
+    }.items():
+        with pytest.raises(InvalidEvidence) as error:
+            read(tmp_path / name)
+        assert error.value.message == message
 
 
 @pytest.mark.parametrize("key", ["correct", "unclear"])
