@@ -350,7 +350,7 @@ class Settings(BaseModel):
     def _check_paths(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name, paths in value.items():
             if not paths or any("\0" in str(path) for path in paths):
-                raise _invalid_path(name, paths)
+                raise _invalid_path(name, paths if isinstance(paths, str) else list(map(str, paths)))
         return value
 
     @field_validator("archive")

@@ -135,11 +135,7 @@ def test_message_names_the_variable_and_its_value(variable: str, value: str) -> 
         ("ERRATA_EVIDENCE", '{"demo": ""}', "expected a path for the data set 'demo', got ['']; write one"),
         ("ERRATA_EVIDENCE", '{"demo": []}', "expected a path for the data set 'demo', got []; write one"),
         ("ERRATA_ATTRIBUTES", '{"demo": ["a.csv", ""]}', "for the data set 'demo', got ['a.csv', '']; write one"),
-        (
-            "ERRATA_ATTRIBUTES",
-            '{"demo": "a\\u0000b"}',
-            "for the data set 'demo', got [PosixPath('a\\x00b')]; write one",
-        ),
+        ("ERRATA_ATTRIBUTES", '{"demo": "a\\u0000b"}', "for the data set 'demo', got ['a\\x00b']; write one"),
         ("ERRATA_MODEL_MEMORY_BYTES", "1", "1 is too little to start the process; use 0 or at least 268435456"),
     ],
 )
