@@ -67,10 +67,12 @@ def judge_again(
     predictions = ports.stores.archive.predictions(before.id)
     if predictions is None:
         raise Unavailable(f"The archive has no predictions of analysis {before.id}. Upload them again.")
-    if before.images != bundle.images_digest or len(predictions.top1) != len(bundle.all_targets):
+    in_bundle, in_analysis = len(bundle.all_targets), len(predictions.top1)
+    if before.images != bundle.images_digest or in_bundle != in_analysis:
+        numbers = f" ({in_bundle} and {in_analysis} images)" if in_bundle != in_analysis else ""
         raise InvalidRequest(
-            f"Bundle {bundle.digest[:12]} has other images than analysis {before.id} "
-            f"({len(bundle.all_targets)} and {len(predictions.top1)} images). Use a bundle of the same images.",
+            f"Bundle {bundle.digest[:12]} has other images than analysis {before.id}{numbers}. Use a bundle of the "
+            "same images.",
             field="evidence",
         )
     if before.classes != bundle.classes_digest:

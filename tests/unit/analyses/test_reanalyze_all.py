@@ -242,7 +242,7 @@ def test_analyses_that_cannot_be_judged_are_skipped_with_the_reason(backend: Bac
 
     assert reasons.pop(good.id) == ""
     assert {name: reason.split(". ")[0] for name, reason in reasons.items()} == {
-        "other": f"Bundle {corrected.digest[:12]} has other images than analysis other (4 and 4 images)",
+        "other": f"Bundle {corrected.digest[:12]} has other images than analysis other",
         "classes": f"Bundle {corrected.digest[:12]} has other classes than analysis classes",
         "range": "The predictions have class 9, but label space 'street' has the classes 0 to 2",
     }
