@@ -82,6 +82,21 @@ def test_list_filters_and_limits(service: Running, name: str, namesakes: list[st
     assert errata("list", "--label", "team", server=server).returncode == 2
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_list_of_an_unknown_data_set_exits_with_2_and_names_the_known_ones(
+    service: Running, name: str, options: list[str]
+) -> None:
+    server = service.addresses.grpc
+
+    unknown = errata("list", "--dataset", "dmeo", *options, server=server)
+    without_matches = errata("list", "--dataset", "demo", "--owner", "nobody", *options, server=server)
+
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "Data set 'dmeo' not found. Expected one of" in unknown.stderr
+    assert " demo" in unknown.stderr
+    assert without_matches.returncode == 0
+
+
 def test_every_command_accepts_short_ids_and_display_names(
     service: Running, name: str, namesakes: list[str], tmp_path: Path
 ) -> None:
