@@ -37,7 +37,7 @@ def read(content: Readable, images: int, label_space: LabelSpace) -> Iterator[Na
     Lines are counted before parsing, because a small parsed object takes a hundred times its size in memory.
     """
     text = content.read().removeprefix(BOM)
-    check_row_count(text.count(b"\n"), images)
+    check_row_count(text.count(b"\n"), images, JSONL_TERMS.row)
     yield _read_uniform(text) or _read_lines(text, label_space.num_classes)
 
 

@@ -54,11 +54,17 @@ class OrderedRows:
 Rows = Iterator[NamedRows] | OrderedRows
 
 
-def check_row_count(rows: int, images: int) -> None:
-    """Raise TooLarge if there are far more rows than images. A few surplus rows are reported one by one."""
+def check_row_count(rows: int, images: int, unit: str = "row") -> None:
+    """Raise TooLarge if there are far more rows than images. A few surplus rows are reported one by one.
+
+    Args:
+        rows: The number of rows, or of lines, some of which may be blank.
+        images: The number of images of the data set.
+        unit: "row", or "line" if lines are counted.
+    """
     if rows > images + MAX_WRONG:
         raise TooLarge(
-            f"The file has at least {rows:,} rows, but the data set has {images:,} images. Keep one row per image, "
-            "or choose another data set with --dataset.",
+            f"The file has at least {rows:,} {unit}s, but the data set has {images:,} images. Keep one {unit} per "
+            "image, or choose another data set with --dataset.",
             field="row",
         )

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from errata.errors import InvalidRow
+from errata.errors import InvalidRow, TooLarge
 
 from service.predictions.uploads import records
 
@@ -43,6 +43,16 @@ def test_every_accepted_key_of_the_class_is_read(small, write, name) -> None:
 )
 def test_different_spellings_of_the_same_objects_are_read_alike(small, write, good, change) -> None:
     assert small.top1(change(write.lines(*good))) == TWELVE
+
+
+def test_far_more_lines_than_images_are_too_large_also_if_they_are_blank(small, write, good) -> None:
+    error = small.rejection(write.lines(*good) + b"\n" * 10_001)
+
+    assert isinstance(error, TooLarge)
+    assert error.message == (
+        "The file has at least 10,013 lines, but the data set has 12 images. Keep one line per image, or choose "
+        "another data set with --dataset."
+    )
 
 
 def test_other_keys_are_ignored_and_the_order_of_keys_is_free(small, write) -> None:
