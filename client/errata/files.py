@@ -4,10 +4,10 @@ import errno
 import os
 import secrets
 import stat
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,20 +101,23 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
 
 def _sync(files: Sequence[int]) -> None:
     """Write open files to the disk, at the same time: this takes little longer than for one file."""
-    others = list["Future[None]"]()
+    waiting, others = deque(files), list["Future[None]"]()
+
+    def sync_waiting() -> None:
+        with suppress(IndexError):  # no file waits
+            while True:
+                os.fsync(waiting.popleft())
+
     try:
         with suppress(RuntimeError):  # no thread can start, for example because Python exits
-            for file in files[1:] if os.getpid() == _PROCESS else ():
-                others.append(_sync_threads().submit(os.fsync, file))
-        for file, future in zip(files, chain([None], others, repeat(None)), strict=False):
-            if future is None or future.cancel():  # all threads are busy
-                os.fsync(file)
-            else:
-                future.result()
+            for _ in files[1:] if os.getpid() == _PROCESS else ():
+                others.append(_sync_threads().submit(sync_waiting))
+        sync_waiting()
     finally:
-        for future in others:
-            if not future.cancel():
-                future.exception()  # until then, the file must stay open
+        waiting.clear()  # a thread that starts later must not sync a file that is closed by then
+        errors = [future.exception() for future in others if not future.cancel()]
+    for error in filter(None, errors):
+        raise error
 
 
 @cache

@@ -222,13 +222,14 @@ def test_the_baseline_can_be_the_folder_whose_results_are_replaced(
     ],
     ids=["baseline", "predictions"],
 )
-def test_a_refused_call_does_not_change_a_folder_that_it_reads(
+def test_a_refused_call_removes_only_the_result_of_the_gate_from_a_folder_that_it_reads(
     running: Running, policy: Path, demo_csv: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("p.csv").write_bytes(demo_csv)
     policy.write_text(POLICY.replace("min: 1}", "max_decrease: 0}"))
     analyze(running, "--predictions", "p.csv", "--output", "results")
+    Path("results/junit.xml").write_text("the result of an earlier gate")
     for file in (Path("bad.csv"), Path("results/bad.csv")):
         file.write_text("no predictions")
 
@@ -236,6 +237,7 @@ def test_a_refused_call_does_not_change_a_folder_that_it_reads(
 
     assert isinstance(result.exception, ErrataError)
     assert Path("results/summary.json").exists()
+    assert not Path("results/junit.xml").exists(), "it would be taken for the decision on the refused call"
 
 
 def test_a_failed_analysis_does_not_change_its_baseline(

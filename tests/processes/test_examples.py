@@ -137,10 +137,16 @@ def test_the_steps_of_the_github_action_run(
 
 
 @pytest.mark.parametrize(
-    ("policy", "code", "is_named"), [("p", 4, True), ("", 4, False), ("p", 2, False), ("p", 3, False)]
+    ("policy", "code", "writes", "is_named"),
+    [("p", 4, True, True), ("p", 4, False, False), ("", 4, True, False), ("p", 2, True, False), ("p", 3, True, False)],
 )
 def test_the_github_action_names_an_analysis_that_failed_and_not_the_baseline(
-    run_script: Callable[..., subprocess.CompletedProcess[str]], checkout: Path, policy: str, code: int, is_named: bool
+    run_script: Callable[..., subprocess.CompletedProcess[str]],
+    checkout: Path,
+    policy: str,
+    code: int,
+    writes: bool,
+    is_named: bool,
 ) -> None:
     action = yaml.safe_load((EXAMPLES.parent / "actions" / "errata" / "action.yml").read_text())
     analyze = action["runs"]["steps"][1]
@@ -148,10 +154,12 @@ def test_the_github_action_names_an_analysis_that_failed_and_not_the_baseline(
     (checkout / "junit").write_bytes(to_junit(result, "resnet50"))
     command = checkout / "errata-client" / "bin" / "errata"
     command.parent.mkdir(parents=True)
-    command.write_text(f'#!/bin/sh\ncp junit "$OUTPUT/junit.xml"; exit {code}\n')
+    command.write_text(f'#!/bin/sh\n{"cp" if writes else "true"} junit "$OUTPUT/junit.xml"; exit {code}\n')
     command.chmod(0o755)
     (checkout / "result").mkdir()
     (checkout / "result" / "summary.json").write_text('{"name": "analyses/baseline"}')
+    (checkout / "result" / "junit.xml").write_bytes((checkout / "junit").read_bytes().replace(b"1m8t", b"1m7t"))
+    (checkout / "json.py").write_text("raise ImportError")  # a module of the repository is not imported
     variables = dict.fromkeys(analyze["env"], "") | {"OUTPUT": "result", "BASELINE": "result", "POLICY": policy}
     variables |= {"DATASET": "demo", "MODEL": "demo:m", "GITHUB_OUTPUT": "outputs", "GITHUB_STEP_SUMMARY": "summary"}
     variables |= {"GITHUB_SHA": "0123abc", "RUNNER_TEMP": str(checkout)}

@@ -151,8 +151,8 @@ def analyze(
     With --gate and --no-wait, the exit code is 5 if an analysis has not finished. Run 'errata gate ANALYSIS --wait 1h'.
     With --json, stderr has the decision of the gate and its reasons.
     """
-    replaced = None if _has_input(output, baseline, predictions) else output
-    with _cleared_after_error(replaced):
+    keeps_result = _has_input(output, baseline, predictions)
+    with _cleared_after_error(output, keeps_result):
         _check_source(models, predictions, display_name, markdown)
         upload_options: dict[str, Any] = {"row_order": row_order or "", "accept_implausible": accept_implausible}
         upload_options |= _coverage_options(predictions, min_coverage, subset)
@@ -178,8 +178,8 @@ def analyze(
                 analysis = _run(ctx, client, submit) if wait else submit()
             if output is not None and analysis.state == pb.Analysis.STATE_SUCCEEDED:
                 write_folder(client, analysis, output)
-            elif replaced is not None:
-                clear_folder(replaced)
+            elif output is not None:
+                clear_folder(output, keeps_result=keeps_result)
             result = evaluate_finished(client, analysis, min_coverage) if policy is not None else None
     if result is not None:  # files first, because printing ends the command if the reader of stdout has ended
         write_gate(result, analysis, junit=output / JUNIT if output is not None else None, markdown=markdown)
@@ -206,8 +206,10 @@ def _has_input(folder: Path | None, baseline: str, predictions: Path | None) -> 
 
 
 @contextmanager
-def _cleared_after_error(folder: Path | None) -> Iterator[None]:
+def _cleared_after_error(folder: Path | None, keeps_result: bool) -> Iterator[None]:
     """If a block raises an exception, remove the result of an earlier call from a folder: it is not that of this call.
+
+    A folder that `keeps_result`, because it is an input of the call, loses only the result of the gate.
 
     The exception may be an error, Ctrl-C, or the one with which click exits.
     """
@@ -215,7 +217,7 @@ def _cleared_after_error(folder: Path | None) -> Iterator[None]:
         yield
     except BaseException:
         if folder is not None and folder.is_dir():
-            clear_folder(folder)
+            clear_folder(folder, keeps_result=keeps_result)
         raise
 
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from errata.proto_json import to_dict, to_json
 
 SUMMARY, VERDICTS, REPORT, CLASSES = "summary.json", "verdicts.jsonl", "report.html", "classes.jsonl"
 JUNIT = "junit.xml"  # the result of the gate
+_RESULT = (VERDICTS, REPORT, CLASSES)  # the files of an analysis beside its summary
 MAX_SUMMARY = 1 << 20  # bytes
 MAX_VERDICTS = 1 << 28  # bytes
 MAX_REPORT = 1 << 28  # bytes
@@ -90,25 +92,34 @@ def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
         REPORT: retry(partial(client.report, analysis.name)),
         SUMMARY: f"{to_json(analysis)}\n".encode(),
     }
-    clear_folder(folder)
-    written = list[Path]()
+    written = list(_RESULT) if _has_result(folder) else []
+    _remove(folder, (SUMMARY, JUNIT))
     try:
-        for name, content in contents.items():
+        for name, content in contents.items():  # an existing file keeps its permissions, and a link its target
             write_output(folder / name, content)
-            written.append(folder / name)
+            written.append(name)
     except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
+        _remove(folder, written)
         raise
 
 
-def clear_folder(folder: Path) -> None:
-    """Remove the files of an earlier analysis; the summary first, without which the folder is no result.
+def clear_folder(folder: Path, *, keeps_result: bool = False) -> None:
+    """Remove the result of the gate and, unless `keeps_result`, the files of an earlier analysis, the summary first.
 
-    Without a summary, the other files can be those of the user, also of other commands.
+    Without a summary of Errata, the other files can be those of the user, also of other commands.
     """
-    others = (VERDICTS, REPORT, CLASSES) if is_folder(str(folder)) else ()
-    for name in (SUMMARY, JUNIT, *others):
+    _remove(folder, (JUNIT,) if keeps_result or not _has_result(folder) else (SUMMARY, JUNIT, *_RESULT))
+
+
+def _has_result(folder: Path) -> bool:
+    """Return whether a folder has the summary of an analysis, and not one of another program."""
+    with suppress(InvalidInput):
+        return bool(read_name(folder))
+    return False
+
+
+def _remove(folder: Path, names: Sequence[str]) -> None:
+    for name in names:
         try:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:

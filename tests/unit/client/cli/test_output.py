@@ -122,18 +122,37 @@ def test_a_result_that_cannot_be_written_whole_is_removed(tmp_path: Path, monkey
     assert (tmp_path / REPORT).read_text() == "of another command"
 
 
-def test_the_results_of_an_earlier_analysis_are_removed(tmp_path: Path) -> None:
-    for name in (SUMMARY, JUNIT, VERDICTS, REPORT, CLASSES, "notes.txt"):
-        (tmp_path / name).write_text("old")
+def test_further_results_keep_the_links_and_permissions_of_their_files(tmp_path: Path) -> None:
+    client = cast(Client, SimpleNamespace(classes=lambda *_: [], export=lambda _: [b"{}"], report=lambda _: b"<html>"))
+    write_folder(client, pb.Analysis(name="analyses/1m8gjjm78yatht4tadvh4"), tmp_path / "results")
+    (tmp_path / REPORT).write_text("published")
+    (tmp_path / "results" / REPORT).unlink()
+    (tmp_path / "results" / REPORT).symlink_to(tmp_path / REPORT)
+    (tmp_path / "results" / VERDICTS).chmod(0o600)
 
-    clear_folder(tmp_path)
+    write_folder(client, pb.Analysis(name="analyses/1m8tvbbb7sc3jtazjymry"), tmp_path / "results")
 
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert (tmp_path / REPORT).read_text() == "<html>"
+    assert (tmp_path / "results" / VERDICTS).stat().st_mode & 0o777 == 0o600
 
-    names = {REPORT, VERDICTS, CLASSES, "notes.txt"}
-    for name in (JUNIT, *names):
-        (tmp_path / name).write_text("of another command")
 
-    clear_folder(tmp_path)
+@pytest.mark.parametrize(
+    ("summary", "keeps_result", "kept"),
+    [
+        ('{"name": "analyses/1m8gjjm78yatht4tadvh4"}', False, set()),
+        ('{"name": "analyses/1m8gjjm78yatht4tadvh4"}', True, {SUMMARY, VERDICTS, REPORT, CLASSES}),
+        ('{"tool": "of another program"}', False, {SUMMARY, VERDICTS, REPORT, CLASSES}),
+        (None, False, {VERDICTS, REPORT, CLASSES}),
+    ],
+)
+def test_only_the_results_of_an_earlier_analysis_are_removed(
+    tmp_path: Path, summary: str | None, keeps_result: bool, kept: set[str]
+) -> None:
+    for name in (JUNIT, VERDICTS, REPORT, CLASSES, "notes.txt"):
+        (tmp_path / name).write_text("content")
+    if summary is not None:
+        (tmp_path / SUMMARY).write_text(summary)
 
-    assert {path.name for path in tmp_path.iterdir()} == names
+    clear_folder(tmp_path, keeps_result=keeps_result)
+
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "notes.txt"}
