@@ -41,7 +41,7 @@ class Readable(Protocol):
 
 
 def create_file(path: Path, content: bytes) -> bool:
-    """Create a file atomically, unless it exists. Exactly one of several concurrent callers creates it.
+    """Create a file atomically and on the disk, unless it exists. One of several concurrent callers creates it.
 
     Returns:
         Whether this call created the file.
@@ -51,7 +51,20 @@ def create_file(path: Path, content: bytes) -> bool:
             os.link(scratch, path)
         except FileExistsError:
             return False
-        return True
+    _sync_folder(path.parent)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write the names of the files in a folder to the disk. Until then, a power failure removes those of new files."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot do this
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def replace_file(path: Path, content: bytes) -> None:

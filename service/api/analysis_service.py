@@ -116,10 +116,10 @@ class AnalysisService(analysis_service_pb2_grpc.AnalysisServiceServicer):
         try:
             release = self._watches.acquire()
         except TooBusy:
-            ended = await self._executor.call(queries.get, self._ports.stores, analysis_id)
-            if not ended.state.is_final:
+            analysis = await self._executor.call(queries.get, self._ports.stores, analysis_id)
+            if not analysis.state.is_final:
                 raise
-            yield wire.to_analysis(ended)  # needs no slot
+            yield wire.to_analysis(analysis)  # needs no slot
             return
         try:
             async for analysis in self._changes(analysis_id):

@@ -228,24 +228,18 @@ write_files({folder / f"{process == 0}{name}": b"x" for name in "cd"})
 if process:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
-SCRIPT_OF_FORKS = """
-import os, sys, threading
+SCRIPT_OF_A_CHILD_WITHOUT_A_LOCK = """
+import os, sys
 from pathlib import Path
-from errata.files import write_files
-folder, is_stopped = Path(sys.argv[1]), threading.Event()
-def write(name):
-    while not is_stopped.is_set():
-        write_files({folder / f"{name}{number}": b"x" for number in range(3)})
-threads = [threading.Thread(target=write, args=(name,)) for name in "abc"]
-for thread in threads:
-    thread.start()
-for _ in range(100):
+from errata import files
+folder = Path(sys.argv[1])
+files.write_files({folder / "a": b"a", folder / "b": b"b"})
+with files._sync_threads()._shutdown_lock:  # as if another thread wrote files: nobody releases the child's lock
     process = os.fork()
     if not process:
-        write_files({folder / f"d{number}": b"x" for number in range(3)})
+        files.write_files({folder / "c": b"c", folder / "d": b"d"})
         os._exit(0)
-    assert os.waitpid(process, 0)[1] == 0
-is_stopped.set()
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
 SCRIPT_OF_AN_EXIT = """
 import sys, threading
@@ -268,19 +262,44 @@ threading.Thread(target=write).start()
     ("script", "names"),
     [
         (SCRIPT_OF_A_CHILD, {"a", "b", "Falsec", "Falsed", "Truec", "Trued"}),
-        (SCRIPT_OF_FORKS, {f"{name}{number}" for name in "abcd" for number in range(3)}),
+        (SCRIPT_OF_A_CHILD_WITHOUT_A_LOCK, {"a", "b", "c", "d"}),
         (SCRIPT_OF_AN_EXIT, {"a", "b", "c", "d"}),
     ],
-    ids=["fork", "forks", "exit"],
+    ids=["fork", "fork with a lock", "exit"],
 )
 @pytest.mark.processes
 def test_files_are_written_after_a_fork_and_while_python_exits(tmp_path: Path, script: str, names: set[str]) -> None:
     # Python 3.12 and later warn about each fork of a process with threads.
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            _, error = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # also the child
+            raise
 
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (process.returncode, error) == (0, "")
     assert everything_in(tmp_path) == names
+
+
+def test_a_thread_that_starts_later_syncs_no_file_of_an_earlier_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, synced = ThreadPoolExecutor(4), list[int]()
+    monkeypatch.setattr(files, "_sync_threads", lambda: pool)
+    monkeypatch.setattr(threading.Thread, "start", fail_to_start)
+    write_files({tmp_path / name: b"x" for name in "abc"})
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "fsync", synced.append)
+
+    pool.submit(int).result()
+    pool.shutdown()
+
+    assert (everything_in(tmp_path), synced) == ({"a", "b", "c"}, [])
+
+
+def fail_to_start(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def test_files_appear_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -640,6 +659,40 @@ def test_exactly_one_of_many_concurrent_callers_creates_a_file(tmp_path: Path) -
 
     assert created.count(True) == 1
     assert (tmp_path / "file").read_bytes() == b"%d" % created.index(True)
+
+
+def test_a_file_is_created_before_its_folder_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, fsync = list[tuple[bool, list[str]]](), os.fsync
+
+    def sync(descriptor: int) -> None:
+        fsync(descriptor)
+        is_folder = os.path.samestat(os.fstat(descriptor), tmp_path.stat())
+        seen.append((is_folder, [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")]))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    create_file(tmp_path / "file", b"x")
+
+    assert seen == [(False, []), (True, ["file"])]
+
+
+@pytest.mark.parametrize(("code", "is_created"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_a_folder_that_cannot_be_synced_is_an_error_unless_its_file_system_never_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, is_created: bool
+) -> None:
+    fsync = os.fsync
+
+    def fail_for_folder(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), tmp_path.stat()):
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_for_folder)
+
+    if is_created:
+        assert create_file(tmp_path / "file", b"x")
+    else:
+        with pytest.raises(OSError, match=os.strerror(code)):
+            create_file(tmp_path / "file", b"x")
 
 
 # -- remove_temporary_folders
