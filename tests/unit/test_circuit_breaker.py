@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -72,7 +73,8 @@ def test_after_a_timeout_calls_fail_without_a_connection(server: Server) -> None
     assert server.calls == 1
 
 
-def test_a_rejected_connection_does_not_open_the_breaker(server: Server) -> None:
+def test_a_rejected_connection_does_not_open_the_breaker(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(circuit_breaker, "SLOW_SECONDS", 60.0)  # a busy machine delays the error
     with pytest.raises(ConnectionError):
         server.call(ConnectionError())
 
@@ -102,13 +104,20 @@ def test_the_breaker_stays_open_until_a_probe_is_answered(server: Server, failed
 
 
 def test_concurrent_timeouts_start_one_probe(server: Server) -> None:
-    threads = [threading.Thread(target=time_out, args=(server,)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    entered = threading.Barrier(8, timeout=10)
 
-    assert server.calls == 8
+    def time_out_together() -> None:
+        with server.breaker.call(TimeoutError):
+            entered.wait()  # the first timeout opens the breaker for later calls
+            time.sleep(circuit_breaker.SLOW_SECONDS)
+            raise TimeoutError
+
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(time_out_together) for _ in range(8)]
+    assert [type(call.exception()) for call in calls] == [TimeoutError] * 8
+    server.answer_probe(True)
+    wait_until_closed(server)
+
     assert server.probes == 1
 
 
