@@ -286,9 +286,9 @@ class held_upload:  # noqa: N801 - a context manager
         self.connection = socket.create_connection((self.browser.host, self.browser.port), timeout=10)
         self.connection.sendall(
             f"POST /upload HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 1000\r\n"
-            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n--".encode()
+            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nExpect: 100-continue\r\n\r\n".encode()
         )
-        time.sleep(0.3)
+        assert self.connection.recv(100).startswith(b"HTTP/1.1 100"), "the service awaits the body"
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
