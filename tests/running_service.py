@@ -1,6 +1,8 @@
 """A service with a hash predictor in this process."""
 
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -42,6 +44,17 @@ def start_service(
     chosen_settings = read_settings(environment, **({"grace_seconds": 2.0} | settings))
     with local_service(chosen_settings, predictor) as addresses, Client(addresses.grpc) as client:
         yield Running(addresses, client, gate)
+
+
+def wait_for_metric(service: Running, line: str) -> None:
+    """Wait until a line is in the metrics, which are generated at most once a second."""
+    deadline = time.monotonic() + 30
+    while True:
+        with urllib.request.urlopen(f"http://{service.addresses.http}/metrics") as response:
+            if line in response.read().decode().splitlines():
+                return
+        assert time.monotonic() < deadline, f"no line {line}"
+        time.sleep(0.1)
 
 
 def _wait(gate: threading.Event) -> None:

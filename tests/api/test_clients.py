@@ -6,8 +6,6 @@ import io
 import os
 import socket
 import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -25,7 +23,7 @@ from errata import AsyncClient, Client, ConnectionFailed, errors, pb
 from errata.v1 import analysis_service_pb2_grpc, catalog_service_pb2_grpc
 from google.protobuf import json_format
 from google.protobuf.json_format import MessageToDict
-from running_service import MODEL, Running, Start
+from running_service import MODEL, Running, Start, wait_for_metric
 
 from service.evidence.bundle import Bundle
 
@@ -423,17 +421,6 @@ class Slow(io.RawIOBase):
             return b"file_name,top1\n"
         self.end.wait(30)
         return b""
-
-
-def wait_for_metric(service: Running, line: str) -> None:
-    """Wait until a line is in the metrics, which are generated at most once a second."""
-    deadline = time.monotonic() + 30
-    while True:
-        with urllib.request.urlopen(f"http://{service.addresses.http}/metrics") as response:
-            if line in response.read().decode().splitlines():
-                return
-        assert time.monotonic() < deadline, f"no line {line}"
-        time.sleep(0.1)
 
 
 def test_error_of_an_upload_during_shutdown_advises_a_retry(start: Start) -> None:

@@ -22,7 +22,7 @@ from errata import v1 as pb
 from errata.errors import AnalysisNotFound, DatasetNotFound, ErrataError, InvalidRequest, TooBusy, Unavailable
 from errata.tokens import Scope, line_of, new_token
 from errata.v1 import analysis_service_pb2_grpc, evidence_service_pb2_grpc
-from running_service import MODEL, Running, Start
+from running_service import MODEL, Running, Start, wait_for_metric
 
 from service import paced_stream
 from service.analyses import upload
@@ -107,7 +107,7 @@ def test_a_canceled_upload_occupies_its_slot_until_its_thread_ends(start: Start,
             call.cancel()
             with pytest.raises(grpc.FutureCancelledError):
                 call.result()
-        client.list()  # the server has processed the cancellation before this call
+        wait_for_metric(running, 'errata_rpc_handled_total{code="CANCELLED",method="UploadPredictions"} 1.0')
         assert [is_accepted(client, demo_csv) for _ in range(20)] == [False] * 20
 
         work.gate.set()
@@ -124,8 +124,8 @@ def test_a_complete_upload_occupies_its_slot_until_its_thread_ends(start: Start,
         assert work.begun.wait(SOON)
         time.sleep(0.2)  # the server has received all messages and waits for the thread
         call.cancel()
+        wait_for_metric(running, 'errata_rpc_handled_total{code="CANCELLED",method="UploadPredictions"} 1.0')
         with Client(running.addresses.grpc, attempts=1) as client:
-            client.list()
             assert [is_accepted(client, demo_csv) for _ in range(20)] == [False] * 20
             work.gate.set()
         wait_until_accepted(running, demo_csv)
@@ -138,7 +138,7 @@ def test_an_upload_that_is_open_at_shutdown_is_unavailable(
     with ExitStack() as stack:
         with start() as running:
             call = stack.enter_context(start_upload(running.addresses.grpc, *parts))
-            time.sleep(0.5)  # the server has received the messages
+            wait_for_metric(running, 'errata_rpc_started_total{method="UploadPredictions"} 1.0')
         with pytest.raises(grpc.RpcError) as refused:
             call.result()
 
@@ -338,7 +338,7 @@ def test_a_download_that_waits_at_shutdown_is_unavailable(
             stack.enter_context(start_download(running.addresses.grpc, name))
             client = stack.enter_context(Client(running.addresses.grpc, attempts=1))
             waiting = thread.submit(client.report, name)
-            time.sleep(0.5)  # the server has received the request
+            wait_for_metric(running, 'errata_rpc_started_total{method="RenderReport"} 2.0')
         with pytest.raises(Unavailable, match=r"The service is shutting down\. Start the download again\."):
             waiting.result(SOON)
 
