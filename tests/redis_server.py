@@ -1,21 +1,38 @@
 """A Redis for tests on a free port with an append-only file, which tests can kill and start."""
 
+import itertools
+import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import redis
 
 
+def _shuffled_ports() -> Iterator[int]:
+    """Yield the ports of this worker of pytest-xdist, of which the system gives none to a connection.
+
+    On Linux, connections have 32,768 to 60,999.
+    """
+    worker, num_workers = (os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("WORKER", "WORKER_COUNT"))
+    ports = [*range(20_000 + int(worker[2:] or 0), 32_000, int(num_workers or 1))]
+    random.SystemRandom().shuffle(ports)  # not the seeded generator, which processes may share
+    return itertools.cycle(ports)
+
+
+_ports = _shuffled_ports()
+
+
 def free_port() -> int:
-    """Return a free port that the system gives to no connection before a test uses it (Linux: 32,768 to 60,999)."""
+    """Return a free port. No other call returns it soon, although the caller uses it only later."""
     while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)  # not the seeded generator, which processes may share
+        port = next(_ports)
         with socket.socket() as result, suppress(OSError):
             result.bind(("127.0.0.1", port))
             return port
