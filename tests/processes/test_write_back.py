@@ -159,7 +159,8 @@ def test_a_result_is_written_back_once_after_a_kill_before_the_write_back(servic
         analysis = wait_for_analysis(client)
         wait_for(lambda: receiver.with_status(503), "an attempt is refused")
         wait_for(lambda: service.events("write-back failed"), "the failure is logged")
-        time.sleep(0.5)  # the retry is scheduled right after this event; without it, the retry would wait for the lease
+        with service.redis.client() as redis:  # without a scheduled retry, the retry would wait for the lease
+            wait_for(lambda: redis.hlen("errata:owed:tries"), "the retry is scheduled")
 
         assert service.api is not None
         service.api.kill()
