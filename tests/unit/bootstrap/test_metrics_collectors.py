@@ -167,13 +167,10 @@ def test_a_failed_task_is_logged_and_repeated(error: Exception) -> None:
         calls.append(1)
         raise error
 
-    task = PeriodicTask("test", collector, 0.01)
-    with structlog.testing.capture_logs() as log:
-        task.start()
+    with structlog.testing.capture_logs() as log, PeriodicTask("test", collector, 0.01):
         deadline = time.monotonic() + 10
         while len(calls) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
-        task.stop()
 
     assert len(calls) >= 3
     assert {event["task"] for event in log} == {"test"}
