@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import io
+import itertools
 import os
 import re
 import shutil
@@ -208,13 +209,14 @@ def remove_scratch(folder: Path) -> int:
         OSError: If a file or folder cannot be read or removed.
     """
     removed = 0
-    for path in sorted(folder.rglob(".*"), reverse=True):  # children before parents
-        target = scratch_target(path.name)
-        if target is not None:
-            with suppress(FileNotFoundError):  # another process removed it
-                if _is_orphaned(path):
-                    _remove_scratch(path, path.with_name(target))
-                    removed += 1
+    for parent, *names in os.walk(folder, topdown=False):  # unlike rglob, it ignores a folder that vanishes meanwhile
+        for name in itertools.chain(*names):
+            path, target = Path(parent, name), scratch_target(name)
+            if target is not None:
+                with suppress(FileNotFoundError):  # another process removed it
+                    if _is_orphaned(path):
+                        _remove_scratch(path, path.with_name(target))
+                        removed += 1
     return removed
 
 

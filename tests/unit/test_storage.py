@@ -577,6 +577,24 @@ def test_symlink_is_removed_without_its_target(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "file").exists()
 
 
+def test_a_folder_that_another_process_removes_during_the_search_hides_no_scratch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".bundle.aaaaaaaa").mkdir()
+    (tmp_path / ".a.npy.a1b2c3d4").touch()
+    make_old(tmp_path)
+    scandir = os.scandir
+
+    def scan(path: Path | str) -> object:
+        if Path(path).name == ".bundle.aaaaaaaa":
+            Path(path).rename(tmp_path / "bundle")  # its build has ended
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+
+    assert remove_scratch(tmp_path) == 1
+
+
 def test_missing_folder_has_no_scratch(tmp_path: Path) -> None:
     assert remove_scratch(tmp_path / "nothing") == 0
 
