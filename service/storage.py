@@ -208,8 +208,13 @@ def remove_scratch(folder: Path) -> int:
     Raises:
         OSError: If a file or folder cannot be read or removed.
     """
+
+    def on_error(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | PermissionError):  # removed meanwhile; lost+found of a volume
+            raise error
+
     removed = 0
-    for parent, *names in os.walk(folder, topdown=False):  # unlike rglob, it ignores a folder that vanishes meanwhile
+    for parent, *names in os.walk(folder, topdown=False, onerror=on_error):  # children before parents
         for name in itertools.chain(*names):
             path, target = Path(parent, name), scratch_target(name)
             if target is not None:

@@ -595,6 +595,29 @@ def test_a_folder_that_another_process_removes_during_the_search_hides_no_scratc
     assert remove_scratch(tmp_path) == 1
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+def test_a_folder_that_the_service_may_not_read_hides_no_scratch_and_a_failing_disk_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / ".a.npy.a1b2c3d4").touch()
+    make_old(tmp_path)
+    scandir = os.scandir
+
+    def scan(path: Path | str) -> object:
+        if Path(path).name == "lost+found":
+            raise OSError(code, os.strerror(code))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+
+    if code == errno.EACCES:
+        assert remove_scratch(tmp_path) == 1
+    else:
+        with pytest.raises(OSError, match=os.strerror(code)):
+            remove_scratch(tmp_path)
+
+
 def test_missing_folder_has_no_scratch(tmp_path: Path) -> None:
     assert remove_scratch(tmp_path / "nothing") == 0
 
