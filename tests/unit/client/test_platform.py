@@ -19,6 +19,14 @@ from errata._async.platform import open_file, upload_messages
 from errata.uploads import UploadFile
 
 
+def join_readers() -> None:
+    """Wait for the threads that read files: one that begins to read after its test could read a file of the next."""
+    for thread in threading.enumerate():
+        if thread.name == "file-reader":
+            thread.join(60)
+            assert not thread.is_alive(), "a thread reads forever"
+
+
 def test_the_end_of_a_program_does_not_wait_for_an_idle_pipe() -> None:
     reader, writer = os.pipe()
 
@@ -33,6 +41,7 @@ def test_the_end_of_a_program_does_not_wait_for_an_idle_pipe() -> None:
     asyncio.run(cancel())  # must not wait for the thread
 
     os.close(writer)  # ends the thread
+    join_readers()
 
 
 def test_a_file_that_a_thread_reads_keeps_its_descriptor_when_it_is_closed(tmp_path: Path) -> None:
@@ -55,7 +64,7 @@ def test_a_file_that_a_thread_reads_keeps_its_descriptor_when_it_is_closed(tmp_p
         with (tmp_path / "next").open("xb") as following:
             assert following.fileno() != reader and not raw.closed
         os.write(writer, b"late")
-        assert reading.result() == b"late"
+        assert reading.result(60) == b"late"
 
     assert raw.closed
     with pytest.raises(ValueError, match="closed"):
@@ -87,9 +96,7 @@ def test_a_file_whose_opening_is_cancelled_is_closed(tmp_path: Path, recwarn: py
         return writer
 
     writer = asyncio.run(cancel())
-    for thread in threading.enumerate():
-        if thread.name == "file-reader":
-            thread.join()
+    join_readers()
     gc.collect()
 
     with pytest.raises(BrokenPipeError):
