@@ -42,7 +42,7 @@ class Readable(Protocol):
 
 
 def create_file(path: Path, content: bytes) -> bool:
-    """Create a file atomically and on the disk, unless it exists. One of several concurrent callers creates it.
+    """Create a file atomically, unless it exists. Exactly one of several concurrent callers creates it.
 
     Returns:
         Whether this call created the file.
@@ -52,20 +52,7 @@ def create_file(path: Path, content: bytes) -> bool:
             os.link(scratch, path)
         except FileExistsError:
             return False
-    _sync_folder(path.parent)
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Write the names of the files in a folder to the disk. Until then, a power failure removes those of new files."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot do this
-            raise
-    finally:
-        os.close(descriptor)
+        return True
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -210,7 +197,8 @@ def remove_scratch(folder: Path) -> int:
     """
 
     def on_error(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError | PermissionError):  # removed meanwhile; lost+found of a volume
+        # A folder can be removed or replaced meanwhile. The service may not read the lost+found of a volume.
+        if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
             raise error
 
     removed = 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows: no conversion of line breaks
 _SYNC_THREADS = 4
@@ -101,28 +101,38 @@ def _temporary_files(contents: Mapping[Path, bytes]) -> Iterator[list[str]]:
 
 def _sync(files: Sequence[int]) -> None:
     """Write open files to the disk, at the same time: this takes little longer than for one file."""
-    waiting, others = deque(files), list["Future[None]"]()
+    if len(files) == 1 or os.getpid() != _PROCESS:
+        for file in files:
+            os.fsync(file)
+        return
+    from concurrent.futures import Future  # commands of the client do not need it
+
+    results = [(file, Future[None]()) for file in files]
+    waiting = deque(results)
 
     def sync_waiting() -> None:
-        with suppress(IndexError):  # no file waits
-            while True:
-                os.fsync(waiting.popleft())
+        while waiting:
+            with suppress(IndexError):  # another thread has taken the last file
+                file, result = waiting.popleft()
+                try:
+                    os.fsync(file)
+                except BaseException as error:
+                    result.set_exception(error)
+                else:
+                    result.set_result(None)
 
-    try:
-        with suppress(RuntimeError):  # no thread can start, for example because Python exits
-            for _ in files[1:] if os.getpid() == _PROCESS else ():
-                others.append(_sync_threads().submit(sync_waiting))
-        sync_waiting()
-    finally:
-        waiting.clear()  # a thread that starts later must not sync a file that is closed by then
-        errors = [future.exception() for future in others if not future.cancel()]
+    with suppress(RuntimeError):  # no thread can start, for example because Python exits
+        for _ in files[1:]:
+            _sync_threads().submit(sync_waiting)
+    sync_waiting()
+    errors = [result.exception() for _, result in results]  # until a thread has synced a file, it must stay open
     for error in filter(None, errors):
         raise error
 
 
 @cache
 def _sync_threads() -> "ThreadPoolExecutor":
-    from concurrent.futures import ThreadPoolExecutor  # commands of the client do not need it
+    from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
 

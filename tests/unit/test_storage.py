@@ -298,6 +298,34 @@ def test_a_thread_that_starts_later_syncs_no_file_of_an_earlier_write(
     assert (everything_in(tmp_path), synced) == ({"a", "b", "c"}, [])
 
 
+def test_an_error_of_a_thread_is_raised_although_no_other_thread_can_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The executor queues a call before it fails to start a thread for it, so that a thread can run the call."""
+    pool, is_free, has_begun, fsync = ThreadPoolExecutor(4), threading.Event(), threading.Event(), os.fsync
+    pool.submit(is_free.wait, 60)
+    main = threading.current_thread()
+
+    def sync(file: int) -> None:
+        if threading.current_thread() is main:
+            is_free.set()
+            assert has_begun.wait(60)
+            fsync(file)
+        else:
+            has_begun.set()
+            time.sleep(0.1)  # the caller has synced the other files
+            raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(files, "_sync_threads", lambda: pool)
+    monkeypatch.setattr(threading.Thread, "start", fail_to_start)
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(OSError, match="broken"):
+        write_files({tmp_path / name: b"x" for name in "abc"})
+    pool.shutdown()
+
+    assert everything_in(tmp_path) == set()
+
+
 def fail_to_start(thread: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
 
@@ -700,40 +728,6 @@ def test_exactly_one_of_many_concurrent_callers_creates_a_file(tmp_path: Path) -
 
     assert created.count(True) == 1
     assert (tmp_path / "file").read_bytes() == b"%d" % created.index(True)
-
-
-def test_a_file_is_created_before_its_folder_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, fsync = list[tuple[bool, list[str]]](), os.fsync
-
-    def sync(descriptor: int) -> None:
-        fsync(descriptor)
-        is_folder = os.path.samestat(os.fstat(descriptor), tmp_path.stat())
-        seen.append((is_folder, [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")]))
-
-    monkeypatch.setattr(os, "fsync", sync)
-    create_file(tmp_path / "file", b"x")
-
-    assert seen == [(False, []), (True, ["file"])]
-
-
-@pytest.mark.parametrize(("code", "is_created"), [(errno.EINVAL, True), (errno.EIO, False)])
-def test_a_folder_that_cannot_be_synced_is_an_error_unless_its_file_system_never_can(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, is_created: bool
-) -> None:
-    fsync = os.fsync
-
-    def fail_for_folder(descriptor: int) -> None:
-        if os.path.samestat(os.fstat(descriptor), tmp_path.stat()):
-            raise OSError(code, os.strerror(code))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fail_for_folder)
-
-    if is_created:
-        assert create_file(tmp_path / "file", b"x")
-    else:
-        with pytest.raises(OSError, match=os.strerror(code)):
-            create_file(tmp_path / "file", b"x")
 
 
 # -- remove_temporary_folders
