@@ -20,7 +20,7 @@ from errata.error_types import ErrorType
 from errata.errors import ImageNotFound, InvalidInput, InvalidRequest
 from errata.groups import ALL, check_group
 from errata.json_input import parse_json
-from errata.names import verdict_name
+from errata.names import ANALYSES, verdict_name
 from errata.proto_json import to_dict, to_json
 
 SUMMARY, VERDICTS, REPORT, CLASSES = "summary.json", "verdicts.jsonl", "report.html", "classes.jsonl"
@@ -114,7 +114,7 @@ def clear_folder(folder: Path, *, keeps_result: bool = False) -> None:
 def _has_result(folder: Path) -> bool:
     """Return whether a folder has the summary of an analysis, and not one of another program."""
     with suppress(InvalidInput):
-        return bool(read_name(folder))
+        return read_name(folder).startswith(ANALYSES)
     return False
 
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 
@@ -23,7 +22,7 @@ from errata.cli.times import Time
 from errata.cli.value_names import creation_time
 from errata.coverage import partial_coverage
 from errata.error_types import severe_total
-from errata.errors import PermanentError, Unavailable
+from errata.errors import DatasetNotFound, ErrataError
 from errata.messages import MISSING, format_count, format_optional
 from errata.names import ANALYSES, dataset_id
 from errata.proto_json import to_dict
@@ -107,8 +106,12 @@ def list_analyses(
         listing = connection.client.list(condition, on_incomplete=lambda: incomplete_pages.append(True))
         analyses = [*islice(listing, None if is_unlimited else limit + 1)]
         if dataset and not analyses and not incomplete_pages:
-            with suppress(Unavailable, PermanentError):  # for example, the evidence of the data set is damaged
-                connection.client.dataset(dataset)  # raises an error if there is no such data set
+            try:
+                connection.client.dataset(dataset)
+            except DatasetNotFound:
+                raise
+            except ErrataError:
+                pass  # for example, the evidence of the data set is damaged
     visible = analyses if is_unlimited else analyses[:limit]
     if incomplete_pages:
         click.echo(INCOMPLETE, err=True)

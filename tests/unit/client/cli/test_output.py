@@ -141,7 +141,7 @@ def test_further_results_keep_the_links_and_permissions_of_their_files(tmp_path:
     [
         ('{"name": "analyses/1m8gjjm78yatht4tadvh4"}', False, set()),
         ('{"name": "analyses/1m8gjjm78yatht4tadvh4"}', True, {SUMMARY, VERDICTS, REPORT, CLASSES}),
-        ('{"tool": "of another program"}', False, {SUMMARY, VERDICTS, REPORT, CLASSES}),
+        ('{"name": "resnet50", "accuracy": 0.76}', False, {SUMMARY, VERDICTS, REPORT, CLASSES}),
         (None, False, {VERDICTS, REPORT, CLASSES}),
     ],
 )
