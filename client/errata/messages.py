@@ -146,9 +146,10 @@ def format_percentage(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{100 * value:.1f} %"
 
 
-def format_coverage(covered: int, expected: int) -> str:
+def format_coverage(covered: int, expected: int, decimals: int = 1) -> str:
     """Format a coverage as a percentage, rounded down so that only complete coverage is "100.0 %"."""
-    return f"{1000 * covered // expected / 10:.1f} %" if expected else MISSING
+    scale = 10**decimals
+    return f"{100 * scale * covered // expected / scale:.{decimals}f} %" if expected else MISSING
 
 
 def coverage_share(covered: int, expected: int, num_judged: int | None = None) -> str:
@@ -156,19 +157,20 @@ def coverage_share(covered: int, expected: int, num_judged: int | None = None) -
     return format_coverage(covered, expected) + ("" if num_judged is None else " of a subset")
 
 
-def coverage_text(covered: int, expected: int, num_judged: int | None = None) -> str:
+def coverage_text(covered: int, expected: int, num_judged: int | None = None, decimals: int = 1) -> str:
     """Describe the coverage of an analysis.
 
     Args:
         covered: Number of evaluated images with a prediction.
         expected: Number of evaluated images that the analysis should cover.
         num_judged: Number of evaluated images of the data set; None: the analysis should cover all of them.
+        decimals: Number of decimals of the percentage.
 
     Returns:
         For example "49,000 of 50,000 images (98.0 %)", or "990 of 1,000 images of a subset (99.0 %); the data set has
         50,000 evaluated images".
     """
-    share = f"({format_coverage(covered, expected)})"
+    share = f"({format_coverage(covered, expected, decimals)})"
     if num_judged is None:
         return f"{format_count(covered)} of {pluralize(expected, 'image')} {share}"
     return (

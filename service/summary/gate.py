@@ -105,7 +105,9 @@ def evaluate(
     for bound in policy.bounds:
         result = results.get(bound.slice)
         if result is None or (bound.slice and bound.is_on_change and result.baseline is None):
-            reasons.append(GateReason(GateDecision.UNDECIDED, bound, causes=(UndecidedReason.UNKNOWN_SLICE,)))
+            has_other_evidence = result is not None and baseline is not None and baseline.comparison is None
+            cause = UndecidedReason.OTHER_EVIDENCE if has_other_evidence else UndecidedReason.UNKNOWN_SLICE
+            reasons.append(GateReason(GateDecision.UNDECIDED, bound, causes=(cause,)))
         else:
             reasons.append(_bound(policy, bound, result.summary, result.baseline))
     return reasons

@@ -140,7 +140,7 @@ def test_a_bound_on_the_value_in_a_slice_does_not_depend_on_the_baseline(
 
     assert (value.decision, value.value) == (pb.GATE_DECISION_PASS, 15 / 80)
     assert change.decision == pb.GATE_DECISION_UNDECIDED
-    assert [*change.undecided_reasons] == [pb.UNDECIDED_REASON_UNKNOWN_SLICE]
+    assert [*change.undecided_reasons] == [pb.UNDECIDED_REASON_OTHER_EVIDENCE]
 
 
 def test_a_policy_has_no_slices_of_imagenet_m(running: Running, pair: tuple[pb.Analysis, pb.Analysis]) -> None:

@@ -17,9 +17,9 @@ MAX_NAMED = 5  # models in a note
 COVERAGE_NOTE = "Share of the images to evaluate that have a prediction. All statistics are those of these images."
 
 
-def describe_coverage(coverage: Coverage) -> str:
+def describe_coverage(coverage: Coverage, decimals: int = 1) -> str:
     """Describe a coverage, for example "49,000 of 50,000 images (98.0 %)"."""
-    return coverage_text(coverage.num_covered, coverage.num_expected, coverage.num_judged)
+    return coverage_text(coverage.num_covered, coverage.num_expected, coverage.num_judged, decimals)
 
 
 def partial_coverage(analysis: Analysis) -> str:

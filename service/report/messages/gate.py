@@ -134,7 +134,7 @@ def _describe_cause(cause: UndecidedReason, reason: GateReason) -> str:
     if cause is UndecidedReason.NO_VALUE and reason.value is not None and bound is not None and bound.non_inferiority:
         return "the change has no confidence limits"
     if cause is UndecidedReason.NO_VALUE and bound is not None and bound.measure is Measure.IMAGENET_M_ERRORS:
-        return "the evidence lists no images of ImageNet-M"
+        return "the evidence lists no images of ImageNet-M, or some of them have no prediction"
     return _UNDECIDED_REASONS[cause]
 
 
@@ -148,10 +148,12 @@ def measure_name(bound: Bound, has_rejected_targets: bool = False) -> str:
 
 
 def _coverage(reason: GateReason) -> str:
-    limit = f"at least {round(100 * (reason.limit or 0), 4):g} % is required"
+    percentage = f"{round(100 * (reason.limit or 0), 4):g}"
+    limit = f"at least {percentage} % is required"
     if reason.coverage is None:
         return f"The {COVERAGE} is {format_percentage(reason.value)}; {limit}."
-    return f"Coverage: {describe_coverage(reason.coverage)}; {limit}."
+    decimals = max(1, len(percentage.partition(".")[2]))  # otherwise, 99.99 % would be 99.9 %, which seems too little
+    return f"Coverage: {describe_coverage(reason.coverage, decimals)}; {limit}."
 
 
 def _limits(reason: GateReason, bound: Bound) -> list[str]:

@@ -17,6 +17,7 @@ from service.domain import (
     METRICS,
     TOP1_ERROR_TYPES,
     Bound,
+    Coverage,
     ErrorType,
     Exactness,
     GateDecision,
@@ -334,7 +335,7 @@ def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() 
                 causes=(UndecidedReason.NO_VALUE,),
             ),
             "Number of ImageNet-M errors is –; at most 1 is allowed. Undecided: the evidence lists no images of "
-            "ImageNet-M.",
+            "ImageNet-M, or some of them have no prediction.",
         ),
         (
             GateReason(
@@ -352,6 +353,18 @@ def test_reasons_without_a_bound_are_about_the_coverage_or_the_whole_analysis() 
         (
             GateReason(GateDecision.PASS, None, 0.999, 0.95),
             "The share of evaluated images with a prediction is 99.9 %; at least 95 % is required.",
+        ),
+        (
+            GateReason(GateDecision.PASS, None, 0.99995, 0.9999, coverage=Coverage(19_999, 20_000)),
+            "Coverage: 19,999 of 20,000 images (99.99 %); at least 99.99 % is required.",
+        ),
+        (
+            GateReason(GateDecision.FAIL, None, 0.66769, 0.667701, coverage=Coverage(66_769, 100_000)),
+            "Coverage: 66,769 of 100,000 images (66.7690 %); at least 66.7701 % is required.",
+        ),
+        (
+            GateReason(GateDecision.PASS, None, 0.5, 0.5, coverage=Coverage(1, 2)),
+            "Coverage: 1 of 2 images (50.0 %); at least 50 % is required.",
         ),
         (
             GateReason(
