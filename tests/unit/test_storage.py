@@ -287,15 +287,16 @@ def test_a_thread_that_starts_later_syncs_no_file_of_an_earlier_write(
 ) -> None:
     pool, synced = ThreadPoolExecutor(4), list[int]()
     monkeypatch.setattr(files, "_sync_threads", lambda: pool)
-    monkeypatch.setattr(threading.Thread, "start", fail_to_start)
-    write_files({tmp_path / name: b"x" for name in "abc"})
-    monkeypatch.undo()
     monkeypatch.setattr(os, "fsync", synced.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail_to_start)
+        write_files({tmp_path / name: b"x" for name in "abc"})
+    assert len(synced) == 3
 
     pool.submit(int).result()
     pool.shutdown()
 
-    assert (everything_in(tmp_path), synced) == ({"a", "b", "c"}, [])
+    assert (everything_in(tmp_path), len(synced)) == ({"a", "b", "c"}, 3)
 
 
 def test_an_error_of_a_thread_is_raised_although_no_other_thread_can_start(
