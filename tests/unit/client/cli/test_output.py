@@ -137,7 +137,7 @@ def test_further_results_keep_the_links_and_permissions_of_their_files(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("summary", "keeps_result", "kept"),
+    ("summary", "keeps_result", "remaining"),
     [
         ('{"name": "analyses/1m8gjjm78yatht4tadvh4"}', False, set()),
         ('{"name": "analyses/1m8gjjm78yatht4tadvh4"}', True, {SUMMARY, VERDICTS, REPORT, CLASSES}),
@@ -146,7 +146,7 @@ def test_further_results_keep_the_links_and_permissions_of_their_files(tmp_path:
     ],
 )
 def test_only_the_results_of_an_earlier_analysis_are_removed(
-    tmp_path: Path, summary: str | None, keeps_result: bool, kept: set[str]
+    tmp_path: Path, summary: str | None, keeps_result: bool, remaining: set[str]
 ) -> None:
     for name in (JUNIT, VERDICTS, REPORT, CLASSES, "notes.txt"):
         (tmp_path / name).write_text("content")
@@ -155,4 +155,4 @@ def test_only_the_results_of_an_earlier_analysis_are_removed(
 
     clear_folder(tmp_path, keeps_result=keeps_result)
 
-    assert {path.name for path in tmp_path.iterdir()} == {*kept, "notes.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {*remaining, "notes.txt"}
