@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -606,20 +607,26 @@ def test_symlink_is_removed_without_its_target(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "file").exists()
 
 
-def test_a_folder_that_another_process_removes_during_the_search_hides_no_scratch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".bundle.aaaaaaaa").mkdir()
-    (tmp_path / ".a.npy.a1b2c3d4").touch()
-    make_old(tmp_path)
+def call_before_scan(monkeypatch: pytest.MonkeyPatch, folder: Path, function: Callable[[], object]) -> None:
+    """Call a function each time before a folder is listed."""
     scandir = os.scandir
 
     def scan(path: Path | str) -> object:
-        if Path(path).name == ".bundle.aaaaaaaa":
-            Path(path).rename(tmp_path / "bundle")  # its build has ended
+        if Path(path) == folder:
+            function()
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", scan)
+
+
+def test_a_folder_that_another_process_removes_during_the_search_hides_no_scratch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building = tmp_path / ".bundle.aaaaaaaa"
+    building.mkdir()
+    (tmp_path / ".a.npy.a1b2c3d4").touch()
+    make_old(tmp_path)
+    call_before_scan(monkeypatch, building, lambda: building.rename(tmp_path / "bundle"))  # its build has ended
 
     assert remove_scratch(tmp_path) == 1
 
@@ -631,14 +638,11 @@ def test_a_folder_that_the_service_may_not_read_hides_no_scratch_and_a_failing_d
     (tmp_path / "lost+found").mkdir()
     (tmp_path / ".a.npy.a1b2c3d4").touch()
     make_old(tmp_path)
-    scandir = os.scandir
 
-    def scan(path: Path | str) -> object:
-        if Path(path).name == "lost+found":
-            raise OSError(code, os.strerror(code))
-        return scandir(path)
+    def refuse() -> None:
+        raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, "scandir", scan)
+    call_before_scan(monkeypatch, tmp_path / "lost+found", refuse)
 
     if code == errno.EACCES:
         assert remove_scratch(tmp_path) == 1
