@@ -1,7 +1,8 @@
-"""Data frames: verdicts of imagenet-real through the client, compared with reads of a local Parquet file."""
+"""Data frames: verdicts of imagenet-real and exports through the client, compared with local reads and writes."""
 
 import csv
 import io
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -24,10 +25,11 @@ PLAIN = Case(
     at_most(3),
 )
 EVIDENCE = Case("dataframes.evidence", "the same with evidence", "without evidence", "ms", at_most(4))
+LINES = Case("dataframes.lines", "their export as JSON Lines", "json.dumps of the rows", "ms", at_most(6))
 
 
 def measure() -> Iterator[Result]:
-    """Yield the minima of `to_pandas` without and with evidence; the service runs in a separate process."""
+    """Yield the minima of data frames without and with evidence, and of an export; the service is another process."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = build_evidence("imagenet-real", _inputs(Path(folder)), Path(folder) / "bundle")
         evidence = f'{{"imagenet-real": "{bundle.path}"}}'
@@ -42,8 +44,15 @@ def measure() -> Iterator[Result]:
                 times=TIMES,
                 warm=WARM,
             )
+            rows = [json.loads(line) for line in b"".join(client.export(analysis, with_evidence=True)).splitlines()]
+            lines, dumped = minima(
+                timed(lambda: list(client.export(analysis, with_evidence=True))),
+                timed(lambda: [json.dumps(row) for row in rows]),
+                times=WARM,
+            )
     yield PLAIN.measured(plain, local)
     yield EVIDENCE.measured(full, plain)
+    yield LINES.measured(lines, dumped)
 
 
 def _inputs(folder: Path) -> Inputs:

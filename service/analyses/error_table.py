@@ -17,6 +17,7 @@ from service.domain import (
     TOP1_ERROR_TYPES,
     AnswerRelation,
     Attributes,
+    Bytes,
     ErrorType,
     ExpertJudgment,
     VocabularyEvidence,
@@ -92,7 +93,7 @@ def error_table(ports: Ports, judged: JudgedAnalysis, rows: NDArray[np.intp], ki
         },
         pairs=_co_occurring_pairs(bundle, labels.classes, np.repeat(predicted, labels.counts)),
         overlaps={pair: bundle.label_space.overlap_reason(*pair) for pair in overlapping_pairs},
-        texts=_vocabulary_evidence(bundle, rows, types, predicted),
+        texts=_vocabulary_evidence(bundle, rows, judged.verdicts[rows], predicted),
         attributes=_attribute_notes(judged.attributes, rows),
         answers=_answer_notes(judged, rows),
         pictures=embed_thumbnails(ports, bundle.dataset, names) if kind is ReportKind.FILE_WITH_THUMBNAILS else {},
@@ -153,14 +154,15 @@ def _co_occurring_pairs(
 
 
 def _vocabulary_evidence(
-    bundle: Bundle, rows: NDArray[np.intp], types: NDArray[np.uint8], predicted: NDArray[np.int16]
+    bundle: Bundle, rows: NDArray[np.intp], verdicts: Bytes, predicted: NDArray[np.int16]
 ) -> Mapping[int, VocabularyEvidence]:
     """Return the vocabulary evidence of the first out-of-vocabulary errors, by index."""
     if bundle.proposals is None:
         return {}
     result = {}
-    for index in np.flatnonzero(types == ErrorType.FINE_GRAINED_OOV.id)[:MAX_TEXTS].tolist():
-        vocabulary = collect_evidence(bundle, int(rows[index]), int(predicted[index])).vocabulary
+    for index in np.flatnonzero(error_types(verdicts) == ErrorType.FINE_GRAINED_OOV.id)[:MAX_TEXTS].tolist():
+        row, prediction, verdict = int(rows[index]), int(predicted[index]), int(verdicts[index])
+        vocabulary = collect_evidence(bundle, row, prediction, verdict).vocabulary
         if vocabulary is not None:
             result[index] = vocabulary
     return result

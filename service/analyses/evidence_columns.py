@@ -47,7 +47,7 @@ class _Related:
 
 
 def evidence_columns(judged: JudgedAnalysis, rows: NDArray[np.intp]) -> Mapping[str, pa.Array]:
-    """Return the evidence of selected samples, computed on arrays. A loop over 46,837 samples would take 35 s.
+    """Return the evidence of selected samples, computed on arrays.
 
     Args:
         judged: The analysis with its verdicts.

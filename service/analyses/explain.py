@@ -19,7 +19,8 @@ from service.domain import (
 )
 from service.evidence.bundle import Bundle
 from service.evidence.vocabulary_comparison import compare_all
-from service.rules.decide import trace
+from service.rules import find_abstained_types
+from service.rules.outcomes import trace
 from service.rules.table import error_type, tags
 
 
@@ -53,17 +54,19 @@ def explain_prediction(
         error_type=error_type(byte),
         problematic=tags(byte, bool(bundle.evidence.problematic[row])),
         probability=probability,
-        evidence=collect_evidence(bundle, row, predicted, attributes),
+        evidence=collect_evidence(bundle, row, predicted, byte, attributes),
         groups=bundle.groups_of(np.array([row]))[0],
         matches_label=predicted in bundle.evidence.labels.of(row),
         replaced_by=int(bundle.evidence.effective_targets[row]) if bundle.evidence.rejected[row] else None,
     )
 
 
-def collect_evidence(bundle: Bundle, row: int, predicted: int, attributes: Attributes | None = None) -> VerdictEvidence:
-    """Return the evidence behind one verdict."""
+def collect_evidence(
+    bundle: Bundle, row: int, predicted: int, verdict: int, attributes: Attributes | None = None
+) -> VerdictEvidence:
+    """Return the evidence behind the verdict (a byte of the verdict table) of one prediction."""
     evidence = bundle.evidence
-    steps = trace(evidence.rows(row, row + 1), predicted)
+    steps = trace(verdict, bool(evidence.problematic[row]), find_abstained_types(evidence))
     labels = [int(label) for label in evidence.labels.of(row)]
     target = int(evidence.targets[row])
     uses_target = evidence.problematic[row] and target not in labels  # the rules do not use a rejected target

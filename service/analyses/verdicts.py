@@ -186,7 +186,9 @@ def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_eviden
             error_type=error_type(byte),
             problematic=tags(byte, bool(problematic[row])),
             probability=None if probability is None else float(probability[images[row]]),
-            evidence=collect_evidence(judged.bundle, row, predicted, judged.attributes) if with_evidence else None,
+            evidence=collect_evidence(judged.bundle, row, predicted, byte, judged.attributes)
+            if with_evidence
+            else None,
             groups=groups_of_row,
             matches_label=is_label,
             answer="" if answers is None else answers.text_of(images[row]),

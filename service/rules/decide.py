@@ -1,4 +1,4 @@
-"""Apply the rules to predictions, and trace them for a single prediction.
+"""Apply the rules to predictions.
 
 Problematic samples differ in three ways (spec: "For a problematic sample …"): they get a tag that describes their
 labels (the first tag), two additional rules apply, and the rule of CLASS_OVERLAP holds only if the sample has labels.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from service.domain import NO_PREDICTION, Bytes, Classes, ErrorType, Evidence, Mask, Outcome, ProblematicTag, Step
+from service.domain import NO_PREDICTION, Bytes, Classes, ErrorType, Evidence, Mask, ProblematicTag
 from service.rules import ORDER, Rule
 from service.rules.table import STOPPED_AT_TARGET, add_first_tags
 
@@ -22,7 +22,6 @@ class _RuleStep:
     rule: Rule
     holds: Mask  # (N, K)
     byte: int
-    note: str = ""
 
 
 def decide(evidence: Evidence) -> Bytes:
@@ -38,34 +37,6 @@ def decide_each(evidence: Evidence, top1: Classes) -> Bytes:
     verdicts = _decide(evidence, top1[:, None])[:, 0]
     verdicts[top1 == NO_PREDICTION] = 0
     return verdicts
-
-
-def trace(evidence: Evidence, predicted: int) -> tuple[Step, ...]:
-    """Return the outcome of each rule for one prediction.
-
-    Args:
-        evidence: Evidence of one sample.
-        predicted: Predicted class, or NO_CLASS.
-
-    Returns:
-        One step per rule, in the order of the rules.
-    """
-    candidates = np.array([[predicted]], dtype=np.int16)
-    rule_steps = _steps(evidence, candidates)
-    if evidence.problematic[0]:
-        rule_steps = _problematic_steps(rule_steps, evidence, candidates)
-    steps: list[Step] = []
-    decided = False
-    for rule_step in rule_steps:
-        if decided:
-            outcome = Outcome.NOT_REACHED
-        elif rule_step.rule.abstains(evidence):
-            outcome = Outcome.ABSTAINED
-        else:
-            decided = bool(rule_step.holds[0, 0])
-            outcome = Outcome.HIT if decided else Outcome.MISS
-        steps.append(Step(rule_step.rule.error_type, outcome, rule_step.note))
-    return tuple(steps)
 
 
 def _decide(evidence: Evidence, predicted: Classes) -> Bytes:
@@ -133,8 +104,8 @@ def _target_steps(evidence: Evidence, predicted: Classes) -> list[_RuleStep]:
     oov, spurious = _rule(ErrorType.FINE_GRAINED_OOV), _rule(ErrorType.SPURIOUS_CORRELATION)
     oov_byte, spurious_byte = (rule.error_type.id | STOPPED_AT_TARGET for rule in (oov, spurious))
     return [
-        _RuleStep(Rule(oov.error_type, oov.hits), similar, oov_byte, "similar to the target"),
-        _RuleStep(spurious, cooccurring, spurious_byte, "co-occurs with the target"),
+        _RuleStep(Rule(oov.error_type, oov.hits), similar, oov_byte),
+        _RuleStep(spurious, cooccurring, spurious_byte),
     ]
 
 

@@ -1,18 +1,49 @@
-"""The outcome of every rule for many verdicts; `decide.trace` returns it for one verdict."""
+"""The outcome of each rule, which follows from the verdict: the rules before the first that holds did not hold."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.domain import NUM_IDS, Bytes, ErrorType, Evidence, Mask, Outcome
-from service.rules import ORDER
-from service.rules.table import STOPPED_AT_TARGET, error_types
+from service.domain import Bytes, ErrorType, Evidence, Mask, Outcome, Step
+from service.rules import ORDER, find_abstained_types
+from service.rules.table import STOPPED_AT_TARGET, error_type
 
-AT_TARGET = {  # rules that only problematic samples have, after FINE_GRAINED
-    "oov_similar_to_target": ErrorType.FINE_GRAINED_OOV,
-    "co_occurrence_with_target": ErrorType.SPURIOUS_CORRELATION,
+AT_TARGET = {  # rules that only problematic samples have, after FINE_GRAINED, with the notes of their steps
+    (ErrorType.FINE_GRAINED_OOV, "similar to the target"): "oov_similar_to_target",
+    (ErrorType.SPURIOUS_CORRELATION, "co-occurs with the target"): "co_occurrence_with_target",
 }
+_STEPS = [(rule.error_type, "") for rule in ORDER]
+_AFTER = _STEPS.index((ErrorType.FINE_GRAINED, "")) + 1
+_PROBLEMATIC_STEPS = [*_STEPS[:_AFTER], *AT_TARGET, *_STEPS[_AFTER:]]
+
+
+@cache
+def trace(verdict: int, problematic: bool, abstained: tuple[ErrorType, ...]) -> tuple[Step, ...]:
+    """Return the outcome of each rule for one verdict.
+
+    Args:
+        verdict: A byte of the verdict table with an error type.
+        problematic: Whether the annotators found the sample problematic.
+        abstained: The types whose rules have no evidence.
+
+    Returns:
+        One step per rule, in the order of evaluation. The comparison of superclasses with the target needs no evidence.
+    """
+    at_target = problematic and bool(verdict & STOPPED_AT_TARGET)
+    steps: list[Step] = []
+    outcome = Outcome.MISS
+    for kind, note in _PROBLEMATIC_STEPS if problematic else _STEPS:
+        if outcome in (Outcome.HIT, Outcome.NOT_REACHED):
+            outcome = Outcome.NOT_REACHED
+        elif kind is error_type(verdict) and bool(note) == at_target:
+            outcome = Outcome.HIT
+        else:
+            needs_evidence = kind in abstained and not (note and kind is ErrorType.FINE_GRAINED_OOV)
+            outcome = Outcome.ABSTAINED if needs_evidence else Outcome.MISS
+        steps.append(Step(kind, outcome, note))
+    return tuple(steps)
 
 
 def outcomes(verdicts: Bytes, problematic: Mask, evidence: Evidence) -> Mapping[str, NDArray[np.uint8]]:
@@ -27,26 +58,11 @@ def outcomes(verdicts: Bytes, problematic: Mask, evidence: Evidence) -> Mapping[
         (K,) values of `Outcome` by the name of the rule: an error type, or a name in AT_TARGET. A rule in
         AT_TARGET is UNSPECIFIED for samples that are not problematic.
     """
-    types = error_types(verdicts)
-    at_target = problematic & (verdicts & np.uint8(STOPPED_AT_TARGET) != 0)
-    abstained = {rule.error_type.key for rule in ORDER if rule.abstains(evidence)}
-    if ErrorType.SPURIOUS_CORRELATION.key in abstained:
-        abstained.add("co_occurrence_with_target")
-    names = [rule.error_type.key for rule in ORDER]
-    after = names.index(ErrorType.FINE_GRAINED.key) + 1
-    names[after:after] = AT_TARGET
-    positions = np.zeros(NUM_IDS, dtype=np.uint8)  # by ID of the type
-    for rule in ORDER:
-        positions[rule.error_type.id] = names.index(rule.error_type.key)
-    deciding = positions[types]
-    for name, error_type in AT_TARGET.items():
-        deciding[at_target & (types == error_type.id)] = names.index(name)
-    result: dict[str, NDArray[np.uint8]] = {}
-    for position, name in enumerate(names):
-        outcome = np.full(len(verdicts), Outcome.ABSTAINED if name in abstained else Outcome.MISS, dtype=np.uint8)
-        outcome[deciding == position] = Outcome.HIT
-        outcome[deciding < position] = Outcome.NOT_REACHED
-        if name in AT_TARGET:
-            outcome[~problematic] = Outcome.UNSPECIFIED
-        result[name] = outcome
-    return result
+    abstained = find_abstained_types(evidence)
+    codes = verdicts + np.where(problematic, np.int16(256), np.int16(0))
+    of_code = np.zeros((len(_PROBLEMATIC_STEPS), 512), dtype=np.uint8)
+    for code in np.flatnonzero(np.bincount(codes)).tolist():
+        for step in trace(code % 256, code >= 256, abstained):
+            of_code[_PROBLEMATIC_STEPS.index((step.error_type, step.note)), code] = step.outcome
+    names = [AT_TARGET.get(step, step[0].key) for step in _PROBLEMATIC_STEPS]
+    return {name: of_code[position, codes] for position, name in enumerate(names)}

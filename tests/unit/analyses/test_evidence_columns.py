@@ -1,22 +1,26 @@
-"""The evidence of many verdicts as columns, against the evidence of each."""
+"""The evidence of many verdicts as columns and as lines of JSON, against the evidence of each."""
 
 import json
 import random
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from errata.proto_json import to_dict
 from unit.evidence.official import mistake, write_mistakes
 from unit.evidence.small_label_space import own_inputs
 from unit.evidence.small_label_space import row as class_row
 
+from service import wire
 from service.analyses.evidence_columns import evidence_columns
 from service.analyses.explain import collect_evidence
+from service.analyses.export import Export, write_jsonl
 from service.analyses.judge import JudgedAnalysis, compute_verdicts
-from service.analyses.verdicts import VerdictFilter, select_rows, verdict_table
+from service.analyses.verdicts import VerdictFilter, iterate_verdicts, select_rows, verdict_table
 from service.bootstrap.build import Inputs, build_evidence
 from service.domain import (
     MULTI_LABEL_ERROR_TYPES,
@@ -117,14 +121,18 @@ def plain(names: Sequence[str], evidence: VerdictEvidence) -> dict[str, Any]:
 
 
 def check(analysis: JudgedAnalysis) -> list[dict[str, Any]]:
-    """Compare each row of the table with the evidence of its verdict; return the rows."""
-    rows = select_rows(analysis, VerdictFilter())
+    """Compare each row of the table, and each line of the export, with its verdict; return the rows."""
+    rows, names = select_rows(analysis, VerdictFilter()), analysis.bundle.label_space.names
+    messages = [to_dict(wire.to_verdict(verdict, names)) for verdict in iterate_verdicts(analysis, rows, True)]
+    lines = b"".join(write_jsonl(analysis, partial(wire.verdict_line, names=names), Export(with_evidence=True)))
+    assert [{"name": "", **json.loads(line)} for line in lines.splitlines()] == messages
     result = verdict_table(analysis, with_evidence=True).to_pylist()
     assert len(result) == len(rows)
     for row, values in zip(rows.tolist(), result, strict=True):
         outcomes = [value for name, value in values.items() if name.startswith("rule_") and value]
         predicted = int(analysis.predictions.top1[analysis.bundle.rows[row]])
-        expected = plain(analysis.bundle.label_space.names, collect_evidence(analysis.bundle, row, predicted))
+        verdict = int(analysis.verdicts[row])
+        expected = plain(names, collect_evidence(analysis.bundle, row, predicted, verdict))
         assert {name: values.get(name) for name in expected} | {"outcomes": outcomes} == expected
     return result
 
@@ -165,9 +173,8 @@ def test_columns_of_an_own_label_space_equal_the_evidence_of_each_verdict(tmp_pa
 
     for row in rows.tolist():
         values = {name: column[row].as_py() for name, column in columns.items()}
-        expected = plain(
-            bundle.label_space.names, collect_evidence(bundle, row, int(analysis.predictions.top1[bundle.rows[row]]))
-        )
+        predicted, verdict = int(analysis.predictions.top1[bundle.rows[row]]), int(analysis.verdicts[row])
+        expected = plain(bundle.label_space.names, collect_evidence(bundle, row, predicted, verdict))
         del expected["outcomes"]
         assert {name: values[name] for name in expected} == expected
 
@@ -217,8 +224,9 @@ def test_the_values_of_dictionaries_are_distinct_as_data_frames_need_them(imagen
     for name, values in dictionaries.items():
         assert len(values) == len(set(values)), name
     row = columns["overlap"].is_valid().to_pylist().index(True)
-    sample = select_rows(analysis, VerdictFilter())[row]
-    expected = collect_evidence(imagenet_real, int(sample), int(analysis.predictions.top1[imagenet_real.rows[sample]]))
+    sample = int(select_rows(analysis, VerdictFilter())[row])
+    predicted = int(analysis.predictions.top1[imagenet_real.rows[sample]])
+    expected = collect_evidence(imagenet_real, sample, predicted, int(analysis.verdicts[sample]))
     assert columns["overlap"][row].as_py() == expected.overlap
 
 

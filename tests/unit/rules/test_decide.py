@@ -1,16 +1,16 @@
-"""The verdict table and the trace, compared with the oracle."""
+"""The verdict table, compared with the oracle."""
 
 import numpy as np
 import pytest
 from example_counts import max_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle.verdicts import Facts, byte, judge
+from oracle.verdicts import byte, judge
 from unit.rules.scenarios import UNUSED_CLASSES, USED_CLASSES, Scenario, evidence_of, scenarios
 
-from service.domain import NO_CLASS, Bytes, ErrorType, Evidence, Outcome, class_relations
-from service.rules.decide import decide, decide_each, trace
-from service.rules.table import STOPPED_AT_TARGET, error_types, tags
+from service.domain import NO_CLASS, Bytes, Evidence, class_relations
+from service.rules.decide import decide, decide_each
+from service.rules.table import error_types, tags
 
 PREDICTIONS = (*USED_CLASSES, *UNUSED_CLASSES)
 
@@ -80,58 +80,6 @@ def test_verdict_of_a_sample_does_not_depend_on_other_samples(scenario: Scenario
     assert np.array_equal(backwards[::-1], whole)
 
 
-@max_examples(60)
-@given(scenarios(max_samples=6))
-def test_trace_ends_at_the_verdict_of_the_oracle(scenario: Scenario) -> None:
-    for row, sample in enumerate(scenario.samples):
-        evidence = scenario.evidence.rows(row, row + 1)
-        for predicted in PREDICTIONS:
-            expected = judge(sample, row, predicted, scenario.facts)
-            steps = trace(evidence, predicted)
-            outcomes = [step.outcome for step in steps]
-            hit = outcomes.index(Outcome.HIT)
-
-            assert steps[hit].error_type.id == expected.error_type
-            assert set(outcomes[:hit]) <= {Outcome.MISS, Outcome.ABSTAINED}
-            assert set(outcomes[hit + 1 :]) <= {Outcome.NOT_REACHED}
-            assert bool(steps[hit].note) == bool(byte(expected) & STOPPED_AT_TARGET)
-            _check_abstentions(steps[:hit], scenario.facts)
-
-
-def _check_abstentions(steps: tuple, facts: Facts) -> None:
-    """Check that exactly the rules without evidence abstain. "similar to the target" needs no evidence."""
-    missing = set()
-    if facts.oov is None:
-        missing.add(ErrorType.FINE_GRAINED_OOV)
-    if facts.cooccurrence is None:
-        missing.add(ErrorType.SPURIOUS_CORRELATION)
-    if not facts.has_prototype_list:
-        missing.add(ErrorType.NON_PROTOTYPICAL)
-    for step in steps:
-        needs_no_evidence = step.error_type is ErrorType.FINE_GRAINED_OOV and step.note
-        abstains = step.error_type in missing and not needs_no_evidence
-        assert step.outcome is (Outcome.ABSTAINED if abstains else Outcome.MISS)
-
-
-def test_trace_of_an_ordinary_sample_has_the_rules_in_order() -> None:
-    evidence = evidence_of([7], [{7}], pairs=set(), non_prototypical=[False], oov=[set()])
-
-    steps = trace(evidence, 8)
-
-    assert [step.error_type.id for step in steps] == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert [step.outcome for step in steps] == [Outcome.MISS] * 7 + [Outcome.HIT]
-
-
-def test_trace_of_a_problematic_sample_has_two_target_steps_after_fine_grained() -> None:
-    evidence = evidence_of([7], [{1}], problematic=[True], pairs={(7, 8)}, oov=[{8}])
-
-    steps = trace(evidence, 8)
-
-    assert [step.error_type.id for step in steps] == [1, 2, 3, 4, 5, 6, 5, 6, 7, 8]
-    assert [step.outcome for step in steps] == [Outcome.MISS] * 5 + [Outcome.HIT] + [Outcome.NOT_REACHED] * 4
-    assert [bool(step.note) for step in steps] == [False] * 4 + [True] * 2 + [False] * 4
-
-
 # The specification's paragraph on problematic samples. Superclass {1, 2}, pair (1, 20), overlap 504 → 968.
 @pytest.mark.parametrize(
     ("target", "labels", "predicted", "clip", "expected_type", "expected_tags"),
@@ -171,11 +119,7 @@ def test_verdict_of_a_problematic_sample_follows_the_specification(
 def test_an_answer_without_a_class_has_the_verdict_of_a_class_without_relations(scenario: Scenario) -> None:
     evidence = scenario.evidence
     verdicts = decide_each(evidence, np.full(len(evidence), NO_CLASS, dtype=np.int16))
-    types = error_types(verdicts).tolist()
 
     for row, sample in enumerate(scenario.samples):
         expected = judge(sample, row, NO_CLASS, scenario.facts)
         assert int(verdicts[row]) == byte(expected)
-        steps = trace(evidence.rows(row, row + 1), NO_CLASS)
-        hits = [step.error_type.id for step in steps if step.outcome is Outcome.HIT]
-        assert hits == [types[row]]
