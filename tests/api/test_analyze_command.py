@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from errata import Client, pb
 from errata.cli import analyze_models
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, INTERRUPTED, UNDECIDED
+from errata.cli.junit import to_junit
 from errata.cli.main import ClosedPipe, errata
 from errata.cli.progress import follow
 from errata.errors import ErrataError, InvalidInput, InvalidRequest, Unavailable
@@ -229,7 +230,7 @@ def test_a_refused_call_removes_only_the_result_of_the_gate_from_a_folder_that_i
     Path("p.csv").write_bytes(demo_csv)
     policy.write_text(POLICY.replace("min: 1}", "max_decrease: 0}"))
     analyze(running, "--predictions", "p.csv", "--output", "results")
-    Path("results/junit.xml").write_text("the result of an earlier gate")
+    Path("results/junit.xml").write_bytes(to_junit(pb.GateResult(), "the result of an earlier gate"))
     for file in (Path("bad.csv"), Path("results/bad.csv")):
         file.write_text("no predictions")
 
@@ -238,6 +239,17 @@ def test_a_refused_call_removes_only_the_result_of_the_gate_from_a_folder_that_i
     assert isinstance(result.exception, ErrataError)
     assert Path("results/summary.json").exists()
     assert not Path("results/junit.xml").exists(), "it would be taken for the decision on the refused call"
+
+
+def test_the_error_of_a_call_is_reported_even_if_its_folder_cannot_be_changed(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "junit.xml").mkdir()
+
+    result = analyze(running, "demo:nosuch", "--output", tmp_path)
+
+    assert isinstance(result.exception, ErrataError)
+    assert "demo:nosuch" in result.exception.message
 
 
 def test_a_failed_analysis_does_not_change_its_baseline(

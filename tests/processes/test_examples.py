@@ -122,6 +122,8 @@ def test_the_steps_of_the_github_action_run(
     }
     variables |= {name: str(path) for name, path in files.items()}
     variables |= {"GITHUB_SHA": "0123abc", "RUNNER_TEMP": str(checkout / "temporary")}
+    for module in ("types", "typing", "pip", "json"):  # no step imports modules of the repository
+        (checkout / f"{module}.py").write_text("raise ImportError")
     version = f" @ {(ROOT / 'client').as_uri()}"  # the client of the checkout instead of that of a package index
     installed = run_script(install["run"], VERSION=version, **variables)
     assert installed.returncode == 0, installed.stderr

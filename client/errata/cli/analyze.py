@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -217,7 +217,8 @@ def _cleared_after_error(folder: Path | None, keeps_result: bool) -> Iterator[No
         yield
     except BaseException:
         if folder is not None and folder.is_dir():
-            clear_folder(folder, keeps_result=keeps_result)
+            with suppress(InvalidInput):  # for example, the folder cannot be changed; the first error is reported
+                clear_folder(folder, keeps_result=keeps_result)
         raise
 
 

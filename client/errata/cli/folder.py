@@ -13,6 +13,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from errata import Client, pb
 from errata.cli.class_lookup import match_class
+from errata.cli.junit import is_of_another_program
 from errata.cli.output import STDOUT, read_input, write_output
 from errata.cli.retries import retry
 from errata.connection import UnknownMethod
@@ -93,8 +94,8 @@ def write_folder(client: Client, analysis: pb.Analysis, folder: Path) -> None:
         SUMMARY: f"{to_json(analysis)}\n".encode(),
     }
     written = list(_RESULT) if _has_result(folder) else []
-    _remove(folder, (SUMMARY, JUNIT))
     try:
+        _remove(folder, (SUMMARY, JUNIT))
         for name, content in contents.items():  # an existing file keeps its permissions, and a link its target
             write_output(folder / name, content)
             written.append(name)
@@ -119,7 +120,10 @@ def _has_result(folder: Path) -> bool:
 
 
 def _remove(folder: Path, names: Sequence[str]) -> None:
+    """Remove files of Errata from a folder; `junit.xml` can be that of a test runner, which stays."""
     for name in names:
+        if name == JUNIT and is_of_another_program(folder / JUNIT):
+            continue
         try:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:
@@ -154,7 +158,7 @@ def _read_summary(folder: Path) -> pb.Analysis:
         analysis = ParseDict(parse_json(content), pb.Analysis(), ignore_unknown_fields=True)
         if not analysis.name:
             raise ValueError("it has no name")
-    except (ValueError, TypeError, AttributeError, SystemError, ParseError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError, SystemError, ParseError) as error:
         raise InvalidInput(
             f"{folder / SUMMARY} is not a summary that 'errata analyze --output' wrote: {error!s:.200}.",
             field="analysis",

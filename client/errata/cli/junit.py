@@ -1,11 +1,13 @@
 """The result of a gate as JUnit XML: a test case for each reason. Undecided bounds are errors."""
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 from errata import pb
 from errata.cli.value_names import decision_name
 
+_HEAD_BYTES = 200  # with the declaration and the root element
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters that XML 1.0 forbids
 
 
@@ -36,6 +38,17 @@ def to_junit(result: pb.GateResult, title: str) -> bytes:
     ElementTree.indent(suites)
     document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
+
+
+def is_of_another_program(file: Path) -> bool:
+    """Return whether a file can be read, and is not a result of `to_junit`."""
+    if not file.is_file():
+        return False
+    try:
+        with file.open("rb") as opened:
+            return b'<testsuites name="errata"' not in opened.read(_HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def _add_case(suite: ElementTree.Element, result: pb.GateResult, reason: pb.GateReason) -> None:

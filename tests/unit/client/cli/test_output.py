@@ -11,6 +11,7 @@ from errata import Client, pb
 from errata.cli.analyze import analyze
 from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, clear_folder, write_folder
 from errata.cli.gate import gate
+from errata.cli.junit import to_junit
 from errata.cli.output import write_output
 from errata.cli.review import review
 from errata.cli.trend import trend
@@ -142,17 +143,42 @@ def test_further_results_keep_the_links_and_permissions_of_their_files(tmp_path:
         ('{"name": "analyses/1m8gjjm78yatht4tadvh4"}', False, set()),
         ('{"name": "analyses/1m8gjjm78yatht4tadvh4"}', True, {SUMMARY, VERDICTS, REPORT, CLASSES}),
         ('{"name": "resnet50", "accuracy": 0.76}', False, {SUMMARY, VERDICTS, REPORT, CLASSES}),
+        ('{"name": "analyses/1m8gjjm78yatht4tadvh4", "state": Infinity}', False, {SUMMARY, VERDICTS, REPORT, CLASSES}),
         (None, False, {VERDICTS, REPORT, CLASSES}),
     ],
 )
 def test_only_the_results_of_an_earlier_analysis_are_removed(
     tmp_path: Path, summary: str | None, keeps_result: bool, remaining: set[str]
 ) -> None:
-    for name in (JUNIT, VERDICTS, REPORT, CLASSES, "notes.txt"):
+    for name in (VERDICTS, REPORT, CLASSES, "notes.txt"):
         (tmp_path / name).write_text("content")
+    (tmp_path / JUNIT).write_bytes(to_junit(pb.GateResult(), "resnet50"))
     if summary is not None:
         (tmp_path / SUMMARY).write_text(summary)
 
     clear_folder(tmp_path, keeps_result=keeps_result)
 
     assert {path.name for path in tmp_path.iterdir()} == {*remaining, "notes.txt"}
+
+
+@pytest.mark.parametrize("content", [b"", b'<?xml version="1.0"?><testsuites><testsuite name="pytest"/></testsuites>'])
+def test_the_junit_file_of_another_program_stays(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / JUNIT).write_bytes(content)
+    client = cast(Client, SimpleNamespace(classes=lambda *_: [], export=lambda _: [b"{}"], report=lambda _: b"<html>"))
+
+    clear_folder(tmp_path)
+    write_folder(client, pb.Analysis(name="analyses/1m8gjjm78yatht4tadvh4"), tmp_path)
+    clear_folder(tmp_path)
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {JUNIT: content}
+
+
+def test_a_result_whose_earlier_gate_cannot_be_removed_has_no_files(tmp_path: Path) -> None:
+    client = cast(Client, SimpleNamespace(classes=lambda *_: [], export=lambda _: [b"{}"], report=lambda _: b"<html>"))
+    write_folder(client, pb.Analysis(name="analyses/1m8gjjm78yatht4tadvh4"), tmp_path)
+    (tmp_path / JUNIT).mkdir()
+
+    with pytest.raises(InvalidInput, match=r"Cannot replace \S+junit\.xml"):
+        write_folder(client, pb.Analysis(name="analyses/1m8tvbbb7sc3jtazjymry"), tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == [JUNIT]
