@@ -10,7 +10,7 @@ from itertools import islice
 import click
 from rich.cells import cell_len, set_cell_size
 
-from errata import pb
+from errata import Client, pb
 from errata.choices import choices, enum_name, enum_names
 from errata.cli.commands import command
 from errata.cli.connect import Target, connect, json_option, server_options
@@ -105,7 +105,7 @@ def list_analyses(
     with connect(target) as connection:
         listing = connection.client.list(condition, on_incomplete=lambda: incomplete_pages.append(True))
         analyses = [*islice(listing, None if is_unlimited else limit + 1)]
-        if dataset and not analyses and not incomplete_pages:
+        if dataset and not analyses and not incomplete_pages and not _has_analyses(connection.client, dataset):
             try:
                 connection.client.dataset(dataset)
             except DatasetNotFound:
@@ -135,6 +135,10 @@ def list_analyses(
         )
     if len(analyses) > len(visible):
         print_limit_hint(limit, "analysis", "analyses")
+
+
+def _has_analyses(client: Client, dataset: str) -> bool:
+    return next(iter(client.list(pb.AnalysisFilter(dataset=dataset))), None) is not None
 
 
 def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> list[str]:

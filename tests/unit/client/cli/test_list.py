@@ -1,11 +1,16 @@
 """The table of analyses: one line for each, readable at 80 columns, with IDs that are unique."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from errata import pb
-from errata.cli.list import analysis_lines
+from errata.cli.list import analysis_lines, list_analyses
 from errata.cli.resolve import short_id_length
+from errata.errors import DatasetNotFound
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.cells import cell_len
 
@@ -118,3 +123,23 @@ def test_a_wide_table_of_analyses_with_owners_has_their_column() -> None:
     assert second[start : start + len("pipe line")].strip() == ""
     assert "owner" not in lines([owned, other], 80)[0]
     assert "owner" not in lines([other], 140)[0]
+
+
+@pytest.mark.parametrize("dataset", ["removed", "unknown"])
+def test_a_data_set_without_evidence_is_unknown_only_if_it_has_no_analyses(
+    dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(condition: pb.AnalysisFilter, **_: object) -> Iterator[pb.Analysis]:
+        if condition.dataset == "removed" and not condition.states:
+            yield analysis(IDS[0], dataset="removed")
+
+    def find(name: str) -> pb.Dataset:
+        raise DatasetNotFound(f"Data set {name!r} not found.")
+
+    connection = SimpleNamespace(client=SimpleNamespace(list=listed, dataset=find))
+    monkeypatch.setattr("errata.cli.list.connect", lambda _: nullcontext(connection))
+
+    result = CliRunner().invoke(list_analyses, ["--dataset", dataset, "--state", "failed"])
+
+    assert isinstance(result.exception, DatasetNotFound) == (dataset == "unknown")
+    assert (result.exit_code == 0) == (dataset == "removed")
