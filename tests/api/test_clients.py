@@ -280,7 +280,7 @@ def silent_server() -> Iterator[socket.socket]:
         yield silent
 
 
-@pytest.mark.parametrize("method", ["models", "watch"])
+@pytest.mark.parametrize("method", ["models", "watch", "check", "analyze_all"])
 async def test_a_call_during_which_the_client_is_closed_fails_as_cancelled(
     silent_server: socket.socket, method: str
 ) -> None:
@@ -289,6 +289,10 @@ async def test_a_call_during_which_the_client_is_closed_fails_as_cancelled(
     async def run() -> None:
         if method == "watch":
             await anext(client.watch("analyses/a"))
+        elif method == "check":
+            await client.check(30)
+        elif method == "analyze_all":
+            await client.analyze_all(MODEL)
         else:
             await client.models()
 

@@ -103,13 +103,17 @@ class AsyncCalls:
     @contextmanager
     def _converted_errors(self, method: object, request: str = "request") -> Iterator[tuple[tuple[str, str], ...]]:
         """Provide the metadata of a call, and convert the gRPC errors of the block to Errata's errors."""
+        metadata, name = call_metadata(self._token), self._method_names.get(method, PACKAGE)
+        with self._converted_call_errors(request_id_of(metadata), request), trace_call(name) as trace_metadata:
+            yield (*metadata, *trace_metadata)
+
+    @contextmanager
+    def _converted_call_errors(self, request_id: str = "", request: str = "request") -> Iterator[None]:
         self._check_open()
-        metadata = call_metadata(self._token)
         try:
-            with trace_call(self._method_names.get(method, PACKAGE)) as trace_metadata:
-                yield (*metadata, *trace_metadata)
+            yield
         except grpc.RpcError as error:
-            raise error_of(error, self._server, request_id_of(metadata), request, self._tls) from error
+            raise error_of(error, self._server, request_id, request, self._tls) from error
         except asyncio.CancelledError as error:
             if not self._is_closed or task_is_cancelled():
                 raise

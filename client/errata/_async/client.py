@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Unpack
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from errata import errors
@@ -53,7 +52,7 @@ from errata.requests import (
     verdict_view,
 )
 from errata.results import Analysis, Comparison, Trend
-from errata.status import check_serving, error_of
+from errata.status import check_serving
 from errata.tracing import method_names
 from errata.v1 import (
     analysis_service_pb2_grpc,
@@ -179,11 +178,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             Unavailable: If the service does not accept calls.
             ConnectionFailed: If the client cannot connect to the service.
         """
-        self._check_open()
-        try:
+        with self._converted_call_errors():
             response = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout)
-        except grpc.RpcError as error:
-            raise error_of(error, self._server, tls=self._tls) from error
         check_serving(response, self._server)
 
     async def analyze(self, model: str, dataset: str = "imagenet-real", **options: Unpack[AnalysisOptions]) -> Analysis:
@@ -225,6 +221,8 @@ class AsyncClient(AsyncReviewMethods, AsyncEvidenceMethods):
             for request in requests:
                 queued.append(Analysis(await self._call(self._analyses.CreateAnalysis, request)))
         except BaseException as error:
+            if self._is_closed:
+                raise
             end = time.monotonic() + CLEANUP_SECONDS
             for analysis in queued:
                 with suppress(errors.ErrataError):  # the first error is reported
