@@ -75,9 +75,12 @@ def find_newest_analysis(stores: Stores, dataset: str) -> str:
     Raises:
         DatasetNotFound: The data set does not exist.
         InvalidRequest: The data set has no analyses.
+        Unavailable: Analyses can be missing.
     """
     stores.evidence.find(dataset, "")
     analysis = queries.find_archived(stores, AnalysisFilter(frozenset({State.SUCCEEDED}), dataset=dataset))
+    if analysis is None and not stores.index.is_complete:
+        raise queries.incomplete_error()
     if analysis is None:
         raise InvalidRequest(
             f"Data set {dataset!r:.80} has no analyses. Analyze a model with 'errata analyze'.", field="analysis"

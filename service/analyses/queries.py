@@ -25,6 +25,7 @@ from service.domain import (
 from service.jobs.base_store import Snapshot
 
 PAGE_SIZE = 100  # analyses per query of an iteration
+RETRY_SECONDS = 5.0  # in the error that analyses can be missing
 _log = structlog.get_logger()
 
 
@@ -127,13 +128,28 @@ def list_analyses(
 
 
 def iterate_analyses(stores: Stores, analysis_filter: AnalysisFilter) -> Iterator[Analysis]:
-    """Yield the analyses that match a filter, newest first."""
+    """Yield all analyses that match a filter, newest first, for decisions that a missing one would change.
+
+    Raises:
+        Unavailable: Analyses can be missing.
+    """
     after: Cursor | None = None
     while True:
         page = list_analyses(stores, analysis_filter, NEWEST_FIRST, after, PAGE_SIZE)
+        if page.is_incomplete:
+            raise incomplete_error()
         yield from page.analyses
         if (after := page.next) is None:
             return
+
+
+def incomplete_error() -> Unavailable:
+    """Return the error that analyses can be missing."""
+    return Unavailable(
+        "Analyses can be missing: the index of the archive is being built, or the archive or the job store is "
+        "unavailable. Try again in some seconds.",
+        retry_after=RETRY_SECONDS,
+    )
 
 
 def count_analyses(

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
-from errata.errors import ErrataError, EvidenceDamaged, Unavailable
+from errata.errors import ErrataError, EvidenceDamaged
 
-from service.analyses import owner_guard
+from service.analyses import owner_guard, queries
 from service.analyses import request as requests
 from service.analyses.ports import Ports, Stores
 from service.analyses.reanalyze import judge_again
@@ -19,7 +19,6 @@ from service.evidence.bundle import Bundle
 from service.redact import public_message
 
 PAGE = 1000  # analyses per query of the index
-RETRY_SECONDS = 5.0
 DELETED = "The analysis was deleted."  # a reason
 NEW_DELETED = "Its new analysis was deleted during this run."  # a reason
 _log = structlog.get_logger()
@@ -80,9 +79,7 @@ def reanalyze_all(ports: Ports, dataset: str, digest: str, caller: str) -> Itera
     bundle = ports.stores.evidence.find(dataset, digest)
     run = _Run(bundle, caller, start)
     if not ports.stores.index.is_complete:
-        raise Unavailable(
-            "The index of the archive is being built. Try again in some seconds.", retry_after=RETRY_SECONDS
-        )
+        raise queries.incomplete_error()
     check_capacity(ports)
     predicted = _find_predicted(ports.stores, dataset, bundle.digest, caller)
     for number, (key, analyses) in enumerate(predicted.items(), start=1):

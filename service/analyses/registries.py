@@ -180,7 +180,11 @@ def poll(ports: Ports, registry: Registry) -> int:
 
 
 def find_newest(stores: Stores, registry: str, model: str, version: str) -> Analysis | None:
-    """Return the newest analysis of a version for its registry, preferably one with a gate; None if there is none."""
+    """Return the newest analysis of a version for its registry, preferably one with a gate; None if there is none.
+
+    Raises:
+        Unavailable: Analyses can be missing.
+    """
     newest: Analysis | None = None
     for analysis in queries.iterate_analyses(stores, _registry_filter(registry, model=model, version=version)):
         if analysis.request.gate_policy or "gate" in analysis.request.labels:
@@ -305,7 +309,7 @@ def _select_baseline(analyses: Sequence[Analysis], version: str) -> Analysis | N
 
 
 def _list_model(stores: Stores, registry: Registry, model: str, dataset: str) -> list[Analysis]:
-    """Return the open and succeeded analyses of a registry's model, newest first."""
+    """Return all open and succeeded analyses of a model in a registry, newest first; see `iterate_analyses`."""
     analysis_filter = replace(
         _registry_filter(registry.id, model=model),
         states=frozenset({State.QUEUED, State.RUNNING, State.SUCCEEDED}),

@@ -1,6 +1,7 @@
 """GET /v1/gates/{registry_id}/{model}/{version}: the gate of a registered model version, as JSON for polling tools.
 
 200: the decision is pass, fail, undecided, pending, or error. 404: no analysis of the version exists.
+503 with Retry-After: analyses can be missing, or a part of the service is unavailable.
 """
 
 from collections.abc import Collection, Sequence

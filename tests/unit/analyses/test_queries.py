@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.analyses import queries
+from service.analyses.image_details import find_newest_analysis
 from service.analyses.retention import MAX_CONSECUTIVE_FAILURES, delete_expired
 from service.archive.files import FolderFiles
 from service.archive.record_log import RecordLog
@@ -221,6 +222,16 @@ def test_an_incomplete_index_marks_the_page(backend: Backend) -> None:
     backend.archive.index.mark(is_complete=False)  # type: ignore[attr-defined]
 
     assert queries.list_analyses(backend.ports.stores, ALL, NEWEST_FIRST, None, 3).is_incomplete
+
+
+def test_a_data_set_has_no_analyses_only_if_the_index_is_complete(backend: Backend) -> None:
+    backend.archive.index.mark(is_complete=False)  # type: ignore[attr-defined]
+    with pytest.raises(Unavailable, match="missing"):
+        find_newest_analysis(backend.ports.stores, "demo")
+
+    backend.archive.index.mark(is_complete=True)  # type: ignore[attr-defined]
+    with pytest.raises(InvalidRequest, match="has no analyses"):
+        find_newest_analysis(backend.ports.stores, "demo")
 
 
 def test_an_unavailable_job_store_marks_the_page(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:

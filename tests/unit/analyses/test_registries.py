@@ -644,7 +644,57 @@ def test_an_event_is_repeated_if_the_registry_is_unavailable_for_its_baseline(ba
     assert list_created(backend) == []
 
 
+def test_an_event_that_needs_a_baseline_is_repeated_while_earlier_analyses_can_be_missing(backend: Backend) -> None:
+    registry = FakeRegistry([CREATED, CHALLENGER])
+    registry.aliases["net", "champion"] = "1"
+    handle_event(backend.ports, registry, created("1"))
+    finish(backend)
+    event = registry.set_alias("challenger", "2")
+
+    backend.archive.index.mark(is_complete=False)
+    with pytest.raises(Unavailable, match="missing"):
+        handle_event(backend.ports, registry, event)
+    assert handle_event(backend.ports, registry, created("3")) is EventResult.QUEUED, "it needs no baseline"
+
+    backend.archive.index.mark(is_complete=True)
+    assert versions(backend) == ["1", "3"]
+    assert handle_event(backend.ports, registry, event) is EventResult.QUEUED
+    (gated,) = [analysis for analysis in list_created(backend) if analysis.request.gate_policy]
+    assert gated.request.gate_baseline == list_created(backend)[0].id
+
+
 # gates
+
+
+def test_an_older_gate_is_not_used_while_a_newer_analysis_can_be_missing(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given an archived gate and a newer open analysis, it does not pass while the job store is unavailable."""
+    registry = FakeRegistry([replace(CREATED, policy=PLAIN)])
+    handle_event(backend.ports, registry, created("1"))
+    finish(backend)
+    backend.now += 1
+    handle_event(backend.ports, registry, tagged("1", "errata.request", "analyze"))
+    newest = list_created(backend)[1]
+    assert find_newest(backend.ports.stores, "prod", "net", "1") == newest
+
+    def fail() -> None:
+        raise Unavailable("Redis is unavailable.")
+
+    with monkeypatch.context() as unavailable:
+        unavailable.setattr(backend.store, "snapshots", fail)
+        with pytest.raises(Unavailable, match="missing") as caught:
+            find_newest(backend.ports.stores, "prod", "net", "1")
+    assert caught.value.retry_after is not None
+
+    assert find_newest(backend.ports.stores, "prod", "net", "1") == newest
+
+
+def test_a_gate_is_not_missing_while_the_index_is_built(backend: Backend) -> None:
+    assert find_newest(backend.ports.stores, "prod", "net", "1") is None
+    backend.archive.index.mark(is_complete=False)
+    with pytest.raises(Unavailable, match="missing"):
+        find_newest(backend.ports.stores, "prod", "net", "1")
 
 
 def test_the_newest_analysis_of_a_version_with_a_gate_is_preferred(backend: Backend) -> None:
