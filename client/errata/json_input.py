@@ -8,7 +8,11 @@ MAX_DEPTH = 100  # nested arrays and objects; the limit of protobuf's JSON parse
 PairsHook = Callable[[list[tuple[str, Any]]], Any]
 
 
-def parse_json(text: str | bytes, object_pairs_hook: PairsHook | None = None) -> Any:
+def parse_json(
+    text: str | bytes,
+    object_pairs_hook: PairsHook | None = None,
+    parse_constant: Callable[[str], Any] | None = None,
+) -> Any:
     """Parse a JSON text.
 
     The depth is limited because Python can parse values that are too deep to print or copy.
@@ -16,6 +20,7 @@ def parse_json(text: str | bytes, object_pairs_hook: PairsHook | None = None) ->
     Args:
         text: JSON text; bytes in UTF-8, UTF-16 or UTF-32.
         object_pairs_hook: Creates the value of an object, as in `json.loads`.
+        parse_constant: Creates the value of `NaN`, `Infinity`, or `-Infinity`, as in `json.loads`.
 
     Returns:
         The parsed value.
@@ -24,7 +29,7 @@ def parse_json(text: str | bytes, object_pairs_hook: PairsHook | None = None) ->
         ValueError: If the text is not JSON, or if its depth exceeds MAX_DEPTH.
     """
     try:
-        value = json.loads(text, object_pairs_hook=object_pairs_hook)
+        value = json.loads(text, object_pairs_hook=object_pairs_hook, parse_constant=parse_constant)
     except RecursionError:
         raise ValueError(f"JSON nested more than {MAX_DEPTH} levels deep") from None
     if _depth_exceeds(value, MAX_DEPTH):

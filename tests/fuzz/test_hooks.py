@@ -36,7 +36,7 @@ from .values import JSON, changed
 NOW = 1_795_544_309
 SECRET, OTHER = "errata-test-secret", "a-secret-of-nobody"
 KEYS = {"generic": ["whsec_" + base64.b64encode(item.encode()).decode() for item in (SECRET, OTHER)]}
-CAUGHT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # errors that the endpoint answers with 400
+CAUGHT = (ValueError, KeyError)  # errors that the endpoint answers with 400
 SIGNED = ("generic", "mlflow", "wandb")  # huggingface has a secret beside the body
 HEADERS = {
     "generic": ("webhook-id", "webhook-timestamp", "webhook-signature"),

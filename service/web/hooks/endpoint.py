@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from errata.errors import ErrataError, EvidenceDamaged, TooBusy, Unavailable
@@ -108,7 +109,7 @@ class Hooks:
             return self._respond(name, "unverified", 401, message)
         try:
             events = _parse_events(kind, headers, body)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError) as error:
             _log.warning("invalid webhook", registry=name, error=f"{type(error).__name__}: {error!s:.200}")
             return self._respond(name, "malformed", 400, f"Invalid event. {_describe(error)}")
         if not events:
@@ -156,12 +157,10 @@ def _describe(error: Exception) -> str:
             return str(error)
         case KeyError():
             return f"Field {error!s:.80} is missing."
-        case TypeError() | AttributeError():
-            return "A field has the wrong type."
         case UnicodeDecodeError():
             return f"Byte {error.object[error.start]:#04x} at position {error.start} is not UTF-8. Send JSON in UTF-8."
         case ValueError() if "integer string conversion" in str(error):
-            return "A number is too long."
+            return f"A number has more than {sys.get_int_max_str_digits():,} digits. Send a shorter one."
         case _:
             return f"Expected JSON: {error!s:.120}."
 
@@ -181,11 +180,15 @@ async def _read_body(request: Request, limit: int) -> bytes | None:
 
 def _parse_events(kind: ModuleType, headers: Mapping[str, str], body: bytes) -> Sequence[RegistryEvent]:
     """Return the events of a verified request; raise the errors of `parse`, or ValueError for invalid JSON."""
-    payload: Any = parse_json(body.decode())
+    payload: Any = parse_json(body.decode(), parse_constant=_refuse_constant)
     if not isinstance(payload, dict):
         raise InvalidEvent("The payload is not an object. Send a JSON object.")
     events: Sequence[RegistryEvent] = kind.parse(headers, payload)
     return events
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidEvent(f"{name} is not JSON. Send a number, text, or null.")
 
 
 def _handle_events(ports: Ports, registry: Registry, events: Sequence[RegistryEvent]) -> EventResult:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.domain import Action, RegistryEvent
-from service.web.hooks.payload import text
+from service.web.hooks.payload import any_text, section, text
 from service.web.hooks.signature import Unverified, check_standard_webhook, header
 
 MAX_BODY = 256 << 10  # bytes
@@ -26,17 +26,17 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[Re
     """Return the events of a payload; none if it is irrelevant.
 
     Raises:
-        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+        InvalidEvent, KeyError: The payload is invalid.
     """
     delivery = header(headers, "webhook-id")
     if "specversion" in payload:
         if payload["specversion"] != "1.0":
             return []
         delivery = f"{payload['source']}.{payload['id']}"
-    action = _ACTIONS.get(payload["type"])
+    action = _ACTIONS.get(any_text(payload, "type"))
     if action is None:
         return []
-    data = payload["data"]
+    data = section(payload, "data")
     name = {Action.ALIAS: "alias", Action.TAG: "key"}.get(action)
     event = RegistryEvent(
         action,

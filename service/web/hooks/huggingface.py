@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from service.domain import Action, RegistryEvent
-from service.web.hooks.payload import InvalidEvent, text
+from service.web.hooks.payload import InvalidEvent, any_text, section, text, wrong_type
 from service.web.hooks.signature import check_secret, header
 
 MAX_BODY = 256 << 10  # bytes
@@ -28,18 +28,21 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[Re
     """Return the events of a payload; none if it is irrelevant.
 
     Raises:
-        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+        InvalidEvent, KeyError: The payload is invalid.
     """
-    webhook = payload["webhook"]
+    webhook = section(payload, "webhook")
     if webhook["version"] != VERSION:
         return []
-    event, repository = payload["event"], payload["repo"]
-    scope = event["scope"]
+    repository = section(payload, "repo")
+    scope = any_text(section(payload, "event"), "scope")
     if not (scope == "repo.content" or scope.startswith("repo.content.")) or repository["type"] != "model":
         return []
+    refs = payload.get("updatedRefs") or []
+    if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
+        raise wrong_type("updatedRefs", "a list of objects", refs)
     model = text(repository, "name")
     delivery = f"{webhook['id']}.{repository['id']}"
-    return [*islice(_iterate_events(payload.get("updatedRefs") or [], model, delivery), MAX_EVENTS)]
+    return [*islice(_iterate_events(refs, model, delivery), MAX_EVENTS)]
 
 
 def model_id(event: RegistryEvent) -> str:
@@ -50,7 +53,7 @@ def model_id(event: RegistryEvent) -> str:
 def _iterate_events(refs: Iterable[Mapping[str, Any]], model: str, delivery: str) -> Iterator[RegistryEvent]:
     """Yield an event for each new commit of the branch `main` or of a tag; a deleted tag or branch yields no event."""
     for ref in refs:
-        name, commit = ref["ref"], ref["newSha"]
+        name, commit = any_text(ref, "ref"), ref["newSha"]
         if commit is None or not (name == "refs/heads/main" or name.startswith("refs/tags/")):
             continue
         if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):

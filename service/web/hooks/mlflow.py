@@ -13,7 +13,7 @@ from service.analyses.write_back import WriteBack
 from service.domain import Action, GateDecision, RegistryEvent, RegistryRule
 from service.predictions.mlflow_client import MlflowClient, ModelVersion
 from service.predictions.registry_http import RegistryAddress
-from service.web.hooks.payload import MAX_TEXT, InvalidEvent, text
+from service.web.hooks.payload import MAX_TEXT, any_text, section, text
 from service.web.hooks.result_fields import (
     PASSED_ALIAS,
     gate_fields,
@@ -42,9 +42,9 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[Re
     """Return the events of a payload; none if it is irrelevant.
 
     Raises:
-        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+        InvalidEvent, KeyError: The payload is invalid.
     """
-    event, data = (payload["entity"], payload["action"]), payload["data"]
+    event, data = (payload["entity"], payload["action"]), section(payload, "data")
     delivery = header(headers, "x-mlflow-delivery-id")
     if event == ("model_version", "created"):
         return [RegistryEvent(Action.CREATED, text(data, "name"), text(data, "version"), delivery=delivery)]
@@ -52,9 +52,7 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[Re
         name, version, alias = (text(data, field) for field in ("name", "version", "alias"))
         return [RegistryEvent(Action.ALIAS, name, version, alias, delivery=delivery)]
     if event == ("model_version_tag", "set"):
-        value = data["value"]
-        if not isinstance(value, str):
-            raise InvalidEvent(f"Field 'value' must be text, got {type(value).__name__}. Send text.")
+        value = any_text(data, "value")
         name, version, key = (text(data, field) for field in ("name", "version", "key"))
         return [RegistryEvent(Action.TAG, name, version, key, value[:MAX_TEXT], delivery)]
     return []

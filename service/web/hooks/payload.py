@@ -1,5 +1,6 @@
 """Access to fields of registry payloads."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,11 +25,35 @@ def text(data: Mapping[str, Any], name: str) -> str:
         KeyError: The field is missing.
         InvalidEvent: The field has another type or length.
     """
-    value = data[name]
-    if not isinstance(value, str):
-        raise InvalidEvent(f"Field '{name}' must be text, got {type(value).__name__}. Send text.")
+    value = any_text(data, name)
     if not value:
         raise InvalidEvent(f"Field '{name}' is empty. Send 1 to {MAX_TEXT:,} characters.")
     if len(value) > MAX_TEXT:
         raise InvalidEvent(f"Field '{name}' has {len(value):,} characters. Send at most {MAX_TEXT:,}.")
     return value
+
+
+def any_text(data: Mapping[str, Any], name: str) -> str:
+    """Return a required text field of any length; raise KeyError or InvalidEvent as `text` does."""
+    value = data[name]
+    if not isinstance(value, str):
+        raise wrong_type(name, "text", value)
+    return value
+
+
+def section(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a required object.
+
+    Raises:
+        KeyError: The field is missing.
+        InvalidEvent: The field is not an object.
+    """
+    value = data[name]
+    if not isinstance(value, dict):
+        raise wrong_type(name, "an object", value)
+    return value
+
+
+def wrong_type(name: str, expected: str, value: object) -> InvalidEvent:
+    """Return the error for a field whose value is not of the expected type."""
+    return InvalidEvent(f"Field '{name}' must be {expected}, got {json.dumps(value):.40}. Send {expected}.")

@@ -25,7 +25,7 @@ def parse(headers: Mapping[str, str], payload: Mapping[str, Any]) -> Sequence[Re
     """Return the events of a payload; none if it is irrelevant.
 
     Raises:
-        InvalidEvent, KeyError, TypeError, AttributeError: The payload is invalid.
+        InvalidEvent, KeyError: The payload is invalid.
     """
     event_type = payload["event_type"]
     if event_type not in ("LINK_ARTIFACT", "ADD_ARTIFACT_ALIAS"):

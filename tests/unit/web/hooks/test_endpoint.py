@@ -76,13 +76,30 @@ def linked(artifact: object) -> bytes:
             linked("resnet50:v3"),
             "Field 'artifact_version_string' is 'resnet50:v3'. Send the form ENTITY/PROJECT/NAME:VERSION.",
         ),
-        ("wandb", linked(7), "Field 'artifact_version_string' must be text, got int. Send text."),
+        ("wandb", linked(7), "Field 'artifact_version_string' must be text, got 7. Send text."),
+        ("wandb", linked(None), "Field 'artifact_version_string' must be text, got null. Send text."),
+        ("wandb", b'{"event_type": NaN}', "NaN is not JSON. Send a number, text, or null."),
+        ("wandb", b'{"a": %s}' % (b"9" * 5000), "A number has more than 4,300 digits. Send a shorter one."),
         ("wandb", linked(""), "Field 'artifact_version_string' is empty. Send 1 to 5,000 characters."),
         ("wandb", linked("x" * 5001), "Field 'artifact_version_string' has 5,001 characters. Send at most 5,000."),
         ("wandb", b"[]", "The payload is not an object. Send a JSON object."),
         ("wandb", b'{"a": "\xff"}', "Byte 0xff at position 7 is not UTF-8. Send JSON in UTF-8."),
         ("wandb", b"{}", "Field 'event_type' is missing."),
-        ("huggingface", json.dumps({**PUSH, "event": 7}).encode(), "A field has the wrong type."),
+        *(
+            ("huggingface", json.dumps({**PUSH, **change}).encode(), message)
+            for change, message in (
+                ({"event": 7}, "Field 'event' must be an object, got 7. Send an object."),
+                ({"event": {"scope": []}}, "Field 'scope' must be text, got []. Send text."),
+                ({"repo": None}, "Field 'repo' must be an object, got null. Send an object."),
+                ({"webhook": "x"}, "Field 'webhook' must be an object, got \"x\". Send an object."),
+                ({"updatedRefs": 7}, "Field 'updatedRefs' must be a list of objects, got 7. Send a list of objects."),
+                (
+                    {"updatedRefs": [7]},
+                    "Field 'updatedRefs' must be a list of objects, got [7]. Send a list of objects.",
+                ),
+                ({"updatedRefs": [{"ref": 7}]}, "Field 'ref' must be text, got 7. Send text."),
+            )
+        ),
         (
             "huggingface",
             json.dumps({**PUSH, "updatedRefs": [{"ref": "refs/tags/v1", "newSha": "v1"}]}).encode(),

@@ -192,6 +192,20 @@ def test_invalid_payload_is_rejected(payload: dict[str, Any], data: Any) -> None
         generic.parse({}, {**payload, "data": data})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"type": []}, "Field 'type' must be text, got []. Send text."),
+        ({"data": None}, "Field 'data' must be an object, got null. Send an object."),
+        ({"data": "x"}, "Field 'data' must be an object, got \"x\". Send an object."),
+    ],
+)
+def test_the_error_of_a_wrong_type_names_the_field_the_value_and_the_remedy(change: Any, message: str) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        generic.parse({}, {"type": "model_version.created", "data": DATA, **change})
+    assert str(caught.value) == message
+
+
 def test_model_id_is_that_of_the_event() -> None:
     result = parsed()
 
