@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import tracing
@@ -89,6 +89,11 @@ def make_application(metrics: Metrics, ready: Callable[[], bool], content: SiteC
         assert http_error is not None and isinstance(error, HTTPException), "This is a bug"
         response = http_error(error.status_code, request.method, request.url.path)
         response.headers.update(error.headers or {})
+        if error.status_code == 405:  # a route knows only its own methods
+            matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+            response.headers["Allow"] = ", ".join(
+                sorted({method for route in matching for method in route.methods or ()})
+            )
         return response
 
     app = Starlette(

@@ -127,6 +127,15 @@ def test_pages_are_read_only(running: Running, analysis: pb.Analysis, method: st
     assert "Method not permitted" in answer.text
 
 
+@pytest.mark.parametrize(("path", "allowed"), [("", "GET, HEAD"), ("/delete", "GET, HEAD, POST")])
+def test_a_refused_method_names_all_methods_of_the_path(
+    running: Running, analysis: pb.Analysis, path: str, allowed: str
+) -> None:
+    answer = request(running, f"/{analysis.name}{path}", "PUT")
+
+    assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+
+
 def test_a_head_request_returns_only_headers(running: Running, analysis: pb.Analysis) -> None:
     answer = request(running, f"/{analysis.name}", "HEAD")
 
