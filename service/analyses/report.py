@@ -236,7 +236,8 @@ def _compare_with_reference(stores: Stores, judged: JudgedAnalysis) -> tuple[Seq
     results = stores.index.results(judged.bundle.dataset, judged.bundle.digest, ALL)
     others = OwnModels.of(results).without(result)
     changed_labels = curves_of(judged.bundle.dataset) is not None
-    return percentile_ranks_among(others, ALL, result), [own_models_note(len(others), changed_labels)]
+    percentiles = percentile_ranks_among(others, ALL, result, judged.bundle.class_mean_scale)
+    return percentiles, [own_models_note(len(others), changed_labels)]
 
 
 def _label_preference(

@@ -81,6 +81,7 @@ class TrendAnalyses:
     num_left_out: int = 0
     num_of_version: Mapping[tuple[str, str], int] = field(default_factory=dict)  # analyses by version of a model
     changed_labels: bool | None = False  # whether the evidence has other labels than the authors'; None: unknown
+    class_mean_scale: float = 1.0  # see `percentile_ranks_among`
 
 
 def check_name_count(count: int) -> None:
@@ -129,6 +130,7 @@ def trend(stores: Stores, request: TrendRequest) -> Trend:
         num_left_out=stores.index.count(archived) - len(of_owner),
         num_of_version=Counter(result.version for result in of_owner),
         changed_labels=bundle is not None and has_other_labels(bundle.manifest),
+        class_mean_scale=1.0 if bundle is None else bundle.class_mean_scale,
     )
     return build_trend(analyses, request, published)
 
@@ -161,7 +163,7 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
     if published_curves is not None:
         rank = partial(percentile_ranks_of, published_curves, request.group, own_superclasses=analyses.own_superclasses)
     else:
-        rank = partial(_ranks_among_own, own_models, request.group)
+        rank = partial(_ranks_among_own, own_models, request.group, class_mean_scale=analyses.class_mean_scale)
     points = _add_percentile_ranks(points, analyses, rank)
     without_images = tuple(result.title for result in analyses.selected if accuracies_of(result) is None)
     # A model is not compared with itself, if it is one of the own models: those have evaluated images.
@@ -192,8 +194,10 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
     )
 
 
-def _ranks_among_own(models: OwnModels, group: str, result: StoredResult) -> tuple[PercentileRank, ...]:
-    return percentile_ranks_among(models.without(result), group, result)
+def _ranks_among_own(
+    models: OwnModels, group: str, result: StoredResult, class_mean_scale: float
+) -> tuple[PercentileRank, ...]:
+    return percentile_ranks_among(models.without(result), group, result, class_mean_scale)
 
 
 def _axes(x: Axis | None) -> Mapping[Metric, Axis]:

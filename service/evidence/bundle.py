@@ -188,6 +188,13 @@ class Bundle:
         return classes_digest(self.label_space)
 
     @cached_property
+    def class_mean_scale(self) -> float:
+        """Return the standard deviation of a mean over classes, relative to that of a mean over images; 1 if equal."""
+        sizes = np.bincount(self.evidence.effective_targets[~self.evidence.problematic])
+        sizes = sizes[sizes > 0]
+        return float(np.sqrt(sizes.sum() * (1 / sizes).sum()) / len(sizes)) if len(sizes) else 1.0
+
+    @cached_property
     def row_of_name(self) -> Mapping[str, int]:
         """Return the row of each evaluated image in the verdict table."""
         return {name: row for row, name in enumerate(self.judged_names)}

@@ -34,9 +34,10 @@ from service.domain import (
 from service.summary.mcnemar import ALPHA, mcnemar
 from service.summary.multiple_tests import adjusted_tests
 from service.summary.score_interval import ONE_SIDED_95, score_intervals
-from service.summary.significance import percentiles, resampled_cells, resampled_class_means
+from service.summary.significance import CONFIDENCE, percentiles, resampled_cells, resampled_class_means
 
 _SIZE = len(ERROR_TYPES)  # rows and columns of the transitions
+_MIN_EFFECTIVE = 0.9  # share of the images below which class sizes are too unequal for the bootstrap alone
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,7 @@ def _rate_intervals(transitions: NDArray[np.int64]) -> dict[PairedMetric, Interv
     num_samples = transitions.sum()
     inside = np.array([[float(error_type in types) for error_type in ERROR_TYPES] for types in METRIC_TYPES.values()])
     changes = inside[:, None, :] - inside[:, :, None]  # (K, T, T) contribution of a cell to B - A; inside: (K, T)
-    draws = resampled_cells(transitions) @ changes.reshape(len(inside), -1).T / num_samples
-    low, high = percentiles(draws)
+    low, high = _bootstrap_limits(transitions, changes.reshape(len(inside), -1))
     in_a, in_b = inside @ transitions.sum(axis=1) / num_samples, inside @ transitions.sum(axis=0) / num_samples
     intervals = [Interval(*map(float, values)) for values in zip(in_a, in_b, low, high, strict=True)]
     return dict(zip(METRIC_TYPES, intervals, strict=True))
@@ -226,9 +226,26 @@ def _find_equal_rate(
 def _table_interval(table: NDArray[np.int64]) -> Interval:
     """Return the interval of the share of samples with a property from its cross table (2, 2)."""
     num_samples = table.sum()
-    low, high = percentiles(resampled_cells(table) @ np.array([0, 1, -1, 0]) / num_samples)
+    (low,), (high,) = _bootstrap_limits(table, np.array([[0, 1, -1, 0]]))
     in_a, in_b = table[1].sum() / num_samples, table[:, 1].sum() / num_samples
     return Interval(float(in_a), float(in_b), float(low), float(high))
+
+
+def _bootstrap_limits(
+    table: NDArray[np.int64], changes: NDArray[np.number]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the bootstrap limits of the changes of K rates. A change that all draws have has a score interval.
+
+    Args:
+        table: Samples by their properties in A and B, of M cells.
+        changes: (K, M) contribution of a sample of each cell to B - A: -1, 0, or 1.
+    """
+    counts = table.ravel()
+    low, high = percentiles(resampled_cells(table) @ changes.T / counts.sum())
+    only_a, only_b = (changes < 0) @ counts, (changes > 0) @ counts
+    score_low, score_high = score_intervals(np.full(len(changes), counts.sum()), only_a, only_b)
+    is_constant = (low == high) & (low != 0)
+    return np.where(is_constant, score_low, low), np.where(is_constant, score_high, high)
 
 
 def _type_intervals(transitions: NDArray[np.int64]) -> dict[ErrorType, Interval]:
@@ -279,12 +296,21 @@ def _multi_label_accuracies(pair: Pair) -> tuple[tuple[float, float], Interval |
     counts = np.stack([np.bincount(pair.targets[mask], minlength=size) for mask in masks])
     samples, num_a, num_b, num_only_a, num_only_b = counts[:, counts[0] > 0]
     in_a, in_b = float((num_a / samples).mean()), float((num_b / samples).mean())
-    draws = resampled_class_means(samples, num_only_a, num_only_b)
-    if draws is None:
-        return (in_a, in_b), None, None
-    bounds = (percentiles(-draws), percentiles(-draws, ONE_SIDED_95))
-    two_sided, one_sided = (Interval(in_a, in_b, *np.clip(limits, -1, 1).tolist()) for limits in bounds)
-    return (in_a, in_b), two_sided, one_sided
+    draws, has_changes = resampled_class_means(samples, num_only_a, num_only_b), bool((num_only_a + num_only_b).any())
+    effective = len(samples) ** 2 / (1 / samples).sum()  # images of equal classes whose mean has the same variance
+    only_in_a, only_in_b = (effective * (only / samples).mean() for only in (num_only_a, num_only_b))
+    # In the draws, a small class without a changed image has no variance, although it weighs as much as a large class.
+    needs_score = not has_changes or effective < _MIN_EFFECTIVE * samples.sum()
+
+    def interval(confidence: float) -> Interval:
+        limits = [] if draws is None else [percentiles(-draws, confidence)]
+        if needs_score:
+            limits.append(score_intervals(effective, only_in_a, only_in_b, confidence))
+        low, high = np.clip(np.array(limits, dtype=np.float64), -1, 1).T
+        return Interval(in_a, in_b, float(low.min()), float(high.max()))  # the wider limits (docs/adr/0097)
+
+    two_sided = None if draws is None else interval(CONFIDENCE) if has_changes else Interval(in_a, in_b, 0.0, 0.0)
+    return (in_a, in_b), two_sided, None if draws is None and has_changes else interval(ONE_SIDED_95)
 
 
 def _by_class(pair: Pair, num_classes: int) -> NDArray[np.int64]:

@@ -311,10 +311,10 @@ def _with_statistics(reason: GateReason, bound: Bound, compared: GroupComparison
         is_opposite = (reason.value - reason.baseline) * (only_b - only_a) < -_ROUNDING
     detectable = detectable_change(compared.num_samples, only_a, only_b, bound.alpha or ALPHA)
     limits = None
-    if bound.non_inferiority and bound.measure is Measure.MULTI_LABEL_ACCURACY and only_a + only_b:
+    if bound.non_inferiority and bound.measure is Measure.MULTI_LABEL_ACCURACY:
         interval = compared.multi_label_accuracy_limits
         limits = None if interval is None else (interval.low, interval.high)
-    elif bound.non_inferiority:  # a bootstrap without a changed image would have limits of 0
+    elif bound.non_inferiority:
         low, high = score_intervals(compared.num_samples, only_a, only_b, ONE_SIDED_95)
         limits = (unit * float(low), unit * float(high))
     return replace(

@@ -114,30 +114,41 @@ def percentile_ranks_of(
         result: The model, with the numbers of the group.
         own_superclasses: Whether the superclasses differ from those of the authors.
     """
-    return _ranks_of(PublishedModels(curves, group), group, result, own_superclasses)
+    return _ranks_of(PublishedModels(curves, group), group, result, own_superclasses=own_superclasses)
 
 
-def percentile_ranks_among(models: OwnModels, group: str, result: StoredResult) -> tuple[PercentileRank, ...]:
+def percentile_ranks_among(
+    models: OwnModels, group: str, result: StoredResult, class_mean_scale: float = 1.0
+) -> tuple[PercentileRank, ...]:
     """Return the percentiles of a model among other models that were analyzed with the same evidence.
 
     Args:
         models: The other models, with the values of the group.
         group: Group of the values.
         result: The model, with the numbers of the group.
+        class_mean_scale: Standard deviation of a mean over the classes of the evidence, relative to that of a mean over
+            its images (docs/adr/0097).
 
     Returns:
         The percentiles; empty if there are fewer than 20 other models.
     """
-    return () if len(models) < MIN_NEIGHBORS else _ranks_of(models, group, result, own_superclasses=False)
+    if len(models) < MIN_NEIGHBORS:
+        return ()
+    return _ranks_of(models, group, result, class_mean_scale=class_mean_scale)
 
 
 def _ranks_of(
-    reference: Reference, group: str, result: StoredResult, own_superclasses: bool
+    reference: Reference,
+    group: str,
+    result: StoredResult,
+    *,
+    own_superclasses: bool = False,
+    class_mean_scale: float = 1.0,
 ) -> tuple[PercentileRank, ...]:
     accuracies = accuracies_of(result)
     if accuracies is None:
         return ()
-    values, resampled = metric_values(result.group), _resample(result, accuracies)
+    values, resampled = metric_values(result.group), _resample(result, accuracies, class_mean_scale)
     score_limits = metric_intervals(result.group)
     ranks = []
     for metric in shown_metrics(result.abstained):
@@ -181,21 +192,26 @@ def _rank(
     return PercentileRank(metric, value, float(of_points[0]), None, low, high)
 
 
-def _resample(result: StoredResult, accuracies: Mapping[Axis, float]) -> Mapping[Metric, _Values]:
+def _resample(
+    result: StoredResult, accuracies: Mapping[Axis, float], class_mean_scale: float
+) -> Mapping[Metric, _Values]:
     """Return bootstrap draws of the metrics: the images of a model are drawn with replacement.
 
     Drawing images and counting them is one draw from a multinomial over error types, inside and outside of the group.
     An accuracy changes in each draw by as much as the share of correct images. It differs from this share, because
-    multi-label accuracy is a mean over classes, and a predicted target that the labels reject is top-1 correct.
+    multi-label accuracy is a mean over classes, and a predicted target that the labels reject is top-1 correct. The
+    mean over classes varies more than the share if classes have unequal sizes.
     """
     num_types = len(ERROR_TYPES)
     inside, overall = (_counts(numbers) for numbers in (result.group, result.overall))
     cells = resampled_cells(np.concatenate([inside, overall - inside])).astype(np.float64)
     drawn_inside, drawn_overall = cells[:, :num_types], cells[:, :num_types] + cells[:, num_types:]
-    drawn_accuracies = {
-        axis: _shares(drawn_overall, types, ERROR_TYPES) + (accuracies[axis] - _shares(overall, types, ERROR_TYPES))
+    changes = {
+        axis: _shares(drawn_overall, types, ERROR_TYPES) - _shares(overall, types, ERROR_TYPES)
         for axis, types in ((Axis.TOP1, TOP1_CORRECT_TYPES), (Axis.MULTI_LABEL, CORRECT_TYPES))
     }
+    changes[Axis.MULTI_LABEL] *= class_mean_scale
+    drawn_accuracies = {axis: accuracies[axis] + change for axis, change in changes.items()}
     values = {metric: _shares(drawn_inside, portion.types, portion.errors) for metric, portion in PORTIONS.items()}
     values[MULTI_LABEL_ACCURACY] = drawn_accuracies[Axis.MULTI_LABEL]
     return {metric: _Values(values[metric], drawn_accuracies[AXES[metric]]) for metric in values}

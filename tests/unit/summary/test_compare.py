@@ -8,7 +8,9 @@ import pytest
 from example_counts import max_examples
 from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, false_discovery_control
+from scipy.optimize import brentq
+from scipy.stats import binomtest, false_discovery_control, norm
+from unit.summary.test_score_interval import score
 
 from service.domain import (
     ALL,
@@ -453,6 +455,58 @@ def test_interval_of_multi_label_accuracy_agrees_with_images_resampled_within_cl
     interval_of(np.mean(means, axis=0), two_sided)
     interval_of(np.mean(means, axis=0), one_sided, tail=5)
     assert two_sided.low < one_sided.low < one_sided.high < two_sided.high
+
+
+def pair_of_classes(samples: np.ndarray, only_a: np.ndarray, only_b: np.ndarray) -> Pair:
+    """Return analyses whose classes have so many samples, and so many that are correct only in A or only in B."""
+    kinds = np.array([[1, 8, 1], [8, 1, 1]], dtype=np.uint8)  # correct and model failure, in A and in B
+    counts = np.stack([only_a, only_b, samples - only_a - only_b], axis=1).ravel()
+    types_a, types_b = (np.repeat(np.tile(row, len(samples)), counts) for row in kinds)
+    targets = np.repeat(np.arange(len(samples), dtype=np.int16), samples)
+    return pair_verdicts(types_a, types_b, targets, np.zeros(len(targets), dtype=bool))
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [[385, 5, 5, 5], [395, 5], [298, 2], [200, 133, 88, 59, 39, 26, 17, 11, 8, 5]],
+    ids=lambda sizes: len(sizes),
+)
+def test_intervals_of_unequal_classes_cover_the_change(sizes: list[int]) -> None:
+    """The bootstrap alone covers the decrease in 25 to 86 % of many draws."""
+    generator, samples, draws = np.random.default_rng(7), np.array(sizes), 100
+    two_sided, one_sided = 0, 0
+    for counts in generator.multinomial(samples, [[0.025, 0.005, 0.97]] * len(samples), size=(draws, len(samples))):
+        compared = compare_groups(pair_of_classes(samples, counts[:, 0], counts[:, 1]), {})[ALL]
+        interval, limits = compared.multi_label_accuracy, compared.multi_label_accuracy_limits
+        assert interval is not None and limits is not None
+        two_sided += interval.low <= -0.02 <= interval.high
+        one_sided += limits.low <= -0.02
+
+    assert two_sided >= 0.93 * draws
+    assert one_sided >= 0.93 * draws
+
+
+def test_limits_of_unequal_classes_are_those_of_the_score_test_of_as_many_effective_images() -> None:
+    samples, only_a, only_b = np.array([385, 5, 5, 5]), np.array([8, 0, 0, 0]), np.array([2, 0, 0, 0])
+    compared = compare_groups(pair_of_classes(samples, only_a, only_b), {})[ALL]
+
+    effective = 4**2 / (1 / 385 + 3 / 5)  # variance of the mean of four means, solved for the number of images
+    in_a, in_b = effective * 8 / 385 / 4, effective * 2 / 385 / 4
+    estimate, quantile = (in_b - in_a) / effective, norm.ppf(0.95)
+    low = brentq(lambda change: score(effective, in_a, in_b, change) - quantile, -1 + 1e-9, estimate - 1e-9)
+    assert compared.multi_label_accuracy_limits is not None
+    assert compared.multi_label_accuracy_limits.low == pytest.approx(low, abs=1e-4)
+    assert low < -0.05, "the bootstrap's limit is -0.0071, because the three small classes have no variance"
+
+
+def test_a_change_of_all_images_has_an_interval() -> None:
+    wrong, right = (np.full(6, kind.id, dtype=np.uint8) for kind in (ErrorType.MODEL_FAILURE, ErrorType.CORRECT))
+    pair = pair_verdicts(wrong, right, np.arange(6, dtype=np.int16), np.zeros(6, dtype=bool))
+
+    rate = compare_groups(pair, {})[ALL].rates[PairedMetric.TOP1]
+
+    low = brentq(lambda change: score(6, 0, 6, change) - norm.ppf(0.975), -1 + 1e-9, 1 - 1e-9)
+    assert (rate.low, rate.high) == pytest.approx((low, 1), abs=1e-4)
 
 
 def test_interval_of_a_clear_difference_excludes_zero() -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from service.domain import (
     NoReferenceReason,
     StoredResult,
 )
+from service.evidence.bundle import Bundle
 from service.report.messages.trend import percentile_text
 from service.summary.own_models import OwnModels
 from service.summary.percentiles import percentile_ranks_among
@@ -200,6 +203,28 @@ def test_intervals_resample_the_images_of_the_model() -> None:
 
     assert (ranks[METRIC].percentile, ranks[METRIC].low, ranks[METRIC].high) == (1, 1, 1)
     assert (ranks["fine_grained"].percentile, ranks["fine_grained"].high) == (0, 0)
+
+
+def test_the_mean_over_unequal_classes_varies_more_than_the_share_of_images() -> None:
+    """A bootstrap of images in classes of 360, 6, 5, and 4, with equal rates, gives the scale of its draws."""
+    sizes, generator = np.array([360, 6, 5, 4]), np.random.default_rng(3)
+    means = np.stack([generator.binomial(size, 0.7, 20_000) / size for size in sizes]).mean(axis=0)
+    shares = generator.binomial(sizes.sum(), 0.7, 20_000) / sizes.sum()
+    targets, problematic = np.repeat([0, 2, 3, 7], sizes), np.zeros(375, dtype=bool)
+    bundle = SimpleNamespace(evidence=SimpleNamespace(effective_targets=targets, problematic=problematic))
+    scale = Bundle.class_mean_scale.func(cast(Bundle, bundle))
+    assert scale == pytest.approx(means.std() / shares.std(), rel=0.03)
+
+    model = result(99, "mine")
+    numbers = GroupNumbers({kind: 100 * count for kind, count in model.overall.counts.items()}, 0.6)
+    model = replace(model, overall=numbers, group=numbers)
+    one, scaled = (
+        {rank.metric: rank for rank in percentile_ranks_among(reference(40), ALL, model, factor)}
+        for factor in (1.0, scale)
+    )
+    narrow, wide = one["multi_label_accuracy"], scaled["multi_label_accuracy"]
+    assert narrow.low is not None and narrow.high is not None and wide.low is not None and wide.high is not None
+    assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_draws_are_around_the_top1_accuracy_if_labels_reject_predicted_targets() -> None:

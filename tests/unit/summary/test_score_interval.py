@@ -22,7 +22,7 @@ def test_interval_agrees_with_a_published_example() -> None:
     assert (float(low), float(high)) == pytest.approx((-0.517, -0.026), abs=0.0005)
 
 
-def score(samples: int, only_a: int, only_b: int, difference: float) -> float:
+def score(samples: float, only_a: float, only_b: float, difference: float) -> float:
     """Return the score statistic of a difference, with the constrained maximum found numerically."""
     least, most = max(0.0, -difference), (1 - difference) / 2
 
