@@ -86,7 +86,8 @@ def read_content(path: Path, field: str, limit: int = MAX_BYTES) -> bytes:
         InvalidEvidence: The file cannot be read or is too large.
     """
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # opening a pipe must not block
+        flags = os.O_RDONLY | os.O_NONBLOCK  # opening a pipe must not block
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:  # unlike fdopen, closes a folder
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidEvidence(f"{path.name} is not a regular file. Pass the path of a file.", field=field)

@@ -47,8 +47,9 @@ class FileLocation:
 
     def read(self, limit: int) -> bytes:
         """Return the bytes of a regular file."""
-        descriptor = os.open(self._resolve(), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)  # a pipe must not block
-        with os.fdopen(descriptor, "rb") as file:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW  # a pipe must not block
+        # Unlike fdopen, open closes the descriptor of a folder.
+        with open(self._resolve(), "rb", opener=lambda name, _: os.open(name, flags)) as file:
             status = os.fstat(file.fileno())
             self._check_state(status)
             if not stat.S_ISREG(status.st_mode):

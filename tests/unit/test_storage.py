@@ -19,9 +19,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errata import files
-from errata.errors import TooLarge, Unavailable
-from errata.files import temporary_file_beside, write_files
+from errata.errors import InvalidEvidence, TooLarge, Unavailable
+from errata.files import read_file, temporary_file_beside, write_files
 
+from service.evidence.input_files import read_content
+from service.predictions.image_files import FileLocation
 from service.storage import (
     CHUNK,
     ORPHAN_SECONDS,
@@ -112,6 +114,34 @@ def test_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
 
     assert file.read_bytes() == b"old"
     assert everything_in(tmp_path) == {"file"}
+
+
+def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, content = os.write, bytes(range(100))
+    monkeypatch.setattr(os, "write", lambda file, rest: write(file, rest[:7]))
+
+    write_files({tmp_path / "a": content})
+
+    assert (tmp_path / "a").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: read_file(path, 10),
+        lambda path: read_content(path, "labels"),
+        lambda path: FileLocation(path).read(10),
+    ],
+    ids=["client", "evidence", "images"],
+)
+def test_an_attempt_to_read_a_folder_leaves_no_open_file(tmp_path: Path, read: Callable[[Path], bytes]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+
+    for _ in range(50):
+        with pytest.raises((OSError, InvalidEvidence), match="directory"):
+            read(tmp_path)
+
+    assert len(os.listdir("/proc/self/fd")) < before + 25, "threads of other tests can open some files meanwhile"
 
 
 def test_write_to_a_folder_fails_and_leaves_the_folder(tmp_path: Path) -> None:
