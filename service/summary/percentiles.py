@@ -211,7 +211,7 @@ def _resample(
         for axis, types in ((Axis.TOP1, TOP1_CORRECT_TYPES), (Axis.MULTI_LABEL, CORRECT_TYPES))
     }
     changes[Axis.MULTI_LABEL] *= class_mean_scale
-    drawn_accuracies = {axis: accuracies[axis] + change for axis, change in changes.items()}
+    drawn_accuracies = {axis: (accuracies[axis] + change).clip(0, 1) for axis, change in changes.items()}
     values = {metric: _shares(drawn_inside, portion.types, portion.errors) for metric, portion in PORTIONS.items()}
     values[MULTI_LABEL_ACCURACY] = drawn_accuracies[Axis.MULTI_LABEL]
     return {metric: _Values(values[metric], drawn_accuracies[AXES[metric]]) for metric in values}

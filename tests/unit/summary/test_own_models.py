@@ -227,6 +227,19 @@ def test_the_mean_over_unequal_classes_varies_more_than_the_share_of_images() ->
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
+def test_draws_of_an_accuracy_are_at_most_all_images() -> None:
+    """A third of the models have no errors. Draws of 99.8 % tie with them, but are not higher."""
+    others = OwnModels.of(
+        result(number, f"net {number}", failures=0, right=1000 if number < 12 else 985 + number % 13)
+        for number in range(40)
+    )
+    model = result(99, "mine", failures=2, right=998)
+
+    ranks = {rank.metric: rank for rank in percentile_ranks_among(others, ALL, model, class_mean_scale=2.0)}
+
+    assert ranks["multi_label_accuracy"].high == pytest.approx((28 + 12 / 2) / 40)
+
+
 def test_draws_are_around_the_top1_accuracy_if_labels_reject_predicted_targets() -> None:
     """Verdicts do not count 40 of 1,000 images whose prediction is their target, which the labels reject.
 
