@@ -241,15 +241,15 @@ def test_a_refused_call_removes_only_the_result_of_the_gate_from_a_folder_that_i
     assert not Path("results/junit.xml").exists(), "it would be taken for the decision on the refused call"
 
 
-def test_the_error_of_a_call_is_reported_even_if_its_folder_cannot_be_changed(
-    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_error_of_a_call_is_reported_even_if_its_folder_cannot_be_changed(running: Running, tmp_path: Path) -> None:
     (tmp_path / "junit.xml").mkdir()
 
     result = analyze(running, "demo:nosuch", "--output", tmp_path)
+    too_long = analyze(running, MODEL, "demo:nosuch", "--name", "x", "--output", tmp_path / ("x" * 300))
 
-    assert isinstance(result.exception, ErrataError)
+    assert isinstance(result.exception, ErrataError) and isinstance(too_long.exception, ErrataError)
     assert "demo:nosuch" in result.exception.message
+    assert "--name cannot name 2 models" in too_long.exception.message
 
 
 def test_a_failed_analysis_does_not_change_its_baseline(

@@ -216,8 +216,8 @@ def _cleared_after_error(folder: Path | None, keeps_result: bool) -> Iterator[No
     try:
         yield
     except BaseException:
-        if folder is not None and folder.is_dir():
-            with suppress(InvalidInput):  # for example, the folder cannot be changed; the first error is reported
+        with suppress(InvalidInput, OSError):  # for example, the folder cannot be changed; the first error is reported
+            if folder is not None and folder.is_dir():
                 clear_folder(folder, keeps_result=keeps_result)
         raise
 

@@ -42,9 +42,9 @@ def to_junit(result: pb.GateResult, title: str) -> bytes:
 
 def is_of_another_program(file: Path) -> bool:
     """Return whether a file can be read, and is not a result of `to_junit`."""
-    if not file.is_file():
-        return False
     try:
+        if not file.is_file():
+            return False
         with file.open("rb") as opened:
             return b'<testsuites name="errata"' not in opened.read(_HEAD_BYTES)
     except OSError:

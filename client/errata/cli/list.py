@@ -105,11 +105,12 @@ def list_analyses(
     with connect(target) as connection:
         listing = connection.client.list(condition, on_incomplete=lambda: incomplete_pages.append(True))
         analyses = [*islice(listing, None if is_unlimited else limit + 1)]
-        if dataset and not analyses and not incomplete_pages and not _has_analyses(connection.client, dataset):
+        if dataset and not analyses and not incomplete_pages:
             try:
                 connection.client.dataset(dataset)
             except DatasetNotFound:
-                raise
+                if not _has_analyses(connection.client, dataset):
+                    raise
             except ErrataError:
                 pass  # for example, the evidence of the data set is damaged
     visible = analyses if is_unlimited else analyses[:limit]

@@ -1,6 +1,6 @@
 """The table of analyses: one line for each, readable at 80 columns, with IDs that are unique."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -123,6 +123,22 @@ def test_a_wide_table_of_analyses_with_owners_has_their_column() -> None:
     assert second[start : start + len("pipe line")].strip() == ""
     assert "owner" not in lines([owned, other], 80)[0]
     assert "owner" not in lines([other], 140)[0]
+
+
+def test_an_incomplete_list_does_not_tell_whether_a_data_set_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def listed(condition: pb.AnalysisFilter, on_incomplete: Callable[[], None]) -> Iterator[pb.Analysis]:
+        on_incomplete()
+        return iter(())
+
+    def find(name: str) -> pb.Dataset:
+        raise DatasetNotFound(f"Data set {name!r} not found.")
+
+    connection = SimpleNamespace(client=SimpleNamespace(list=listed, dataset=find))
+    monkeypatch.setattr("errata.cli.list.connect", lambda _: nullcontext(connection))
+
+    result = CliRunner().invoke(list_analyses, ["--dataset", "unknown"])
+
+    assert (result.exit_code, "Analyses can be missing" in result.stderr) == (0, True)
 
 
 @pytest.mark.parametrize("dataset", ["removed", "unknown"])

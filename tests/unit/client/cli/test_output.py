@@ -173,6 +173,22 @@ def test_the_junit_file_of_another_program_stays(tmp_path: Path, content: bytes)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {JUNIT: content}
 
 
+def test_a_junit_file_that_cannot_be_read_is_taken_for_that_of_a_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, an earlier PASS would stay. Root can read all files, so the error is simulated."""
+
+    def refuse(*_: object, **__: object) -> bool:
+        raise PermissionError
+
+    for name in ("is_file", "open"):
+        (tmp_path / JUNIT).write_text("<testsuites/>")
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, refuse)
+            clear_folder(tmp_path)
+        assert not (tmp_path / JUNIT).exists()
+
+
 def test_a_result_whose_earlier_gate_cannot_be_removed_has_no_files(tmp_path: Path) -> None:
     client = cast(Client, SimpleNamespace(classes=lambda *_: [], export=lambda _: [b"{}"], report=lambda _: b"<html>"))
     write_folder(client, pb.Analysis(name="analyses/1m8gjjm78yatht4tadvh4"), tmp_path)
