@@ -202,7 +202,7 @@ class Client(ReviewMethods, EvidenceMethods):
         """Queue an analysis of each model. After an error or an interruption, cancel the analyses of this call.
 
         The cancellation ends if the service does not respond for 5 seconds. Analyses that the service refuses to
-        cancel, for example because of a limit of the token, continue.
+        cancel, for example because of a limit of the token, continue. If the client is closed meanwhile, all continue.
 
         Args:
             models: One or several model IDs.

@@ -206,6 +206,13 @@ def test_protobuf_parses_a_verdict_line(verdict: Verdict) -> None:
     assert Parse(line, pb.Verdict()) == wire.to_verdict(verdict, NAMES)
 
 
+def test_a_probability_of_zero_is_not_missing() -> None:
+    verdict = Verdict("a.jpg", 0, 0, ErrorType.CORRECT, (), probability=0.0)
+
+    assert wire.to_verdict(verdict, NAMES).HasField("probability")
+    assert json.loads(wire.verdict_line(verdict, NAMES))["probability"] == 0
+
+
 @given(verdicts, evidence)
 @max_examples(100)
 def test_a_verdict_is_converted_completely(verdict: Verdict, why: VerdictEvidence) -> None:
