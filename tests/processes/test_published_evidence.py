@@ -1,6 +1,7 @@
 """Published evidence: processes share it without a restart, and a killed publisher leaves nothing half visible."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ PUBLISHER = """
 import os, sys
 from pathlib import Path
 sys.path += sys.argv[4].split(":")
+import indexed_archive
+indexed_archive.MEMORY = Path(sys.argv[1]).parent  # a killed process removes no folders
 from processes.test_published_evidence import open_stores
 from service.analyses import evidence_versions
 fsync, calls = os.fsync, []
@@ -83,7 +86,8 @@ def test_a_publisher_that_is_killed_at_any_write_leaves_all_or_nothing(demo: Bun
     killed = 0
     for number in (1, 20, 24, 26, 27, 28, 29, 35, 42, 1000):
         program = [sys.executable, "-c", PUBLISHER, str(archive), str(tmp_path / f"{number}"), str(number), python_path]
-        done = subprocess.run(program, check=False, capture_output=True, text=True)
+        environment = os.environ | {"TMPDIR": str(tmp_path)}
+        done = subprocess.run(program, check=False, capture_output=True, text=True, env=environment)
         killed += done.returncode == -signal.SIGKILL
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         reader = open_stores(archive, tmp_path / f"reader of {number}")
