@@ -68,8 +68,9 @@ COLUMN_NAMES: Mapping[str, str] = {  # columns of the list by the name of their 
     "severe_error_rate": "severe error rate",
 }
 _TEXTS = (
-    "95 % confidence intervals of the change from A to B, from a paired bootstrap over images. The intervals of error "
-    "types come from the score test, and are not adjusted for multiple comparisons.",
+    "95 % confidence intervals of the change from A to B, from a paired bootstrap over images. That of the class mean "
+    "is wider if classes have unequal sizes. The intervals of error types come from the score test, and are not "
+    "adjusted for multiple comparisons.",
     "95 % interval",
     "A",
     "Accuracies on the axes are measured on all evaluated images, even if you select a group.",
