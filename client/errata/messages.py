@@ -105,6 +105,9 @@ BEST_TEXTS = "Of {num_texts} texts, CLIP ranks these highest: {texts}."
 EXPERT_NOTE = "Experts judged this prediction: {cause}, {severity}. The verdict does not use this judgment."
 RANKED_TEXT = "“{text}” ({probability})"
 
+ROUNDING_ERROR = 1e-9  # a number this close to another one differs only because of floating-point arithmetic
+_INEXACT_PERCENTAGES = {"0.0 %": "< 0.1 %", "100.0 %": "> 99.9 %"}
+
 
 class DifferenceInterval(Protocol):
     """The difference B − A of two rates with its confidence interval, as fractions of 1."""
@@ -141,9 +144,13 @@ def format_percentage(value: float | None) -> str:
         value: A fraction of 1. None and NaN stand for a missing value.
 
     Returns:
-        For example "37.2 %"; an en dash for a missing value.
+        For example "37.2 %"; an en dash for a missing value. Only 0 is "0.0 %", and only 1 is "100.0 %": other values
+        close to them are "< 0.1 %" and "> 99.9 %".
     """
-    return MISSING if value is None or math.isnan(value) else f"{100 * value:.1f} %"
+    if value is None or math.isnan(value):
+        return MISSING
+    text = f"{100 * value:.1f} %"
+    return _INEXACT_PERCENTAGES.get(text, text) if ROUNDING_ERROR < value < 1 - ROUNDING_ERROR else text
 
 
 def format_coverage(covered: int, expected: int, decimals: int = 1) -> str:

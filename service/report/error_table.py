@@ -4,6 +4,7 @@ Facts about a class (name, superclasses, groups) or a pair of classes (co-occurr
 the columns. templates/error_table.js combines them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,6 +16,7 @@ from errata.messages import (
     LABEL_SOURCE_NAMES,
     OUTCOME_NAMES,
     PROBLEMATIC_TAG_NAMES,
+    ROUNDING_ERROR,
     SEVERITY_NAMES,
 )
 from numpy.typing import NDArray
@@ -122,7 +124,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "type": "".join(f"{number:x}" for number in table.types.tolist()),
         "group": _group_bits(table),
         "label": _encode_labels(table.labels),
-        "probability": None if table.probability is None else _thousandths(table.probability),
+        "probability": None if table.probability is None else [*map(_thousandths, table.probability.tolist())],
         "tags": {
             str(row): [PROBLEMATIC_TAG_NAMES[tag] for tag in table.tags.get(row, ())]
             for row in np.flatnonzero(table.problematic).tolist()
@@ -131,7 +133,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
             str(row): [
                 vocabulary.gate,
                 vocabulary.num_texts,
-                [[text.text, round(text.probability, 3)] for text in vocabulary.best],
+                [[text.text, (_thousandths(text.probability) or 0) / 1000] for text in vocabulary.best],
                 vocabulary.prefers_label,
             ]
             for row, vocabulary in table.texts.items()
@@ -155,11 +157,13 @@ def _group_bits(table: ErrorTable) -> list[int]:
     return bits.tolist()
 
 
-def _thousandths(probability: NDArray[np.floating]) -> list[int | None]:
-    """Return probabilities in thousandths; None for NaN."""
-    is_known = np.isfinite(probability)
-    rounded = np.round(1000 * np.where(is_known, probability.astype(float), 0)).astype(int).tolist()
-    return [value if known else None for value, known in zip(rounded, is_known.tolist(), strict=True)]
+def _thousandths(probability: float) -> float | None:
+    """Return a probability in thousandths; None for NaN. As in `format_percentage`, only 0 is 0, and only 1 is 1000."""
+    if not math.isfinite(probability):
+        return None
+    rounded = round(1000 * probability)
+    is_inexact = rounded in (0, 1000) and ROUNDING_ERROR < probability < 1 - ROUNDING_ERROR
+    return abs(rounded - 0.1) if is_inexact else rounded
 
 
 def _encode_labels(labels: Labels) -> list[int | list[int]]:

@@ -1,6 +1,7 @@
 """Reports in a browser: offline use, filters, sorting, and hostile names."""
 
 import re
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from service.taxonomy.imagenet_1k import imagenet_1k
 
 from .conftest import HOSTILE, HOSTILE_FILE, SCREENSHOTS, Site, hidden_width, open_page
 
+TABLES_SCRIPT = Path(__file__).parents[2] / "service" / "report" / "templates" / "tables.js"
 DOCUMENTS = ("report", "comparison", "trend", "hostile_report")
 
 
@@ -168,6 +170,31 @@ def test_sorting_works_both_ways_and_sets_aria_sort(chromium: Browser, site: Sit
         page.click("#errors-table thead button[data-sort=file]")
         files = page.locator("#errors-table tbody td:nth-child(5)").all_inner_texts()
         assert files == sorted(files)
+
+
+def test_confidence_close_to_0_or_1_is_not_rounded_to_it(chromium: Browser, site: Site, tmp_path: Path) -> None:
+    pattern = r'("probability": ?\[)[\d.]+, ?[\d.]+, ?[\d.]+, ?[\d.]+'
+    text, count = re.subn(pattern, r"\g<1>999.9,0.1,0,1000", site.report.read_text(), count=1)
+    assert count == 1
+    (file := tmp_path / "report.html").write_text(text)
+
+    with open_page(chromium, file.as_uri()) as view:
+        cells = view.page.locator("#errors-table tbody td:nth-child(4)").all_inner_texts()
+
+    assert cells[:4] == ["> 99.9 %", "< 0.1 %", "0.0 %", "100.0 %"]
+
+
+def test_columns_sort_by_inexact_numbers(chromium: Browser) -> None:
+    texts = ["99.9 %", "100.0 %", "< 0.1 %", "50.0 %", "0.0 %", "> 99.9 %", "0.1 %"]
+    rows = "".join(f"<tr><td>{escape(text)}</td></tr>" for text in texts)
+    with open_page(chromium, "about:blank") as view:
+        page = view.page
+        page.set_content(f"<table data-sortable><thead><tr><th>rate</th></tr></thead><tbody>{rows}</tbody></table>")
+        page.add_script_tag(path=TABLES_SCRIPT)
+        page.click("thead button")
+        cells = page.locator("td").all_inner_texts()
+
+    assert cells == ["100.0 %", "> 99.9 %", "99.9 %", "50.0 %", "0.1 %", "< 0.1 %", "0.0 %"]
 
 
 def test_evidence_opens_by_keyboard_and_its_url_can_be_shared(chromium: Browser, site: Site) -> None:

@@ -271,4 +271,4 @@ def _styled(key: str, indent: str = "") -> str:
 def _share(group: pb.GroupSummary, key: str, percentage_only: bool) -> str:
     count, errors = group.counts[key], num_errors(group.counts)
     percentage = format_percentage(count / errors if errors else None)
-    return percentage if percentage_only else f"{format_count(count)}  {percentage:>7}"
+    return percentage if percentage_only else f"{format_count(count)} {percentage:>8}"

@@ -60,10 +60,16 @@ def summary_sentence(
     separator = "; " if parts else ""
     if not severe:
         return f"{sentence}{separator}none is a model failure."
+    share = _at_most(severe / errors) if is_upper_bound else format_percentage(severe / errors)
     return (
-        f"{sentence}{separator}{'at most ' if is_upper_bound else ''}{format_percentage(severe / errors)} are model "
-        f"failures ({pluralize(severe, 'image')}, {format_percentage(severe / samples)} of all images)."
+        f"{sentence}{separator}{share} are model failures "
+        f"({pluralize(severe, 'image')}, {format_percentage(severe / samples)} of all images)."
     )
+
+
+def _at_most(share: float) -> str:
+    text = format_percentage(share)
+    return f"at most {'100.0 %' if text.startswith('>') else text.removeprefix('< ')}"
 
 
 def label_preference_note(num_preferred: int, total: int) -> str:

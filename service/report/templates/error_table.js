@@ -13,7 +13,11 @@
   const members = new Map(Object.entries(data.superclasses).map(([name, classes]) => [name, new Set(classes)]));
   const className = (index) => data.classes[index];
   const format = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
-  const formatPercentage = (value) => `${(100 * value).toFixed(1)} %`;
+  const INEXACT_PERCENTAGES = { "0.0 %": "< 0.1 %", "100.0 %": "> 99.9 %" }; // of numbers other than 0 and 1
+  const formatPercentage = (value) => {
+    const text = `${(100 * value).toFixed(1)} %`;
+    return (value > 0 && value < 1 && INEXACT_PERCENTAGES[text]) || text;
+  };
   const formatCount = (value) => value.toLocaleString("en-US");
   const encodePath = (file) => {
     const segments = file.split("/");

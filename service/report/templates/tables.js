@@ -3,8 +3,8 @@
 (() => {
   const cellText = (row, column) => row.children[column].textContent.trim();
   const parseNumber = (text) => {
-    const match = text.replace(/,/g, "").replace("−", "-").match(/^[+-]?[\d.]+/);
-    return match ? Number(match[0]) : null;
+    const match = text.replace(/,/g, "").replace("−", "-").match(/^([<>] )?([+-]?[\d.]+)/);
+    return match ? Number(match[2]) * ({ "< ": 0.9999, "> ": 1.0001 }[match[1]] ?? 1) : null; // between its neighbors
   };
   for (const table of document.querySelectorAll("table[data-sortable]")) {
     table.querySelectorAll("thead th").forEach((header, column) => {

@@ -50,10 +50,31 @@ def test_counts_have_thousands_separators(count: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("fraction", "text"),
-    [(None, "–"), (float("nan"), "–"), (0.0, "0.0 %"), (1.0, "100.0 %"), (0.3719, "37.2 %"), (0.00049, "0.0 %")],
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (0.0, "0.0 %"),
+        (1.0, "100.0 %"),
+        (0.3719, "37.2 %"),
+        (0.00051, "0.1 %"),
+        (0.9994, "99.9 %"),
+    ],
 )
 def test_percentages_have_one_decimal_and_missing_values_a_dash(fraction: float | None, text: str) -> None:
     assert format_percentage(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [(1e-6, "< 0.1 %"), (0.00049, "< 0.1 %"), (0.99951, "> 99.9 %"), (1 - 1e-6, "> 99.9 %")],
+)
+def test_a_percentage_close_to_none_or_all_is_not_rounded_to_it(fraction: float, text: str) -> None:
+    assert format_percentage(fraction) == text
+
+
+def test_a_rounding_error_does_not_make_a_percentage_inexact() -> None:
+    assert format_percentage(sum([0.1] * 10)) == "100.0 %"  # 0.9999999999999999
+    assert format_percentage(0.1 + 0.2 - 0.3) == "0.0 %"  # 5.6e-17
 
 
 @given(st.floats(-1, 1))

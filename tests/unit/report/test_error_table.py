@@ -199,6 +199,12 @@ def test_probability_is_stored_in_thousandths() -> None:
     assert plain["probability"] == [0, 500, 875, 1000]
 
 
+def test_probability_close_to_0_or_1_is_not_rounded_to_it() -> None:
+    plain = round_trip(table(["a", "b", "c"], probability=np.array([0.0004, 1e-12, 0.9996])))
+
+    assert plain["probability"] == [0.1, 0, 999.9]
+
+
 def test_table_without_probabilities_has_no_column() -> None:
     assert round_trip(table())["probability"] is None
 

@@ -84,6 +84,19 @@ def test_summary_states_an_upper_bound_if_a_rule_has_no_evidence() -> None:
 
 
 @pytest.mark.parametrize(
+    ("severe", "other", "end"),
+    [
+        (2999, 1, "at most 100.0 % are model failures (2,999 images, > 99.9 % of all images)."),
+        (1, 2999, "at most 0.1 % are model failures (1 image, < 0.1 % of all images)."),
+    ],
+)
+def test_an_upper_bound_close_to_none_or_all_is_rounded_up(severe: int, other: int, end: str) -> None:
+    counts = NO_ERRORS | {Severity.SEVERE: severe, Severity.MINOR: other}
+
+    assert summary_sentence("net", 3000, counts, is_upper_bound=True).endswith(end)
+
+
+@pytest.mark.parametrize(
     ("samples", "counts", "sentence"),
     [
         (0, NO_ERRORS, "net has no evaluated images."),
