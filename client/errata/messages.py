@@ -225,14 +225,15 @@ def format_points(value: float) -> str:
         value: The difference, as a fraction of 1.
 
     Returns:
-        For example "+1.23"; zero is "+0.00".
+        For example "+1.23". See `format_signed`.
     """
     return format_signed(100 * value)
 
 
-def format_signed(value: float) -> str:
-    """Format a number with its sign and two decimal places."""
-    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
+def format_signed(value: float, decimals: int = 2) -> str:
+    """Format a number with the sign that it has before it is rounded: "+0.00" for 0.002. Only 0 has no sign: "0.00"."""
+    sign = "" if abs(value) < ROUNDING_ERROR else "−" if value < 0 else "+"
+    return f"{sign}{abs(value):,.{decimals}f}"
 
 
 def format_change(interval: DifferenceInterval) -> str:

@@ -11,6 +11,7 @@ from errata.messages import (
     error_noun,
     format_count,
     format_percentage,
+    format_signed,
     list_names,
 )
 
@@ -237,7 +238,7 @@ def _format_change_limits(limits: Sequence[float], bound: Bound, is_count: bool)
     bounds = [] if bound.max_increase is None else [scale * bound.max_increase]
     bounds += [] if bound.max_decrease is None else [-scale * bound.max_decrease]
     decimals = _decimals_between(values, bounds, min_decimals)
-    return [f"{round(value, decimals) + 0.0:+,.{decimals}f}{unit}".replace("-", "−") for value in values]
+    return [f"{format_signed(value, decimals)}{unit}" for value in values]
 
 
 def _format_detectable(value: float, is_count: bool) -> str:

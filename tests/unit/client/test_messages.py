@@ -82,13 +82,23 @@ def test_a_rounding_error_does_not_make_a_percentage_inexact() -> None:
 def test_points_have_a_sign_and_two_decimals(value: float) -> None:
     text = format_points(value)
 
-    assert text[0] in "+−"
+    assert value == 0 or text[0] == ("−" if value < 0 else "+") or abs(value) < 1e-11
     assert float(text.replace("−", "-")) == pytest.approx(100 * value, abs=0.00501)
 
 
-@pytest.mark.parametrize("zero", [0.0, -0.0, -1e-6, 1e-6])
-def test_zero_points_have_no_minus_sign(zero: float) -> None:
-    assert format_points(zero) == "+0.00"
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (-0.00002, "−0.00"),
+        (0.00002, "+0.00"),
+        (-0.01234, "−1.23"),
+        (0.0, "0.00"),
+        (-0.0, "0.00"),
+        (0.1 + 0.2 - 0.3, "0.00"),
+    ],
+)
+def test_points_keep_the_sign_of_the_exact_value_and_zero_has_none(value: float, text: str) -> None:
+    assert format_points(value) == text
 
 
 def test_nouns_are_pluralized() -> None:

@@ -250,13 +250,19 @@ def test_p_value_has_suitable_precision(value: float, text: str) -> None:
     assert describe_p_value(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.0, "+0.00"), (0.01234, "+1.23"), (-0.5, "−50.00"), (1.0, "+100.00")])
-def test_points_always_have_a_sign(value: float, text: str) -> None:
+@pytest.mark.parametrize(("value", "text"), [(0.0, "0.00"), (0.01234, "+1.23"), (-0.5, "−50.00"), (1.0, "+100.00")])
+def test_points_have_a_sign(value: float, text: str) -> None:
     assert format_points(value) == text
 
 
 def test_change_has_its_confidence_interval() -> None:
     assert describe_change(Interval(0.2, 0.25, -0.01, 0.06)) == "+5.00 points (−1.00 to +6.00)"
+
+
+def test_the_signs_of_a_narrow_interval_show_whether_it_excludes_0() -> None:
+    assert describe_change(Interval(0.5, 0.50002, 0.00001, 0.00004)) == "+0.00 points (+0.00 to +0.00)"
+    assert describe_change(Interval(0.5, 0.50002, -0.00002, 0.00004)) == "+0.00 points (−0.00 to +0.00)"
+    assert describe_change(Interval(0.5, 0.5, 0.0, 0.0)) == "0.00 points (0.00 to 0.00)"
 
 
 def test_matrix_has_a_row_per_type_in_a_and_a_column_per_type_in_b() -> None:

@@ -612,7 +612,7 @@ def test_gains_description_has_both_accuracies_in_points() -> None:
 
     assert "percentage points" in sentence
     assert "fine-grained +1.23 and +20.00" in sentence
-    assert "model failure +0.00 and +0.00" in sentence
+    assert "model failure 0.00 and 0.00" in sentence
 
 
 def test_calibration_summary_is_in_percent() -> None:

@@ -321,7 +321,7 @@ def test_gains_without_samples_are_dashes() -> None:
     result = view(analysis(summary=summary(dict.fromkeys(ERROR_TYPES, 0))))
 
     assert {(row.top1, row.multi_label) for row in result.gains} == {("–", "–")}
-    assert "+0.00" not in result.gains_chart.description[0]
+    assert "0.00" not in result.gains_chart.description[0]
 
 
 def test_gains_of_a_document_that_has_none_are_dashes() -> None:
@@ -342,12 +342,12 @@ def test_gains_are_points_with_the_severity_of_their_type() -> None:
     result = view(analysis(summary=replace(default, groups={**default.groups, ALL: everything})))
 
     assert [(row.title, row.severity, row.top1, row.multi_label) for row in result.gains] == [
-        ("class overlap", "label noise", "+4.00", "+0.00"),
-        ("missing multi-label", "label noise", "+6.00", "+0.00"),
+        ("class overlap", "label noise", "+4.00", "0.00"),
+        ("missing multi-label", "label noise", "+6.00", "0.00"),
         ("fine-grained", "minor", "+10.00", "+3.49"),
-        ("fine-grained, out of vocabulary", "minor", "+0.00", "+0.00"),
-        ("spurious correlation", "explainable", "+5.00", "+0.00"),
-        ("non-prototypical", "explainable", "+0.00", "+0.00"),
+        ("fine-grained, out of vocabulary", "minor", "0.00", "0.00"),
+        ("spurious correlation", "explainable", "+5.00", "0.00"),
+        ("non-prototypical", "explainable", "0.00", "0.00"),
         ("model failure", "severe", "+15.00", "+20.00"),
     ]
     assert [row.css_class for row in result.gains] == [f"type-{number}" for number in range(2, 9)]

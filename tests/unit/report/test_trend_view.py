@@ -165,7 +165,7 @@ def test_metric_without_evidence_and_reference_is_not_shown() -> None:
 def test_fit_text_has_slope_and_r_squared() -> None:
     assert fit_text(Fit(9, 0.5, 0.1, 0.875)) == "slope +0.50 points per point, R² = 0.88"
     assert fit_text(Fit(9, -0.4567, 0.1, 0.5)) == "slope −0.46 points per point, R² = 0.50"
-    assert fit_text(Fit(9, 0.0, 0.1, None)) == "slope +0.00 points per point"
+    assert fit_text(Fit(9, 0.0, 0.1, None)) == "slope 0.00 points per point"
     assert fit_text(None) == "no fit: at least three models with different accuracies are required"
 
 

@@ -93,7 +93,7 @@ def test_breakdown_has_no_count_of_a_severity_without_evaluated_rules(abstained:
 
     text = console.file.getvalue()  # type: ignore[attr-defined]
     (line,) = [line.split() for line in text.splitlines() if line.startswith("fish")]
-    assert line == ["fish", "11", "–", *cells, "+0.00"]
+    assert line == ["fish", "11", "–", *cells, "0.00"]
 
 
 def test_verdict_shows_the_first_label_and_the_rejected_one() -> None:
