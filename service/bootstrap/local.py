@@ -98,8 +98,13 @@ async def run_local(
         security=security,
         hook_sources=hook_sources,
     )
-    await indexing.wait(stopped)
-    await servers.serve(stopped, on_ready)
+    try:
+        await indexing.wait(stopped)
+        await servers.serve(stopped, on_ready)
+    except BaseException:  # for example, an address is in use
+        stop_work(0.0)
+        background.close()
+        raise
 
 
 def _serve_engine(
