@@ -17,7 +17,7 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.limit import is_limit_set, print_limit_hint
 from errata.cli.output import PIPE_WIDTH, without_controls
-from errata.cli.resolve import short_id_length
+from errata.cli.resolve import INCOMPLETE, short_id_length
 from errata.cli.times import Time
 from errata.cli.value_names import creation_time
 from errata.coverage import partial_coverage
@@ -35,10 +35,6 @@ CREATED, NAME, DATASET, OWNER = 1, 2, 3, 4  # columns of the table; wide tables 
 NUM_RATES = 3  # last columns
 WIDE = 100  # characters
 MIN_NAME, MAX_DATASET = 10, 13  # characters
-INCOMPLETE = (
-    "Analyses can be missing: the service is building its index, or cannot read the archive or the job store. "
-    "List again later."
-)
 EXAMPLES = """
 errata list
 errata list --dataset imagenet-real --state succeeded --limit 10
@@ -115,7 +111,7 @@ def list_analyses(
                 pass  # for example, the evidence of the data set is damaged
     visible = analyses if is_unlimited else analyses[:limit]
     if incomplete_pages:
-        click.echo(INCOMPLETE, err=True)
+        click.echo(f"{INCOMPLETE} List again later.", err=True)
     if as_json:
         document = {
             "analyses": [to_dict(analysis) for analysis in visible],

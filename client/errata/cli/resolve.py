@@ -13,11 +13,12 @@ from errata.cli.folder import is_folder, read_name
 from errata.cli.output import one_line
 from errata.cli.value_names import creation_time
 from errata.connection import ConnectionFailed
-from errata.errors import AnalysisNotFound, InvalidRequest
+from errata.errors import AnalysisNotFound, InvalidRequest, Unavailable
 from errata.names import ANALYSES, dataset_id
 
 MIN_SHORT_ID = 8  # characters; they encode the time of creation to 32 ms
 MAX_CANDIDATES = 10
+INCOMPLETE = "Analyses can be missing: the service is building its index, or cannot read the archive or the job store."
 _ID = re.compile(r"[01][0-9a-hjkmnp-tv-z]{20}")  # milliseconds and 60 random bits in Crockford's base 32
 _ID_PREFIX = re.compile(r"[0-9a-z]{1,21}")
 
@@ -34,6 +35,7 @@ def resolve(client: Client, analysis: str, unique: bool = False) -> str:
         AnalysisNotFound: No analysis matches.
         InvalidRequest: Several analyses match, and `unique` is true or one of them matches by its ID. The message lists
             them.
+        Unavailable: Analyses that match can be missing.
     """
     if is_folder(analysis):
         return read_name(Path(analysis))
@@ -81,13 +83,17 @@ def short_id_length(names: list[str]) -> int:
 def _matches(client: Client, analysis: str, identifier: str) -> Iterator[pb.Analysis]:
     """Yield the analyses whose ID starts with a text, then the analyses whose display name is the text."""
     if _ID_PREFIX.fullmatch(identifier):
-        for match in client.list(id_prefix=identifier):
+        for match in client.list(id_prefix=identifier, on_incomplete=_refuse):
             if match.name.startswith(ANALYSES + identifier):  # older services ignore `id_prefix`
                 yield match
     if analysis:
-        for match in client.list(display_name=analysis):
+        for match in client.list(display_name=analysis, on_incomplete=_refuse):
             if match.display_name == analysis:
                 yield match
+
+
+def _refuse() -> None:
+    raise Unavailable(f"{INCOMPLETE} Use the whole ID of the analysis, or try again later.")
 
 
 def _describe(analysis: pb.Analysis) -> str:

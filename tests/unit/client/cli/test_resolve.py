@@ -1,7 +1,7 @@
 """Analyses by the start of their ID, by display name, and by folder."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from errata import pb
 from errata.cli.resolve import resolve
 from errata.connection import ConnectionFailed
-from errata.errors import AnalysisNotFound, InvalidRequest
+from errata.errors import AnalysisNotFound, InvalidRequest, Unavailable
 
 IDS = ["1m8gjjm78yatht4tadvh4", "1m8gjjkxrqyt3n2nkhj47", "1m8gjjkxaqyt3n2nkhj47"]
 NAMES = ["resnet50", "predictions.csv", "predictions.csv"]
@@ -18,13 +18,16 @@ NAMES = ["resnet50", "predictions.csv", "predictions.csv"]
 class FakeService:
     """Lists analyses as a service does; an old one ignores the conditions that it does not know."""
 
-    def __init__(self, is_old: bool = False) -> None:
+    def __init__(self, is_old: bool = False, is_incomplete: bool = False) -> None:
         self.requests = 0
         self._is_old = is_old
+        self._is_incomplete = is_incomplete
 
-    def list(self, **conditions: str) -> Iterator[pb.Analysis]:
+    def list(self, on_incomplete: Callable[[], None], **conditions: str) -> Iterator[pb.Analysis]:
         condition = pb.AnalysisFilter(**conditions)
         self.requests += 1
+        if self._is_incomplete:
+            on_incomplete()
         for identifier, name in zip(IDS, NAMES, strict=True):
             matches = identifier.startswith(condition.id_prefix) and condition.display_name in ("", name)
             if self._is_old or matches:
@@ -46,6 +49,15 @@ def test_a_whole_id_needs_no_request() -> None:
 
     assert resolved(IDS[2], service) == f"analyses/{IDS[2]}"
     assert service.requests == 0
+
+
+@pytest.mark.parametrize("text", ["1m8gjjm", "resnet50"])
+def test_only_a_whole_id_is_resolved_while_analyses_can_be_missing(text: str) -> None:
+    service = FakeService(is_incomplete=True)
+
+    with pytest.raises(Unavailable, match=r"Analyses can be missing.* Use the whole ID"):
+        resolved(text, service)
+    assert resolved(IDS[0], service) == f"analyses/{IDS[0]}"
 
 
 @pytest.mark.parametrize("text", ["1m8gjjkx", "1"])

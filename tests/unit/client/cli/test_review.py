@@ -83,7 +83,7 @@ def test_a_queue_has_the_fields_of_the_service(monkeypatch: pytest.MonkeyPatch) 
 def test_the_analysis_of_the_queue_is_a_short_id_or_a_name(
     text: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def list_analyses(id_prefix: str = "", display_name: str = "") -> Iterator[pb.Analysis]:
+    def list_analyses(id_prefix: str = "", display_name: str = "", **_: object) -> Iterator[pb.Analysis]:
         analysis = pb.Analysis(name="analyses/1m8gjjm78yatht4tadvh4", display_name="resnet50")
         if analysis.name.startswith(f"analyses/{id_prefix}") and display_name in ("", analysis.display_name):
             yield analysis
