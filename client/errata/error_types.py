@@ -1,6 +1,7 @@
 """The table of error types: one row for each type, in the order of the rules. All other code reads this table.
 
-To add a type, add its row here, and its rule in a module of `service.rules` that has the name of the type.
+To add a type, add its row here with the next version of the rules as `since`, and its rule in a module of
+`service.rules` that has the name of the type.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,9 +33,9 @@ class Row:
     plural: str
     description: str
     colors: Colors
+    since: int  # the version of the rules that introduced the type; earlier records do not count it
     needs: str = ""  # the field of the evidence without which the rule abstains
     missing: str = ""  # the sentence for the missing evidence
-    since: int = 1  # the version of the rules that introduced the type; earlier records do not count it
     column: str = ""  # in the authors' statistics of published models; empty: the type is not in them
 
 
@@ -48,6 +49,7 @@ class ErrorType(Enum):
         plural="correct predictions",
         description="The prediction is the original label, and the labels of the image do not reject it.",
         colors=Colors("#fff", "#15181b", "#a9b4be"),
+        since=1,
         column="num_group_correct",
     )
     CLASS_OVERLAP = Row(
@@ -57,6 +59,7 @@ class ErrorType(Enum):
         plural="class overlaps",
         description=("Two classes mean the same concept, and the model predicts the other one. Counted as correct."),
         colors=Colors("#848e98", "#737d87", "#7b858f"),
+        since=1,
         column="num_collapsed_mappings",
     )
     MULTI_LABEL = Row(
@@ -69,6 +72,7 @@ class ErrorType(Enum):
             "original label is wrong. Counted as correct."
         ),
         colors=Colors("#0b6e63", "#3fc4b0", "#26a596"),
+        since=1,
         column="num_ambiguous",
     )
     FINE_GRAINED = Row(
@@ -78,6 +82,7 @@ class ErrorType(Enum):
         plural="fine-grained errors",
         description="The prediction and a label of the image are similar: they share a superclass.",
         colors=Colors("#4a90d9", "#9cc9f2", "#5f9fdf"),
+        since=1,
         column="num_same_superclass",
     )
     FINE_GRAINED_OOV = Row(
@@ -87,6 +92,7 @@ class ErrorType(Enum):
         plural="out-of-vocabulary errors",
         description="The image shows an object similar to the prediction, but no class is for it.",
         colors=Colors("#1c4587", "#3f7fd0", "#3567b5"),
+        since=1,
         needs="oov",
         missing="Out-of-vocabulary evidence is not available.",
         column="num_OOV_clip",
@@ -98,6 +104,7 @@ class ErrorType(Enum):
         plural="spurious correlations",
         description="The predicted class is not in the image, but it often occurs together with a class that is.",
         colors=Colors("#c17d11", "#f0c060", "#dba338"),
+        since=1,
         needs="cooccurrence",
         missing="Co-occurrence counts are not available.",
         column="num_common_co_occ",
@@ -109,6 +116,7 @@ class ErrorType(Enum):
         plural="non-prototypical errors",
         description="The image shows an unusual example of its class.",
         colors=Colors("#5c3700", "#a87319", "#996619"),
+        since=1,
         needs="non_prototypical",
         missing="A list of non-prototypical images is not available.",
         column="num_non_prototypical",
@@ -120,6 +128,7 @@ class ErrorType(Enum):
         plural="model failures",
         description="No other error type explains the error.",
         colors=Colors("#cf2a2a", "#ff5a52", "#e03e36"),
+        since=1,
         column="num_not_classified",
     )
 
