@@ -82,7 +82,7 @@ def _name_type(annotation: Any) -> str:
     if annotation in names:
         return names[annotation]
     if text.startswith("typing.Literal"):
-        return "one of " + ", ".join(f"`{value}`" for value in annotation.__args__)
+        return "one of " + ", ".join(f"`{value}`" for value in annotation.__args__ if value)
     if text.startswith("dict"):
         return "JSON object"
     if text.startswith("list"):

@@ -47,7 +47,10 @@ class RuleSettings(BaseModel):
     dataset: str = Field("imagenet-real", min_length=1, max_length=256, description="Data set of the analysis.")
     policy: Path | None = Field(None, description="File of the gate policy. If unset, there is no gate.")
     baseline: str = Field(
-        "", max_length=256, description="Analysis to compare with, or `alias:NAME` for the version of an alias."
+        "",
+        max_length=256,
+        description="Name `analyses/ID` or ID of the analysis to compare with, or `alias:NAME` for the version of an "
+        "alias.",
     )
 
 

@@ -260,7 +260,7 @@ class ImplausibleUpload(InvalidUpload):
     """The rows of the predictions file seem to be in another order, or its classes seem to have other numbers.
 
     Correct the row order or the class numbering as the message describes, or accept the predictions with
-    `--accept-implausible`. No trend uses an accepted analysis.
+    `accept_implausible=True`, on the command line `--accept-implausible`. No trend uses an accepted analysis.
     """
 
     reason = "IMPLAUSIBLE_UPLOAD"

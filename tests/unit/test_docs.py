@@ -105,6 +105,7 @@ def test_the_reference_lists_every_setting_with_its_meaning() -> None:
         assert f"`ERRATA_{name.upper()}` |" in page
     for name in (*RegistrySettings.model_fields, *RuleSettings.model_fields):
         assert f"| `{name}` |" in page
+    assert "one of `quick_gelu`, `gelu`" in page  # the empty default is not listed
 
 
 def test_the_reference_lists_every_error_reason() -> None:

@@ -4,7 +4,7 @@ from errata.messages import format_percentage
 
 from service.domain import ALL, IMAGENET_1K, PermutedClasses, ReorderedRows, RowOrder, Summary
 
-ACCEPT_REMEDY = "To analyze the file as it is, use --accept-implausible."
+ACCEPT_REMEDY = "To analyze the file as it is, use --accept-implausible (Python: accept_implausible=True)."
 ACCEPTED_NOTE = "The predictions are implausible, and no trend uses them."
 MIN_CORRECT = 100  # images; a good model can be right on fewer
 

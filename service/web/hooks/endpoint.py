@@ -146,7 +146,7 @@ _RESULT_MESSAGES: Mapping[EventResult, str] = {
     EventResult.QUEUED: "Analysis queued.",
     EventResult.REPEATED: "Event processed before.",
     EventResult.IGNORED: "Event ignored: no rule matches.",
-    EventResult.REFUSED: "The model cannot be analyzed. See the server log.",
+    EventResult.REFUSED: "The model cannot be analyzed, or its baseline is not available. See the server log.",
 }
 
 
