@@ -96,12 +96,12 @@ PORTION_NAMES: Mapping[str, str] = {  # by the errors that a trend's metric is a
 
 # The error table of the report fills in the same sentences in the browser.
 SUPERCLASS_NOTE = "“{predicted}” and “{label}” share a superclass: {superclasses}."
-COOCCURRENCE_NOTE = "“{predicted}” and “{label}” occur together in {count} images, for example {examples}."
+COOCCURRENCE_NOTE = "“{predicted}” and “{label}” occur together in {images}, for example {examples}."
 SIMILAR_NEIGHBORS = "The nearest training images include classes similar to “{predicted}”. "
 NO_SIMILAR_NEIGHBORS = "The nearest training images include no classes similar to “{predicted}”. "
 REJECTED_TARGET_NOTE = "The labels of the image reject its original label, “{target}”."
 PREFERS_LABEL = "CLIP prefers a true label: a label of the image scores higher than all of these texts."
-BEST_TEXTS = "Of {num_texts} texts, CLIP ranks these highest: {texts}."
+BEST_TEXTS = "Of {texts}, CLIP ranks these highest: {best}."
 EXPERT_NOTE = "Experts judged this prediction: {cause}, {severity}. The verdict does not use this judgment."
 RANKED_TEXT = "“{text}” ({probability})"
 
@@ -313,7 +313,7 @@ def cooccurrence_note(predicted: str, label: str, count: int, examples: Sequence
         A sentence.
     """
     return COOCCURRENCE_NOTE.format(
-        predicted=predicted, label=label, count=format_count(count), examples=", ".join(examples)
+        predicted=predicted, label=label, images=pluralize(count, "image"), examples=", ".join(examples)
     )
 
 
@@ -420,9 +420,9 @@ def vocabulary_note(
     Returns:
         Two or three sentences.
     """
-    texts = ", ".join(RANKED_TEXT.format(text=text, probability=format_percentage(value)) for text, value in best)
+    ranked = ", ".join(RANKED_TEXT.format(text=text, probability=format_percentage(value)) for text, value in best)
     neighbors = SIMILAR_NEIGHBORS if has_similar_neighbors else NO_SIMILAR_NEIGHBORS
-    note = neighbors.format(predicted=predicted) + BEST_TEXTS.format(num_texts=format_count(num_texts), texts=texts)
+    note = neighbors.format(predicted=predicted) + BEST_TEXTS.format(texts=pluralize(num_texts, "text"), best=ranked)
     return f"{note} {PREFERS_LABEL}" if prefers_label else note
 
 

@@ -20,6 +20,7 @@ from datetime import UTC
 
 import numpy as np
 from errata.errors import InvalidEvidence
+from errata.messages import pluralize
 from pydantic import TypeAdapter
 
 from service.domain import Decision, Labels, LabelSource, Review, active_reviews, decide_images
@@ -52,8 +53,8 @@ def apply_reviews(bundle: Bundle, reviews: Iterable[Review], min_reviews: int = 
     changed = changed_labels(before.labels, images.labels) | (before.problematic != images.problematic)
     if not changed.any():
         raise InvalidEvidence(
-            f"The reviews change no label of the bundle {bundle.digest[:12]}: its images have {len(used):,} "
-            f"reviews, and decisions need at least {min_reviews} for each class. "
+            f"The reviews change no label of the bundle {bundle.digest[:12]}: its images have "
+            f"{pluralize(len(used), 'review')}, and decisions need at least {min_reviews} for each class. "
             f"Review images of {bundle.dataset} first, or lower the minimum.",
             field="reviews",
         )
@@ -64,7 +65,7 @@ def apply_reviews(bundle: Bundle, reviews: Iterable[Review], min_reviews: int = 
             field="reviews",
         )
     info = ReviewsInfo(digest_reviews(used), len(used), min_reviews)
-    origin = f"{info.count:,} reviews of images, at least {min_reviews:,} for each class"
+    origin = f"{pluralize(info.count, 'review')} of images, at least {min_reviews:,} for each class"
     facts = relabel(bundle, images)
     sources = tuple(source for source in facts.sources if source.name != SOURCE)
     return replace(facts, sources=(*sources, Source(SOURCE, origin, OWN_LICENSE, info.sha256)), reviews=info)

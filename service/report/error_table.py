@@ -18,6 +18,7 @@ from errata.messages import (
     PROBLEMATIC_TAG_NAMES,
     ROUNDING_ERROR,
     SEVERITY_NAMES,
+    pluralize,
 )
 from numpy.typing import NDArray
 
@@ -113,7 +114,9 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
             for name, classes in table.superclasses.items()
             if (members := [index for index in classes if index in used])
         },
-        "pairs": {f"{i} {j}": [pair.count, [*pair.examples]] for (i, j), pair in table.pairs.items()},
+        "pairs": {
+            f"{i} {j}": [pluralize(pair.count, "image"), [*pair.examples]] for (i, j), pair in table.pairs.items()
+        },
         "overlaps": {f"{i} {j}": description for (i, j), description in table.overlaps.items()},
         "prefix": prefix,
         "suffix": suffix,
@@ -132,7 +135,7 @@ def to_plain(table: ErrorTable) -> dict[str, Any]:
         "texts": {
             str(row): [
                 vocabulary.gate,
-                vocabulary.num_texts,
+                pluralize(vocabulary.num_texts, "text"),
                 [[text.text, (_thousandths(text.probability) or 0) / 1000] for text in vocabulary.best],
                 vocabulary.prefers_label,
             ]

@@ -124,17 +124,17 @@
     }
     const vocabulary = data.texts[error.row];
     if (vocabulary) {
-      const [hasSimilarNeighbors, numTexts, best, prefersLabel] = vocabulary;
-      const texts = best.map(([text, value]) => format(messages.ranked_text, { text, probability: formatPercentage(value) }));
+      const [hasSimilarNeighbors, texts, ranked, prefersLabel] = vocabulary;
+      const best = ranked.map(([text, value]) => format(messages.ranked_text, { text, probability: formatPercentage(value) }));
       const neighbors = hasSimilarNeighbors ? messages.similar_neighbors : messages.no_similar_neighbors;
-      const ranking = format(messages.best_texts, { num_texts: formatCount(numTexts), texts: texts.join(", ") });
+      const ranking = format(messages.best_texts, { texts, best: best.join(", ") });
       notes.push(format(neighbors, { predicted }) + ranking + (prefersLabel ? ` ${messages.prefers_label}` : ""));
     }
     for (const [label] of error.labels) {
       const pair = data.pairs[`${label} ${error.predicted}`];
       if (!pair) continue;
-      const [count, examples] = pair;
-      const values = { predicted, label: className(label), count: formatCount(count), examples: examples.join(", ") };
+      const [images, examples] = pair;
+      const values = { predicted, label: className(label), images, examples: examples.join(", ") };
       notes.push(format(messages.cooccurrence_note, values));
     }
     if (data.experts[error.row]) notes.push(data.experts[error.row]);

@@ -143,11 +143,13 @@ def test_evidence_notes_are_sentences() -> None:
     assert cooccurrence_note("desk", "mouse", 1200, ["a.JPEG", "b.JPEG"]) == (
         "“desk” and “mouse” occur together in 1,200 images, for example a.JPEG, b.JPEG."
     )
+    assert "occur together in 1 image, for" in cooccurrence_note("desk", "mouse", 1, ["a.JPEG"])
     assert vocabulary_note("tabby", True, 1100, [("a photo of a lynx", 0.341)]) == (
         "The nearest training images include classes similar to “tabby”. "
         "Of 1,100 texts, CLIP ranks these highest: “a photo of a lynx” (34.1 %)."
     )
     assert "include no classes similar to “tabby”" in vocabulary_note("tabby", False, 2, [])
+    assert "Of 1 text, CLIP" in vocabulary_note("tabby", False, 1, [("a photo of a lynx", 1.0)])
 
 
 @pytest.mark.parametrize("error_type", ERROR_TYPES)

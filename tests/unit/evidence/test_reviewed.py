@@ -410,7 +410,10 @@ def test_a_chain_of_versions_names_its_bases(street: Bundle, tmp_path: Path) -> 
     )
 
     assert second.manifest.base == first.digest
-    assert [source.name for source in second.manifest.sources].count("reviews") == 1
+    origins = [
+        [source.origin for source in bundle.manifest.sources if source.name == "reviews"] for bundle in (first, second)
+    ]
+    assert origins == [[f"{reviews} of images, at least 1 for each class"] for reviews in ("1 review", "2 reviews")]
     direct = apply_reviews(street, [review(2, first, "b", added=("cat",)), review(1, street, "a", added=("owl",))])
     assert write_bundle(direct, tmp_path / "direct") == second.digest
 

@@ -257,9 +257,9 @@ def test_pairs_overlaps_and_texts_are_stored_once() -> None:
     }
     assert [item["agreement"] for item in plain["types"]] == [*[""] * 7, "Experts called 65 of 125 errors major."]
 
-    assert plain["pairs"] == {"3 900": [12, ["x.jpg", "y.jpg"]]}
+    assert plain["pairs"] == {"3 900": ["12 images", ["x.jpg", "y.jpg"]]}
     assert plain["overlaps"] == {"1 901": "They are the same."}
-    assert plain["texts"] == {"2": [True, 1234, [["a carp", 0.877], ["a tench", 0.1]], True]}
+    assert plain["texts"] == {"2": [True, "1,234 texts", [["a carp", 0.877], ["a tench", 0.1]], True]}
     assert plain["pictures"] == {"a.jpg": "data:,"}
 
 

@@ -624,7 +624,7 @@ def test_calibration_summary_is_in_percent() -> None:
 
 
 def test_fields_of_error_table_texts_are_those_of_the_script() -> None:
-    filled = {"predicted", "label", "superclasses", "count", "examples", "num_texts", "texts", "text", "probability"}
+    filled = {"predicted", "label", "superclasses", "images", "examples", "texts", "best", "text", "probability"}
     filled |= {"first", "last", "total", "name", "target"}
 
     named = {part.split("}")[0] for text in pages.ERROR_TABLE_TEXTS.values() for part in text.split("{")[1:]}

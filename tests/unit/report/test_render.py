@@ -722,7 +722,7 @@ def test_embedded_data_cannot_end_its_element_and_is_lossless(evil: str) -> None
     assert data["classes"] == {"0": evil, "1": f"{evil}1", "2": f"{evil}2", "3": f"{evil}3"}
     assert data["superclasses"] == {evil: [0, 1]}
     assert data["overlaps"] == {"0 1": evil}
-    assert data["pairs"] == {"3 1": [12, [evil]]}
+    assert data["pairs"] == {"3 1": ["12 images", [evil]]}
     assert data["texts"]["0"][2] == [[evil, 0.5]]
 
 
