@@ -233,7 +233,7 @@ def _archive_results(ports: Ports, job: Job, archived: list[Analysis]) -> None:
     """
     results = ports.stores.jobs.shard_results(job.id)
     info = _check_same_model(job, results)
-    predictions = Predictions.concatenate([result.predictions for result in results])
+    predictions = Predictions.concatenate([result.predictions for result in results]).without_unknown_probabilities()
     bundle = ports.stores.evidence.find(job.spec.dataset, job.spec.evidence)
     check_same_classes(bundle, job.spec.classes)
     warnings = _missing_image_warnings(bundle, predictions, ports.limits.max_missing)

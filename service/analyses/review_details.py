@@ -93,8 +93,7 @@ def find_details(stores: Stores, dataset: str, analysis_id: str, image: str) -> 
     active = active_reviews(reviews)
     prediction = None
     if judged is not None and (top1 := int(judged.predictions.top1[bundle.rows[row]])) >= 0:
-        known = judged.predictions.probability
-        probability = None if known is None else float(known[bundle.rows[row]])
+        probability = judged.predictions.probability_of(bundle.rows[row])
         prediction = Prediction(judged.analysis, top1, error_type(int(judged.verdicts[row])), probability)
     return ReviewDetails(
         bundle=bundle,

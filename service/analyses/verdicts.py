@@ -174,7 +174,6 @@ def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_eviden
     rejected = judged.bundle.evidence.rejected
     images = judged.bundle.rows
     matches_label = judged.bundle.evidence.labels.take(rows).contain(judged.predictions.top1[images[rows]]).tolist()
-    probability = judged.predictions.probability
     groups, answers = judged.bundle.groups_of(rows), judged.predictions.answers
     relations = find_relations(judged.bundle, judged.predictions, judged.verdicts, rows).tolist()
     for row, groups_of_row, is_label, relation in zip(rows.tolist(), groups, matches_label, relations, strict=True):
@@ -185,7 +184,7 @@ def iterate_verdicts(judged: JudgedAnalysis, rows: NDArray[np.intp], with_eviden
             predicted=predicted,
             error_type=error_type(byte),
             problematic=tags(byte, bool(problematic[row])),
-            probability=None if probability is None else float(probability[images[row]]),
+            probability=judged.predictions.probability_of(images[row]),
             evidence=collect_evidence(judged.bundle, row, predicted, byte, judged.attributes)
             if with_evidence
             else None,
@@ -306,7 +305,6 @@ def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None)
     """
     image = int(judged.bundle.rows[judged.bundle.row(file_name)])
     model_prediction = int(judged.predictions.top1[image])
-    probability = judged.predictions.probability
     if predicted is None and model_prediction == NO_PREDICTION:
         raise ImageNotFound(
             f"Analysis {judged.analysis.id} has no prediction for the image {file_name!r:.120}.", field="file_name"
@@ -316,7 +314,7 @@ def explain_image(judged: JudgedAnalysis, file_name: str, predicted: int | None)
         judged.bundle,
         file_name,
         model_prediction if predicted is None else predicted,
-        float(probability[image]) if is_model_prediction and probability is not None else None,
+        judged.predictions.probability_of(image) if is_model_prediction else None,
         judged.attributes,
     )
     answers = judged.predictions.answers

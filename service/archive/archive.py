@@ -125,7 +125,7 @@ class FileArchive:
             with read_arrays(content) as arrays:
                 probability, among, subset = (arrays.get(name) for name in ("probability", "among", "subset"))
                 predictions = Predictions(arrays["top1"], probability, among, subset, from_arrays(arrays))
-                return checked_predictions(predictions)
+                return checked_predictions(predictions).without_unknown_probabilities()
         except Exception as error:  # for damaged files, zipfile, zlib, ast, and tokenize raise undocumented errors
             _log.error("archived predictions damaged", analysis=analysis_id, error=repr(error))
             raise Unavailable(

@@ -1,5 +1,6 @@
 """Inputs of the rules and predictions of models: arrays of N evaluated samples, A images, C classes."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -240,3 +241,13 @@ class Predictions:
             top1=np.concatenate([piece.top1 for piece in pieces]),
             probability=np.concatenate(probabilities) if len(probabilities) == len(pieces) else None,
         )
+
+    def without_unknown_probabilities(self) -> "Predictions":
+        """Return the predictions of all images without probabilities if all of these are NaN: the model has none."""
+        is_unknown = self.probability is not None and bool(np.isnan(self.probability).all())
+        return replace(self, probability=None) if is_unknown else self
+
+    def probability_of(self, image: int) -> float | None:
+        """Return the probability of the top-1 class of an image; None if it is not known."""
+        value = math.nan if self.probability is None else float(self.probability[image])
+        return None if math.isnan(value) else value

@@ -118,6 +118,26 @@ def read_class_rows(content: Readable, header: Header, expected: tuple[int, int]
     return OrderedRows(np.asarray(values, dtype=np.int64), None, assumptions=assumptions)
 
 
+def read_probabilities(content: Readable, header: Header, num_images: int, label: str) -> NDArray[np.float32] | None:
+    """Return (N,) probabilities; None if the array does not have N floating-point numbers from 0 to 1.
+
+    Args:
+        content: The file after its header.
+        header: The header.
+        num_images: Number of images of the data set, N.
+        label: Names the array in messages.
+
+    Raises:
+        InvalidUpload: The file is incomplete, or has bytes after the array.
+    """
+    shape, dtype, _ = header
+    if shape != (num_images,) or not _has_floats(dtype):
+        return None
+    values = _to_floats(_read_exactly(content, num_images, dtype, label))
+    _expect_end(content, label)
+    return values.astype(np.float32) if ((values >= 0) & (values <= 1)).all() else None
+
+
 def read_score_blocks(
     content: Readable, header: Header, expected: tuple[int, int], label: str
 ) -> Iterator[NDArray[np.float32]]:
@@ -135,11 +155,7 @@ def read_score_blocks(
     block_rows = max(1, BLOCK_VALUES // num_classes)
     for start in range(0, num_images, block_rows):
         rows = min(block_rows, num_images - start)
-        block = _read_exactly(content, rows * num_classes, dtype, label).reshape(rows, num_classes)
-        if dtype == BFLOAT16:  # a bfloat16 is the upper half of a float32
-            block = (block.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-        elif dtype.itemsize < np.dtype(np.float32).itemsize:
-            block = block.astype(np.float32)  # sums in float16 are too inaccurate
+        block = _to_floats(_read_exactly(content, rows * num_classes, dtype, label).reshape(rows, num_classes))
         highest = block.max(axis=1)  # NaN if any score is NaN
         bad_rows = np.flatnonzero(np.isnan(highest) | np.isneginf(highest))
         if len(bad_rows):
@@ -197,6 +213,12 @@ def collect_rows(
 def _check_scores(header: Header, expected: tuple[int, int], label: str) -> None:
     """Raise InvalidUpload unless an array has the expected shape, floating-point numbers, and C order."""
     shape, dtype, is_fortran = header
+    if shape == expected[:1]:
+        raise InvalidUpload(
+            f"{label} has shape {shape}. Expected {expected}, the scores of all classes. If it has one probability for "
+            "each prediction, name it 'probability', and save the classes as 'top1'.",
+            field="chunk",
+        )
     if shape != expected:
         if len(shape) == 2 and shape[0] == expected[0]:
             raise InvalidUpload(
@@ -205,7 +227,7 @@ def _check_scores(header: Header, expected: tuple[int, int], label: str) -> None
                 field="chunk",
             )
         raise _wrong_shape(label, shape, str(expected))
-    if dtype.kind != "f" and dtype != BFLOAT16:
+    if not _has_floats(dtype):
         raise InvalidUpload(
             f"{label} has shape {shape} and type {dtype!s:.40}. Expected floating-point scores. Convert them with "
             "array.astype(numpy.float32).",
@@ -215,6 +237,17 @@ def _check_scores(header: Header, expected: tuple[int, int], label: str) -> None
         raise InvalidUpload(
             f"{label} is stored in Fortran order. Expected C order. Save numpy.ascontiguousarray(array).", field="chunk"
         )
+
+
+def _has_floats(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "f" or dtype == BFLOAT16
+
+
+def _to_floats(values: NDArray[Any]) -> NDArray[Any]:
+    """Return floating-point numbers of at least 32 bits, because sums in float16 are too inaccurate."""
+    if values.dtype == BFLOAT16:  # a bfloat16 is the upper half of a float32
+        return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32) if values.dtype.itemsize < np.dtype(np.float32).itemsize else values
 
 
 def _wrong_shape(label: str, shape: tuple[int, ...], expected: str) -> InvalidUpload:

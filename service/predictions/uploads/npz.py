@@ -1,6 +1,6 @@
 """npz in the form of the paper's preds.npz (top1 (N,), and optionally probs (N, C)), or with only scores.
 
-Other arrays are ignored.
+Without scores, top1 can have an array of probabilities (N,). Other arrays are ignored.
 """
 
 import lzma
@@ -15,7 +15,7 @@ from errata.errors import InvalidUpload, TooLarge, TruncatedUpload
 from numpy.typing import NDArray
 
 from service.predictions.uploads import npy
-from service.predictions.uploads.columns import FILE_NAME, SCORES, is_known_column
+from service.predictions.uploads.columns import FILE_NAME, PROBABILITY, SCORES, is_known_column
 from service.predictions.uploads.other_formats import check_zip_members
 from service.predictions.uploads.rows import OrderedRows
 from service.predictions.uploads.score_probabilities import scores_of
@@ -64,7 +64,9 @@ def read(content: BinaryIO, expected: tuple[int, int], classes: Sequence[int] | 
                     field="chunk",
                 )
             _check_no_file_names(archive, names)
-            return _read_arrays(archive, *_find_arrays(names), expected, classes)
+            top1, scores = _find_arrays(names)
+            rows = _read_arrays(archive, top1, scores, expected, classes)
+            return rows if top1 is None or scores is not None else _with_probability(archive, names, rows)
     except zipfile.BadZipFile as error:
         raise TruncatedUpload(
             f"The npz file is incomplete or damaged ({error!s:.80}). Upload it again, or save it again with "
@@ -150,6 +152,21 @@ def _read_arrays(
         return rows
     rest = f"the best class of {scores_name}: {num_different:,}. Errata uses {top1_name}."
     return replace(rows, warnings=(f"Rows in which {top1_name} is not {rest}",))
+
+
+def _with_probability(archive: zipfile.ZipFile, names: Collection[str], rows: OrderedRows) -> OrderedRows:
+    """Add the probabilities of an array that has one for each row, if the file has such an array."""
+    name = next((name for rank in PROBABILITY for name in rank if f"{name}.npy" in names), None)
+    if name is None or rows.probability is not None:
+        return rows
+    with archive.open(f"{name}.npy") as member:
+        label = f"Array '{name}'"
+        header = npy.read_header(member, label, allow_objects=True)
+        probability = npy.read_probabilities(member, header, len(rows.top1), label)
+    note = f"The file's arrays: '{name}' as the probabilities."
+    if probability is None:
+        note = f"The array '{name}' is not used, because it does not have a number from 0 to 1 for each row."
+    return replace(rows, probability=probability, assumptions=(*rows.assumptions, note))
 
 
 def _roles(top1_name: str | None, scores_name: str | None) -> list[tuple[str, str]]:

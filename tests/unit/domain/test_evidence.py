@@ -163,3 +163,16 @@ def test_pieces_are_concatenated_in_order() -> None:
 @pytest.mark.parametrize("with_probability", [[False, False], [True, False], [False, True]])
 def test_probabilities_are_dropped_unless_all_pieces_have_them(with_probability: list[bool]) -> None:
     assert Predictions.concatenate(pieces(with_probability)).probability is None
+
+
+def test_probabilities_that_are_all_nan_are_none() -> None:
+    """Predictions files without probabilities have NaN, and so has a piece without a readable image."""
+    top1, unknown = np.zeros(2, dtype=np.int16), np.full(2, np.nan, dtype=np.float16)
+    known = np.array([0.5, np.nan], dtype=np.float16)
+
+    whole = Predictions.concatenate([Predictions(top1, unknown), Predictions(top1, unknown)])
+    assert whole.probability is not None and whole.without_unknown_probabilities().probability is None
+    mixed = Predictions.concatenate([Predictions(top1, unknown), Predictions(top1, known)])
+    assert mixed.without_unknown_probabilities() is mixed
+    assert [mixed.probability_of(image) for image in range(4)] == [None, None, 0.5, None]
+    assert Predictions(top1).probability_of(0) is None

@@ -59,6 +59,72 @@ def test_top1_alone_is_enough(small, write) -> None:
     assert result.probability is None
 
 
+@pytest.mark.parametrize("name", ["probability", "predicted_probability", "confidence"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_top1_can_have_one_probability_for_each_row(small, write, name, dtype) -> None:
+    probability = (np.arange(12) / 16).astype(dtype)
+
+    result = small.parse(write.npz(top1=TWELVE, **{name: probability}))
+
+    positions = small.order(RowOrder.PATH)
+    assert [result.predictions.probability[image] for image in positions] == probability.tolist()
+    assert f"The file's arrays: '{name}' as the probabilities." in result.assumptions
+
+
+def test_scores_have_priority_over_an_array_of_probabilities(small, write) -> None:
+    content = write.npz(top1=TWELVE, probs=distributions(TWELVE, 0.5), probability=np.zeros(12))
+
+    result = small.parse(content)
+
+    assert result.predictions.probability.tolist() == [0.5] * 12
+    assert not any("probabilities" in assumption for assumption in result.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("score", np.arange(12.0)),
+        ("score", np.array(0.76)),
+        ("score", np.array(["high"] * 12)),
+        ("confidence", np.full((12, 5), 0.1)),
+        ("confidence", np.array([None] * 12)),
+        ("conf", np.ones((10, 10), dtype=np.int64)),
+        ("probability", np.ones(11)),
+        ("probability", np.ones(12, dtype=np.int64)),
+        ("probability", np.array([*[0.5] * 11, np.nan])),
+        ("probability", np.array([*[0.5] * 11, np.nextafter(1, 2)])),
+    ],
+)
+def test_another_array_with_a_name_of_probabilities_is_not_used(small, write, name, values) -> None:
+    """Such as an accuracy, a confusion matrix, or scores. Pickled objects are not read."""
+    result = small.parse(write.npz(top1=TWELVE, **{name: values}), RowOrder.FILE_NAME)
+
+    assert result.predictions.top1.tolist() == TWELVE.tolist()
+    assert result.predictions.probability is None
+    note = f"The array '{name}' is not used, because it does not have a number from 0 to 1 for each row."
+    assert note in result.assumptions
+
+
+def test_probabilities_can_be_bfloat16(small, write) -> None:
+    values = np.linspace(0, 1, 12, dtype=np.float32)
+    bfloat16 = (values.view(np.uint32) >> 16).astype(np.uint16).view("V2")
+
+    result = small.parse(write.npz(top1=TWELVE, probability=bfloat16), RowOrder.FILE_NAME)
+
+    assert result.predictions.probability.tolist() == pytest.approx(values.tolist(), abs=0.005)
+
+
+@pytest.mark.parametrize("content", [b"no header", b"\x93NUMPY\x01\x00"])
+def test_a_damaged_array_of_probabilities_is_rejected(small, write, content) -> None:
+    file = io.BytesIO(write.npz(top1=TWELVE))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("probability.npy", content)
+
+    error = small.rejection(file.getvalue())
+
+    assert error.message.startswith("Array 'probability' has a damaged npy header.")
+
+
 def test_top1_takes_precedence_over_probs_and_differing_rows_are_counted(small, write) -> None:
     probs = distributions(np.where(np.arange(12) < 3, 5, TWELVE), 0.5)
 
@@ -118,6 +184,10 @@ def test_rows_of_probs_with_nan_are_named_and_counted(small, write, expected_err
             {"probs": distributions(TWELVE, 0.5)[:11]},
             "Array 'probs' has shape (11, 1000). Expected (12, 1000), one row",
         ),
+        (
+            {"top1": TWELVE, "probs": np.full(12, 0.5)},
+            "Array 'probs' has shape (12,). Expected (12, 1000), the scores of all classes. If it has one probability",
+        ),
         ({"top1": TWELVE[:11]}, "Array 'top1' has shape (11,). Expected (12,), one row"),
         ({"top1": np.arange(13)}, "Array 'top1' has shape (13,). Expected (12,), one row"),
         ({"top1": TWELVE[:, None, None]}, "Array 'top1' has shape (12, 1, 1). Expected (12,), one row"),
@@ -136,7 +206,15 @@ def test_rows_of_probs_with_nan_are_named_and_counted(small, write, expected_err
         ),
     ],
     ids=[
-        *("no top1", "other scores", "too few probs alone", "a row too few", "a row too many", "three dimensions"),
+        *(
+            "no top1",
+            "other scores",
+            "too few probs alone",
+            "one score for each row",
+            "a row too few",
+            "a row too many",
+            "three dimensions",
+        ),
         *("classes as floats", "a row of probs too few", "a class too few", "probs as integers"),
     ],
 )
