@@ -23,6 +23,7 @@ from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.bundle_tar import read_bundle_tar
 from service.evidence.inputs import BundleInputs
 from service.evidence.manifest import Manifest
+from service.evidence.relabeled import has_same_labels
 from service.evidence.reviewed import apply_reviews
 from service.evidence.uploaded_labels import relabel_from_file
 from service.storage import Readable, spool, temporary_folder
@@ -131,6 +132,8 @@ def upload_labels(stores: Stores, dataset: str, content: Readable, caller: str, 
     bundle = stores.evidence.find(dataset, base)
     with spool(content, MAX_LABELS_BYTES) as file, labels_path(file) as path:
         facts = relabel_from_file(bundle, path)
+    if has_same_labels(bundle.label_inputs, facts.labels):
+        return bundle
     return _publish_inputs(stores, facts, AuditAction.UPLOAD_LABELS, caller, {"base": bundle.digest})
 
 

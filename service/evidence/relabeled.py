@@ -81,6 +81,15 @@ def changed_labels(before: Labels, after: Labels) -> Mask:
     return np.asarray(changed)
 
 
+def has_same_labels(before: LabelInputs, after: LabelInputs) -> bool:
+    """Return whether the same images are evaluated, with the same labels, whatever the sources of the labels are."""
+    return (
+        np.array_equal(before.rows, after.rows)
+        and np.array_equal(before.problematic, after.problematic)
+        and not changed_labels(before.labels, after.labels).any()
+    )
+
+
 def _clip_of(bundle: Bundle) -> ClipInputs | None:
     arrays = bundle.arrays
     if "oov" not in arrays:

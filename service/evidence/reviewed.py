@@ -27,7 +27,7 @@ from service.domain import Decision, Labels, LabelSource, Review, active_reviews
 from service.evidence.build_inputs import OWN_LICENSE
 from service.evidence.bundle import Bundle
 from service.evidence.inputs import BundleInputs, LabelInputs, ReviewsInfo, Source
-from service.evidence.relabeled import changed_labels, relabel
+from service.evidence.relabeled import has_same_labels, relabel
 
 SOURCE = "reviews"
 _REVIEW = TypeAdapter(Review)
@@ -48,10 +48,8 @@ def apply_reviews(bundle: Bundle, reviews: Iterable[Review], min_reviews: int = 
     if min_reviews < 1:
         raise InvalidEvidence(f"min_reviews is {min_reviews}. Expected a number from 1.", field="min_reviews")
     used = [review for review in active_reviews(reviews) if review.image in bundle.row_of_name]
-    before = bundle.label_inputs
     images = apply_decisions(bundle, decide_images(used, min_reviews))
-    changed = changed_labels(before.labels, images.labels) | (before.problematic != images.problematic)
-    if not changed.any():
+    if has_same_labels(bundle.label_inputs, images):
         raise InvalidEvidence(
             f"The reviews change no label of the bundle {bundle.digest[:12]}: its images have "
             f"{pluralize(len(used), 'review')}, and decisions need at least {min_reviews} for each class. "

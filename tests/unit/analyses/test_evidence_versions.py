@@ -18,7 +18,7 @@ from service.analyses import evidence_versions as versions
 from service.analyses.ports import Stores
 from service.analyses.review_export import LabelsExport, export_labels
 from service.archive.publications import ArchivePublications
-from service.domain import AuditAction, Labels, Review
+from service.domain import AuditAction, Labels, LabelSource, Review
 from service.evidence import manifest as manifest_module
 from service.evidence import publications
 from service.evidence.build import write_bundle
@@ -153,6 +153,21 @@ def test_reviews_that_restore_the_labels_of_a_version_keep_its_origin(stores: St
 
     assert (restored.digest, restored.manifest) == (street.digest, street.manifest)
     assert [event.digest for event in versions.list_audit_events(stores)] == [uploaded.digest]
+
+
+def test_an_upload_of_the_labels_of_a_bundle_from_reviews_returns_it(stores: Stores) -> None:
+    add_review(stores, added=("owl",))
+    built = versions.build_from_reviews(stores, "street", "", 1, "root")
+    labels = built.evidence.labels
+    ids = built.label_space.ids
+    lines = [f"{name},{';'.join(ids[i] for i in labels.of(row))}" for row, name in enumerate(built.judged_names)]
+
+    content = "\n".join(["file_name,labels", *lines]).encode()
+    uploaded = versions.upload_labels(stores, "street", io.BytesIO(content), "ci", built.digest)
+
+    assert LabelSource.REVIEW in labels.sources
+    assert uploaded.digest == built.digest
+    assert [event.actor for event in versions.list_audit_events(stores)] == ["root"]
 
 
 def test_a_bundle_that_is_its_own_base_is_its_base(cluster: Cluster, street: Bundle, tmp_path: Path) -> None:
