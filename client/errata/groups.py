@@ -13,6 +13,11 @@ _TITLES: Mapping[str, str] = {
 }
 
 
+def top1_title(group: str) -> str:
+    """Return the title of the top-1 accuracy of all images beside values of a group."""
+    return "top-1" if group == ALL else f"top-1, {group_title(ALL)}"
+
+
 def group_title(group: str) -> str:
     """Return the title of a group, such as "organisms"; the name of the group if it has no other title."""
     return _TITLES.get(group, group)

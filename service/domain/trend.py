@@ -151,7 +151,7 @@ class LabelFit:
 
     metric: Metric
     label: str  # empty: all models
-    fit: Fit | None  # None: fewer than three models, or all have the same accuracy
+    fit: Fit | None  # None: the models have fewer than three different accuracies
     num_models: int
     shift: float | None  # mean difference from the published median, or from the line through all models
 

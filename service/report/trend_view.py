@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from errata.groups import group_title
+from errata.groups import group_title, top1_title
 from errata.messages import (
     METRIC_NAMES,
     MISSING,
@@ -108,6 +108,7 @@ class TrendView:
     legend: tuple[LegendEntry, ...]
     num_reference: str  # reference models; empty: none
     percentiles: tuple[PercentileTable, ...]
+    top1_title: str
     metric_titles: tuple[str, ...]
     portions_note: str  # what the metrics are portions of
     models: tuple[ModelRow, ...]
@@ -165,6 +166,7 @@ def trend_view(trend: Trend, y: str = "", has_links: bool = False) -> TrendView:
             for point in analyses
             if point.id in selected_ids and point.percentile_ranks
         ),
+        top1_title=top1_title(trend.group),
         metric_titles=tuple(METRIC_NAMES[metric] for metric in metrics),
         portions_note=" ".join(
             [GRAY_DOTS_NOTE] * (not colors and len(analyses) < len(trend.points))

@@ -22,7 +22,7 @@ from service.domain import (
 )
 from service.summary.score_interval import proportion_interval
 
-MIN_MODELS = 3  # minimum number of models for a fit
+MIN_ACCURACIES = 3  # minimum number of different accuracies for a fit
 ROUNDING = 1e-9  # accuracies, or values of a metric, with a smaller difference are equal
 
 
@@ -66,9 +66,9 @@ def fit_line(accuracy: NDArray[np.float64], values: NDArray[np.float64]) -> Fit 
         values: (n,) values of a metric.
 
     Returns:
-        The fit; None for fewer than three models, or if all accuracies are equal.
+        The fit; None for models with fewer than three different accuracies.
     """
-    if len(accuracy) < MIN_MODELS or np.ptp(accuracy) <= ROUNDING:
+    if np.count_nonzero(np.diff(np.sort(accuracy), prepend=-np.inf) > ROUNDING) < MIN_ACCURACIES:
         return None
     centered = accuracy - accuracy.mean()
     is_constant = np.ptp(values) <= ROUNDING

@@ -341,6 +341,7 @@ def trend() -> TrendView:
                 (PercentileRow("model failure", "12.5 %", "multi-label errors", "13", "3 to 41", "fewer than most"),),
             ),
         ),
+        top1_title="top-1, all images",
         metric_titles=("model failure", "multi-label accuracy"),
         portions_note="Portions of errors.",
         models=(ModelRow("a1", "my net", "cnn", "75.0 %", ("1.0 %", "2.0 %"), True, "me"),),

@@ -36,7 +36,7 @@ def models(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     number = draw(st.integers(3, 30))
     column = st.lists(st.integers(0, 1000), min_size=number, max_size=number)
     accuracy, values = draw(column), draw(column)
-    assume(len(set(accuracy)) > 1 and len(set(values)) > 1)
+    assume(len(set(accuracy)) > 2 and len(set(values)) > 1)
     return np.array(accuracy) / 1000, np.array(values) / 1000
 
 
@@ -73,6 +73,15 @@ def test_fewer_than_three_models_have_no_line(number: int) -> None:
 def test_models_of_equal_accuracy_have_no_line() -> None:
     assert fit_line(np.full(5, 0.7), np.array([0.1, 0.2, 0.3, 0.4, 0.5])) is None
     assert fit_line(ROUNDED, np.array([0.1, 0.2, 0.3])) is None
+
+
+def test_models_of_two_accuracies_have_no_line() -> None:
+    """A line through two points fits perfectly."""
+    two = np.array([0.7, 0.9, 0.7, 0.9, 0.9])
+
+    assert fit_line(two, np.array([0.1, 0.2, 0.1, 0.2, 0.2])) is None
+    assert fit_line(np.array([*ROUNDED, 0.5, 0.5]), np.arange(5.0)) is None
+    assert fit_line(np.array([*two, 0.8]), np.array([0.1, 0.2, 0.1, 0.2, 0.2, 0.3])) is not None
 
 
 @pytest.mark.parametrize("values", [np.full(3, 0.25), ROUNDED])
