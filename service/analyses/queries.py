@@ -161,12 +161,13 @@ def count_analyses(
 ) -> int:
     """Return the number of analyses that match a filter. With `until`, count only up to that position of the order.
 
-    With `limit`, the index may stop counting archived analyses at this number.
+    With `limit`, the count stops at this number if so many archived analyses match.
     """
     unarchived = _find_unarchived(stores, analysis_filter) or []
     if until is not None:
         unarchived = [analysis for analysis in unarchived if not order.is_after(analysis, until)]
-    return stores.index.count(analysis_filter, order, until, limit) + len(unarchived)
+    archived = stores.index.count(analysis_filter, order, until, limit)
+    return archived if archived == limit else archived + len(unarchived)
 
 
 def _find_unarchived(stores: Stores, analysis_filter: AnalysisFilter) -> list[Analysis] | None:

@@ -50,7 +50,8 @@ class AnalysisList:
         page, first = self._page(request)
         total = queries.count_analyses(self._stores, self._filter, self._order, limit=MAX_COUNT + 1)
         position = Position(
-            max(total, first + len(page.analyses)),  # analyses can be deleted between the two queries
+            # Analyses can be deleted between the two queries.
+            total if total > MAX_COUNT else max(total, first + len(page.analyses)),
             first,
             self._link("before", self._order.cursor(page.analyses[0])) if first else "",
             self._link("after", page.next) if page.next else "",

@@ -163,6 +163,17 @@ def test_counts_include_open_analyses(backend: Backend) -> None:
     assert queries.count_analyses(backend.ports.stores, AnalysisFilter(words=("open",)), NEWEST_FIRST) == 1
 
 
+def test_a_count_that_stops_at_a_limit_is_the_limit(backend: Backend) -> None:
+    """A larger number would mean that this many analyses match."""
+    archive(backend, *(make_analysis(f"a{number}", number) for number in range(4)))
+    submit(backend, "b1", 5)
+
+    stores, search = backend.ports.stores, AnalysisFilter(words=("e",))
+    assert queries.count_analyses(stores, search) == 5
+    assert queries.count_analyses(stores, search, limit=3) == 3
+    assert queries.count_analyses(stores, search, limit=9) == 5
+
+
 @pytest.mark.parametrize(
     ("conditions", "expected"),
     [

@@ -16,6 +16,7 @@ from service.analyses.ports import Stores
 from service.analyses.request import MAX_TEXT
 from service.domain import AnalysisRequest, Cursor, Predictions
 from service.jobs.memory import InMemoryJobStore
+from service.report import listing_view
 from service.report.listing_view import ListView
 from service.web import analysis_list
 from service.web.analysis_list import MAX_TOKEN_LENGTH, PARAMETERS, AnalysisList, read_selection
@@ -92,3 +93,15 @@ def test_the_link_of_a_page_is_valid_for_a_version_with_a_further_parameter(monk
     second = view_of({}, first.next)
 
     assert {first.rows[0].id, second.rows[0].id} == {"labeled", "other"}
+
+
+def test_each_page_has_the_same_number_of_analyses_if_they_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_list, "PAGE_SIZE", 1)
+    for module in (analysis_list, listing_view):
+        monkeypatch.setattr(module, "MAX_COUNT", 0)
+
+    labels = {"family": "net"}
+    first = view_of(labels, "label=family%3Dnet&search=a")
+
+    assert first.caption == "Analyses 1 to 1 of more than 0"
+    assert view_of(labels, first.next).caption == "1 analysis of more than 0"
