@@ -39,28 +39,33 @@ class ChartProcess:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
+        self._is_started = False
 
     def start(self) -> None:
         """Start the child process, which warms up in the background."""
         with self._lock:
             self._process = self._spawn()
+            self._is_started = True
 
     def stop(self) -> None:
         """Stop the child process."""
         with self._lock:
+            self._is_started = False
             self._kill()
 
     def draw(self, spec: Mapping[str, Any]) -> str:
         """Convert a specification to SVG."""
         with self._lock:
-            if self._process is None:
+            if not self._is_started:
                 return draw_in_process(spec)
             try:
+                self._process = self._process or self._spawn()
                 return self._request(spec)
             except (OSError, ValueError) as error:
-                _log.warning("chart process restarted", error=repr(error)[:200])
+                _log.warning("chart process failed", error=repr(error)[:200])
                 self._kill()
-                self._process = self._spawn()
+                with suppress(OSError):  # such as too many processes; the next chart starts the process again
+                    self._process = self._spawn()
         return draw_in_process(spec)
 
     def _request(self, spec: Mapping[str, Any]) -> str:

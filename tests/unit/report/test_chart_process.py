@@ -55,6 +55,23 @@ def test_killed_chart_process_is_replaced(
     assert chart_process.draw(spec(3)) == draw_in_process(spec(3))
 
 
+def test_chart_process_that_could_not_be_replaced_is_started_again(
+    chart_process: ChartProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: ChartProcess) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    assert chart_process._process is not None
+    chart_process._process.kill()
+    chart_process._process.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(ChartProcess, "_spawn", fail)
+        assert [chart_process.draw(spec(number)) for number in (1, 2)] == [draw_in_process(spec(n)) for n in (1, 2)]
+
+    assert chart_process.draw(spec(3)) == draw_in_process(spec(3))
+    assert chart_process._process is not None
+
+
 def test_invalid_specification_is_an_error_and_the_next_chart_is_drawn(chart_process: ChartProcess) -> None:
     with pytest.raises(ValueError, match=r"."):
         chart_process.draw({"mark": "nonsense", "encoding": 5})
