@@ -27,6 +27,8 @@ TREND_COLUMNS = (
 _PREFIXES = {  # prefix of enum names by the start of the column's name
     "problematic": "PROBLEMATIC_TAG_",
     "rule_": "OUTCOME_",
+    "answer_outcome": "ANSWER_OUTCOME_",
+    "answer_relation": "ANSWER_RELATION_",
 }
 
 

@@ -3,6 +3,8 @@
 An ID is percent-encoded like a segment of a URL's path (RFC 3986, section 3.3).
 """
 
+from collections.abc import Iterable
+from itertools import pairwise
 from urllib.parse import quote, unquote
 
 from errata.errors import InvalidRequest
@@ -12,6 +14,7 @@ ANALYSES, DATASETS, MODELS = "analyses/", "datasets/", "models/"
 VERDICTS, EVIDENCE, CLASSES = "/verdicts/", "/evidence/", "/classes/"
 IMAGES, REVIEWS = "/images/", "/reviews/"
 DEFAULT_EVIDENCE = "default"  # ID of the default bundle of a data set, in requests
+MIN_SHORT_ID = 8  # characters of the ID of an analysis; they encode the time of creation to 32 ms
 _SEGMENT = "!$&'()*+,;=:@"  # characters besides letters, digits, and `-._~` that a segment can contain
 
 
@@ -120,3 +123,12 @@ def split_child(name: str, collection: str, form: str, field: str = "name") -> t
 
 def _id(name: str, collection: str) -> str:
     return unquote(name.removeprefix(collection)) if name.startswith(collection) else name
+
+
+def short_id_length(ids: Iterable[str]) -> int:
+    """Return the length of the shortest prefixes, at least 8 characters, that distinguish the IDs of analyses."""
+    length = MIN_SHORT_ID
+    for first, second in pairwise(sorted(ids)):
+        while first != second and first[:length] == second[:length]:
+            length += 1
+    return length

@@ -190,12 +190,14 @@ def build(message: Callable[Fields, Message], /, *args: Fields.args, **fields: F
     """Return a message with these fields.
 
     Raises:
-        InvalidRequest: If a text cannot be sent, such as a file name that is not UTF-8.
+        InvalidRequest: If a value cannot be sent, such as a file name that is not UTF-8, or a number over 32 bits.
     """
     try:
         return message(*args, **fields)
     except UnicodeEncodeError as error:
         raise InvalidRequest(surrogate_problem(error.object)) from error
+    except ValueError as error:
+        raise InvalidRequest(f"A value cannot be sent: {error}. Use a number of at most 32 bits.") from error
 
 
 def name_of(analysis: AnalysisRef) -> str:
@@ -275,6 +277,7 @@ def analysis_filter(filter: pb.AnalysisFilter | None, conditions: AnalysisCondit
 
 def audit_request(dataset: str, action: str | int, conditions: AuditConditions) -> pb.ListAuditEventsRequest:
     """Return a request for audit events."""
+    _check_keywords(conditions, AuditConditions)
     return build(
         pb.ListAuditEventsRequest,
         dataset=dataset_name(dataset) if dataset else "",

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
@@ -55,18 +57,20 @@ def _convert(error: grpc.RpcError, server: str, request: str, tls: bool) -> Erra
     code = call.code() if call is not None else grpc.StatusCode.UNKNOWN
     message = (call.details() if call is not None else None) or str(error)
     reason, violations, retry_after, unit = "", list[Violation](), None, ""
-    status: Any = rpc_status.from_call(call) if call is not None else None
-    for detail in status.details if status is not None else ():
-        info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            reason, unit = info.reason, info.metadata.get("unit", "")
-        elif detail.Unpack(bad):
-            violations = [
-                _violation(field_violation.field, field_violation.description)
-                for field_violation in bad.field_violations
-            ]
-        elif detail.Unpack(retry):
-            retry_after = retry.retry_delay.ToMilliseconds() / 1000
+    with suppress(ValueError, DecodeError):  # a proxy or another program can send details of another form
+        status: Any = rpc_status.from_call(call) if call is not None else None
+        for detail in status.details if status is not None else ():
+            info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+            retry = error_details_pb2.RetryInfo()
+            if detail.Unpack(info):
+                reason, unit = info.reason, info.metadata.get("unit", "")
+            elif detail.Unpack(bad):
+                violations = [
+                    _violation(field_violation.field, field_violation.description)
+                    for field_violation in bad.field_violations
+                ]
+            elif detail.Unpack(retry):
+                retry_after = max(0.0, retry.retry_delay.ToMilliseconds() / 1000)
     if unit:
         violations = [replace(violation, unit=unit) for violation in violations]
     error_class = _CLASSES.get(reason)

@@ -14,6 +14,7 @@ from errata.errors import InvalidSetting
 
 TOKEN_BYTES = 32
 PREFIX = "errata_"  # lets scanners of source code recognize a token that was committed
+RESERVED_NAMES = {"retention", "unauthenticated"}  # actors of the audit log that are no tokens
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # name of a token
 
 
@@ -68,8 +69,14 @@ def line_of(name: str, scope: Scope, token: str, quota: Quota = DEFAULT_QUOTA) -
         quota: The limits of the token.
 
     Raises:
-        InvalidSetting: The name contains characters that the file does not allow.
+        InvalidSetting: The name is reserved, or contains characters that the file does not allow.
     """
+    if name in RESERVED_NAMES:
+        raise InvalidSetting(
+            f"The token name {name!r} is reserved: the audit log has events of an actor with this name. Choose another "
+            "name.",
+            field="name",
+        )
     if not NAME.fullmatch(name):
         raise InvalidSetting(
             f"Invalid token name {name!r:.80}. Expected letters, digits, and _.- (at most 64).", field="name"

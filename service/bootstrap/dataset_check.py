@@ -14,6 +14,7 @@ from service.evidence.bundle import image_positions
 from service.evidence.dataset_check import Dataset
 from service.evidence.dataset_files import DatasetFiles, FileError, read_files
 from service.predictions.uploads import Layout, parse_upload
+from service.predictions.uploads.rows import MAX_VIOLATIONS
 
 __all__ = ["Inputs", "check_files"]
 
@@ -46,11 +47,14 @@ def check_files(request: AnalysisRequest, inputs: Inputs, predictions: Path | No
     except OSError as error:
         files.errors.append(FileError(predictions.name, f"Cannot read the file: {error.strerror}. Check the path."))
     except ErrataError as error:
-        files.errors += [
+        lines = [
             FileError(predictions.name, violation.description, violation.field, violation.unit, violation.line)
             for violation in error.violations
             if violation.line is not None
-        ] or [FileError(predictions.name, error.message)]
+        ]
+        # The message has the first error, and the number of all errors, of which at most MAX_VIOLATIONS are listed.
+        message = [FileError(predictions.name, error.message)] * (len(lines) in (0, MAX_VIOLATIONS))
+        files.errors += [*message, *lines[len(message) :]]
     return files
 
 

@@ -1,16 +1,16 @@
 """Options for the files of your own data set, which `errata dataset check` and `errata evidence build` share."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 from errata.cli.analyze import ROW_ORDERS
+from errata.cli.commands import FilePath
 
 from service.domain import RowOrder
 from service.evidence.cooccurrence import MIN_COUNT
 
-FILE = click.Path(path_type=Path)
+FILE = FilePath()
 row_order_option = click.option(
     "--row-order",
     type=click.Choice(ROW_ORDERS),

@@ -12,7 +12,7 @@ import click
 from errata.cli.commands import GroupWithExamples
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console, stdout_console
-from errata.cli.output import one_line, print_path
+from errata.cli.output import one_line, print_path, resolve_path
 from errata.cli.views import indented, new_table
 from errata.errors import EvidenceNotFound, InvalidEvidence
 from errata.messages import format_count
@@ -130,7 +130,7 @@ def build(
     settings = read_settings()
     paths = BundlePaths(settings.data_dir)
     try:
-        with _previous_backed_up(output.resolve(), paths):
+        with _previous_backed_up(resolve_path(output), paths):
             if base:
                 bundle = build_from_reviews(_find(base), reviews, min_reviews, output, settings)
             else:

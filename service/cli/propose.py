@@ -7,7 +7,7 @@ import click
 from errata.cli.commands import FilePath, command
 from errata.cli.connect import json_option
 from errata.cli.console import safe, stderr_console
-from errata.cli.output import STDOUT, check_single_stdout, output_path, print_path, write_output
+from errata.cli.output import STDOUT, check_outputs, output_path, print_path, write_output
 from errata.cli.views import labeled
 from errata.messages import format_count, pluralize
 
@@ -59,7 +59,7 @@ def propose(output: str, force: bool, as_json: bool, **inputs: Any) -> None:
     file, then pass it to 'errata evidence build' with --superclasses.
     """
     path = output_path(output, "superclasses.csv")
-    check_single_stdout(as_json, path)
+    check_outputs(as_json, path)
     proposal = propose_superclasses(ProposalInputs(**inputs, max_bytes=read_settings().max_upload_bytes))
     if path == STDOUT or force:
         write_output(path, proposal.to_csv())

@@ -78,7 +78,8 @@ def check_inputs(dataset: str, inputs: Inputs, is_custom: bool) -> None:
             )
     if not 1 <= inputs.min_cooccurrence <= MAX_MIN_COOCCURRENCE:
         raise InvalidEvidence(
-            f"--min-cooccurrence is {inputs.min_cooccurrence}. Expected at least 1 image.",
+            f"--min-cooccurrence is {inputs.min_cooccurrence}. Expected at least 1 and at most "
+            f"{MAX_MIN_COOCCURRENCE:,} images.",
             field="min_cooccurrence",
         )
     _check_classes(dataset, inputs)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from urllib.parse import urlencode
 
 from errata.messages import MISSING, STATE_NAMES, format_percentage
+from errata.names import short_id_length
 
 from service.domain import ALL, Analysis, AnalysisPage, State
 from service.report.elements import BarSegment, bar_segments
@@ -13,7 +13,6 @@ from service.report.messages.coverage import partial_coverage
 from service.report.messages.pages import COLUMN_NAMES, ORDER_NAMES, identity_text, list_caption, progress_text
 
 MAX_COUNT = 1000  # analyses that are counted for a filter that needs a search
-MIN_SHORT_ID = 8  # characters
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def list_view(
         The content of the page.
     """
     analyses = page.analyses
-    length = _short_id_length([analysis.id for analysis in analyses])
+    length = short_id_length(analysis.id for analysis in analyses)
     return ListView(
         rows=tuple(_row(analysis, length, selection) for analysis in analyses),
         caption=list_caption(position.first, len(analyses), position.total, MAX_COUNT),
@@ -209,12 +208,3 @@ def _column(name: str, selection: Mapping[str, str]) -> Column:
     return Column(
         COLUMN_NAMES[name], list_query(selection, order=f"{name} desc" if is_descending else name), aria, is_text
     )
-
-
-def _short_id_length(ids: Sequence[str]) -> int:
-    """Return the length of the shortest prefixes, at least 8 characters, that distinguish ids, as in `errata list`."""
-    length, ids = MIN_SHORT_ID, sorted(ids)
-    for first, second in pairwise(ids):
-        while first != second and first[:length] == second[:length]:
-            length += 1
-    return length

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.authorization import PERMISSIONS, Authorizer, Tokens, parse_tokens
+from service.domain import RETENTION, UNAUTHENTICATED
 
 READER, WRITER = new_token(), new_token()
 READ_CALL, WRITE_CALL = "/errata.v1.AnalysisService/GetAnalysis", "/errata.v1.AnalysisService/CreateAnalysis"
@@ -55,6 +56,12 @@ def test_the_file_has_digests_instead_of_tokens(file: Path) -> None:
     assert READER not in text
     assert WRITER not in text
     assert hashlib.sha256(WRITER.encode()).hexdigest() in text
+
+
+@pytest.mark.parametrize("name", [UNAUTHENTICATED, RETENTION])
+def test_a_token_has_no_name_of_another_actor_of_the_audit_log(name: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"The token name '{name}' is reserved"):
+        line_of(name, Scope.READ, new_token())
 
 
 def test_tokens_are_long_and_unique() -> None:

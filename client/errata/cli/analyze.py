@@ -1,5 +1,6 @@
 """errata analyze: a model or a predictions file becomes an analysis."""
 
+import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -37,7 +38,7 @@ from errata.cli.folder import (
 )
 from errata.cli.gate import evaluate_finished, exit_code, policy_errors, read_policy, show_gate, write_gate
 from errata.cli.labels import label_option, parse_labels
-from errata.cli.output import STDOUT, check_single_stdout, read_text
+from errata.cli.output import STDOUT, check_outputs, read_text, resolve_path
 from errata.cli.progress import follow, names_on_error
 from errata.cli.resolve import resolve
 from errata.cli.views import show_analysis
@@ -158,7 +159,7 @@ def analyze(
         upload_options |= _coverage_options(predictions, min_coverage, subset)
         upload_options["answers_mapping"] = _read_mapping(mapping, predictions)
         _check_options(output, wait, baseline, markdown, policy, target)
-        check_single_stdout(as_json, markdown)
+        check_outputs(as_json, markdown)
         options: dict[str, Any] = {"display_name": display_name, "labels": parse_labels(labels), "fresh": fresh}
         options["gate_policy"] = read_policy(policy) if policy is not None else ""
         if output is not None:
@@ -202,7 +203,7 @@ def _has_input(folder: Path | None, baseline: str, predictions: Path | None) -> 
     """Return whether a folder is the baseline, or contains the predictions."""
     inputs = [Path(baseline)] if baseline else []
     inputs += [predictions, predictions.parent] if predictions is not None else []
-    return folder is not None and folder.resolve() in [path.resolve() for path in inputs]
+    return folder is not None and str(resolve_path(folder)) in map(os.path.realpath, inputs)
 
 
 @contextmanager

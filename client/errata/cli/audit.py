@@ -1,6 +1,7 @@
 """errata audit: who changed the analyses and the evidence of a service."""
 
 import json
+import sys
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
@@ -59,7 +60,7 @@ def audit(
 
     It requires a token with the scope admin.
     """
-    is_unlimited = as_json and not is_limit_set()
+    is_unlimited, limit = as_json and not is_limit_set(), min(limit, sys.maxsize - 1)
     with connect(target) as connection:
         events = connection.client.audit_events(
             dataset,

@@ -33,4 +33,6 @@ def safe(text: str) -> str:
 
 def _new_console(stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    return _Console(stderr=stderr, highlight=False, width=None if stream.isatty() else PIPE_WIDTH)
+    # rich ignores the width of a dumb terminal unless a height is set.
+    width, height = (None, None) if stream.isatty() else (PIPE_WIDTH, 25)
+    return _Console(stderr=stderr, highlight=False, width=width, height=height)

@@ -22,7 +22,7 @@ from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
 from errata.cli.folder import is_folder, read_analysis
 from errata.cli.junit import to_junit
 from errata.cli.markdown import to_markdown
-from errata.cli.output import STDOUT, check_single_stdout, read_input, write_output
+from errata.cli.output import STDOUT, check_outputs, read_input, write_output
 from errata.cli.resolve import resolve
 from errata.cli.retries import POLL_SECONDS, retry
 from errata.cli.value_names import decision_name
@@ -82,7 +82,7 @@ def gate(
 
     To evaluate a folder that 'errata analyze --output' wrote, install errata-service. No running service is needed.
     """
-    check_single_stdout(as_json, junit, markdown)
+    check_outputs(as_json, junit, markdown)
     if schema:
         policy_schema = load_extension(EXTENSIONS_GROUP, "policy-schema", "'errata gate --schema'")
         click.echo(json.dumps(policy_schema(), indent=2))

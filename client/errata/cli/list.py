@@ -17,14 +17,14 @@ from errata.cli.connect import Target, connect, json_option, server_options
 from errata.cli.labels import label_option, parse_labels
 from errata.cli.limit import is_limit_set, print_limit_hint
 from errata.cli.output import PIPE_WIDTH, without_controls
-from errata.cli.resolve import INCOMPLETE, short_id_length
+from errata.cli.resolve import INCOMPLETE
 from errata.cli.times import Time
 from errata.cli.value_names import creation_time
 from errata.coverage import partial_coverage
 from errata.error_types import severe_total
 from errata.errors import DatasetNotFound, ErrataError
 from errata.messages import MISSING, format_count, format_optional
-from errata.names import ANALYSES, dataset_id
+from errata.names import ANALYSES, dataset_id, short_id_length
 from errata.proto_json import to_dict
 
 STATES = enum_names(pb.Analysis.State)
@@ -148,7 +148,7 @@ def analysis_lines(analyses: Sequence[pb.Analysis], limit: int, width: int) -> l
         width: Columns of the output. Names are shortened to fit, and narrow tables have shorter
             titles and times without the year.
     """
-    length = short_id_length([analysis.name for analysis in analyses])
+    length = short_id_length(analysis.name.removeprefix(ANALYSES) for analysis in analyses)
     is_wide = width >= WIDE
     rows = [TITLES if is_wide else NARROW_TITLES, *(_row(analysis, length, is_wide) for analysis in analyses[:limit])]
     if is_wide and any(analysis.owner for analysis in analyses[:limit]):

@@ -68,12 +68,18 @@ def report_path(output: str | None, default_name: str, as_json: bool) -> Path | 
     return None if output is None else output_path(output, default_name)
 
 
-def check_single_stdout(as_json: bool, *paths: Path | None) -> None:
-    """Raise InvalidRequest if several documents would be written to stdout: that of --json, and files named -."""
+def check_outputs(as_json: bool, *paths: Path | None) -> None:
+    """Raise InvalidRequest if several documents would be written to stdout or to one file; `-` and --json: stdout."""
     if as_json + paths.count(STDOUT) > 1:
         raise InvalidRequest(
             "Several documents would be written to stdout. Use one of --json and the options with -, or name a file.",
             field="output",
+        )
+    files = [os.path.realpath(path) for path in paths if path not in (None, STDOUT)]
+    files = [file for file in files if os.path.isfile(file) or not os.path.exists(file)]  # not pipes
+    if len(set(files)) < len(files):
+        raise InvalidRequest(
+            f"Several documents would be written to {files[0]!r:.200}. Name two files.", field="output"
         )
 
 
@@ -110,7 +116,7 @@ def write_output(path: Path, content: bytes) -> None:
         sys.stdout.buffer.flush()
         return
     try:
-        target = _resolve(path)
+        target = resolve_path(path)
         if target.exists() and not target.is_file():
             with target.open("wb") as stream:
                 stream.write(content)
@@ -120,11 +126,12 @@ def write_output(path: Path, content: bytes) -> None:
         raise InvalidInput(f"Cannot write {path}: {os.strerror(error.errno or 0)}.", field="output") from error
 
 
-def _resolve(path: Path) -> Path:
+def resolve_path(path: Path) -> Path:
+    """Return a path without symbolic links; raise InvalidInput for a loop of them."""
     try:
         return path.resolve()
-    except RuntimeError as error:  # Python before 3.13 raises it for a loop of symbolic links
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
+    except RuntimeError as error:  # Python before 3.13 raises it
+        raise InvalidInput(f"Cannot write {path}: {os.strerror(errno.ELOOP)}.", field="output") from error
 
 
 def one_line(text: str) -> str:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -16,7 +16,6 @@ from errata.connection import ConnectionFailed
 from errata.errors import AnalysisNotFound, InvalidRequest, Unavailable
 from errata.names import ANALYSES, dataset_id
 
-MIN_SHORT_ID = 8  # characters; they encode the time of creation to 32 ms
 MAX_CANDIDATES = 10
 INCOMPLETE = "Analyses can be missing: the service is building its index, or cannot read the archive or the job store."
 _ID = re.compile(r"[01][0-9a-hjkmnp-tv-z]{20}")  # milliseconds and 60 random bits in Crockford's base 32
@@ -68,16 +67,6 @@ def resolve(client: Client, analysis: str, unique: bool = False) -> str:
             one_line(f"{analysis!r:.200} is the newest of {count} analyses with this name: {identifier}"), err=True
         )
     return newest
-
-
-def short_id_length(names: list[str]) -> int:
-    """Return the length of the shortest prefixes, at least 8 characters, that distinguish the IDs of analyses."""
-    identifiers = sorted(name.removeprefix(ANALYSES) for name in names)
-    length = MIN_SHORT_ID
-    for first, second in pairwise(identifiers):
-        while first != second and first[:length] == second[:length]:
-            length += 1
-    return length
 
 
 def _matches(client: Client, analysis: str, identifier: str) -> Iterator[pb.Analysis]:

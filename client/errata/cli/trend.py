@@ -13,7 +13,8 @@ from errata.cli.folder import all_folders
 from errata.cli.output import STDOUT, print_path, read_input, report_option, report_path, write_output
 from errata.cli.resolve import resolve
 from errata.cli.views import indented, new_table
-from errata.groups import ALL
+from errata.errors import InvalidInput
+from errata.groups import ALL, top1_title
 from errata.messages import (
     METRIC_NAMES,
     MISSING,
@@ -87,12 +88,15 @@ def trend(
     To compare folders that 'errata analyze --output' wrote, install errata-service. No running service is needed.
     """
     path = report_path(output, "trend.html", as_json)
+    models = read_input(reference, MAX_REFERENCE, "reference") if reference is not None else None
+    if models == b"":
+        raise InvalidInput(f"{reference} is empty. Pass a CSV file of published models.", field="reference")
     request = pb.ComputeTrendRequest(
         dataset=dataset,
         group=group,
         by=by,
         owner=owner,
-        reference=read_input(reference, MAX_REFERENCE, "reference") if reference is not None else b"",
+        reference=models,
     )
     if all_folders([*analyses]) and not target.is_explicit:
         trend_folders = load_extension(EXTENSIONS_GROUP, "trend-folders", "'errata trend' on folders")
@@ -132,7 +136,7 @@ def _show_trend(result: pb.Trend, is_selection: bool) -> None:
         return
     metrics = [metric for metric in METRIC_NAMES if any(metric in model.values for model in models)]
     rows = [["model", *map(model_title, models)]]
-    rows.append(["top-1", *(format_percentage(model.top1_accuracy) for model in models)])
+    rows.append([top1_title(result.group), *(format_percentage(model.top1_accuracy) for model in models)])
     for metric in metrics:
         values = [format_percentage(model.values[metric]) if metric in model.values else MISSING for model in models]
         rows.append([value_title(result, metric), *values])

@@ -86,6 +86,16 @@ def test_predictions_are_compared_with_the_labels(folder: Path) -> None:
     assert "advice  1 class is predicted, but is no label of any image: 'bus'." in result.stdout
 
 
+def test_more_errors_of_predictions_than_are_listed_are_counted(folder: Path) -> None:
+    Path("predictions.csv").write_text("file_name,predicted_class\n" + "a.jpg,cow\n" * 11)
+
+    result = run("--classes", "classes.csv", "--labels", "labels.csv", "--predictions", "predictions.csv")
+
+    lines = [line for line in result.stdout.splitlines() if line.startswith("error  predictions.csv")]
+    assert "(and 10 more errors)" in lines[0]
+    assert len(lines) == 10
+
+
 def test_errors_of_predictions_have_lines(folder: Path) -> None:
     Path("predictions.csv").write_text("file_name,predicted_class\na.jpg,cow\nb.jpg,dog\nc.jpg,car\n")
 

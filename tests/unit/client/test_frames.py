@@ -19,3 +19,23 @@ def test_dictionary_with_equal_names_becomes_one_category() -> None:
     assert [name if isinstance(name, str) else None for name in frame["problematic"]] == [
         *("", "untagged", "untagged", None, "untagged")
     ]
+
+
+def test_names_of_enumerations_have_no_prefix() -> None:
+    columns = {
+        "answer_outcome": "ANSWER_OUTCOME_MAPPED",
+        "answer_relation": "ANSWER_RELATION_HYPERNYM",
+        "rule_overlap": "OUTCOME_MISS",
+    }
+    table = pa.table({name: pa.array([value]).dictionary_encode() for name, value in columns.items()})
+    content = pa.BufferOutputStream()
+    with pa.ipc.new_stream(content, table.schema) as writer:
+        writer.write_table(table)
+
+    frame = verdicts_frame(content.getvalue().to_pybytes(), None)
+
+    assert frame.iloc[0].to_dict() == {
+        "answer_outcome": "mapped",
+        "answer_relation": "hypernym",
+        "rule_overlap": "miss",
+    }

@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from errata import Analysis, errors, pb
+from errata import Analysis, errors, pb, requests
 from errata.choices import choice, choices
 from errata.names import verdict_name
 from errata.requests import (
     analysis_filter,
+    audit_request,
     create_request,
     name_of,
     trend_request,
@@ -106,7 +107,12 @@ def test_a_message_together_with_keywords_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    "build", [lambda options: create_request("m", "d", options), lambda options: verdict_filter(None, options)]
+    "build",
+    [
+        lambda options: create_request("m", "d", options),
+        lambda options: verdict_filter(None, options),
+        lambda options: audit_request("d", "", options),
+    ],
 )
 def test_an_unknown_keyword_is_a_type_error(build: Any) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'eror_types'"):
@@ -125,6 +131,11 @@ def test_an_unknown_keyword_is_a_type_error(build: Any) -> None:
 def test_a_text_that_cannot_be_sent_is_an_invalid_request(build: Any) -> None:
     with pytest.raises(errors.InvalidRequest, match=r"a\\udc80\.jpg' has the lone surrogate U\+DC80.* remove the surr"):
         build("a\udc80.jpg")
+
+
+def test_a_number_that_cannot_be_sent_is_an_invalid_request() -> None:
+    with pytest.raises(errors.InvalidRequest, match=r"A value cannot be sent: .*1000000000000"):
+        requests.build(pb.ExportReviewsRequest, min_reviews=10**12)
 
 
 def test_bytes_in_a_name_are_a_type_error() -> None:

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from errata import pb
 from errata.cli.list import analysis_lines, list_analyses
-from errata.cli.resolve import short_id_length
 from errata.errors import DatasetNotFound
+from errata.names import short_id_length
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.cells import cell_len
 
@@ -71,8 +71,8 @@ def test_uploads_of_the_same_file_have_different_ids_in_the_list() -> None:
 
 
 def test_short_ids_are_as_short_as_possible_and_have_at_least_8_characters() -> None:
-    assert short_id_length(["analyses/" + IDS[0], "analyses/" + IDS[3]]) == 8
-    assert short_id_length(["analyses/" + identifier for identifier in IDS]) == 9
+    assert short_id_length([IDS[0], IDS[3]]) == 8
+    assert short_id_length(IDS) == 9
     assert short_id_length([]) == 8
 
 

@@ -12,7 +12,7 @@ from errata.cli.analyze import analyze
 from errata.cli.folder import CLASSES, JUNIT, REPORT, SUMMARY, VERDICTS, clear_folder, write_folder
 from errata.cli.gate import gate
 from errata.cli.junit import to_junit
-from errata.cli.output import write_output
+from errata.cli.output import check_outputs, write_output
 from errata.cli.review import review
 from errata.cli.trend import trend
 from errata.connection import ConnectionFailed
@@ -25,6 +25,38 @@ def test_loop_of_symbolic_links_is_bad_input(tmp_path: Path, name: str) -> None:
 
     with pytest.raises(InvalidInput, match=r"Cannot write .*loop.*: Too many levels of symbolic links\."):
         write_output(tmp_path / name, b"x")
+
+
+@pytest.mark.parametrize("name", ["loop", "loop/folder"])
+def test_loop_of_symbolic_links_is_no_output_of_an_analysis(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    predictions = tmp_path / "a.csv"
+    predictions.write_text("file_name,top1\n")
+
+    error = CliRunner().invoke(analyze, ["--predictions", str(predictions), "--output", str(tmp_path / name)]).exception
+
+    assert isinstance(error, InvalidInput)
+    assert error.message.endswith("Too many levels of symbolic links.")
+
+
+def test_two_documents_are_not_written_to_one_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    options = ["--junit", str(tmp_path / "file"), "--markdown", str(tmp_path / "link")]
+
+    error = CliRunner().invoke(gate, ["a1", *options]).exception
+
+    assert isinstance(error, InvalidRequest)
+    assert error.message.startswith("Several documents would be written to")
+    check_outputs(False, Path("/dev/null"), Path("/dev/null"))
+
+
+def test_an_empty_file_of_reference_models_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+
+    error = CliRunner().invoke(trend, ["a1", "--reference", str(tmp_path / "empty.csv")]).exception
+
+    assert isinstance(error, InvalidInput)
+    assert error.message.endswith("empty.csv is empty. Pass a CSV file of published models.")
 
 
 def test_target_of_a_symbolic_link_is_replaced_and_keeps_its_mode(tmp_path: Path) -> None:
