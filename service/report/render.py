@@ -33,7 +33,7 @@ from service.report.static_files import HTMX
 from service.report.trend_view import TrendView
 from service.report.urls import quote_image
 
-_PERCENTAGE = re.compile(r"(?<=\d) %")
+_SPACE_IN_PERCENTAGE = re.compile(r"(?<=\d) (?=%)|(?<=[<>]) (?=[\d.]+ %)")  # "5 %", "> 99.9 %"
 _SCRIPTS = ("error_table.js", "tables.js", "contents.js", "mark_names.js", "images.js", "review.js", "upload.js")
 
 
@@ -125,8 +125,8 @@ def _finalize(value: object) -> object:
 
 
 def _keep_units(text: str) -> str:
-    """Return a text that does not break between a number and its percent sign."""
-    return _PERCENTAGE.sub("\N{NO-BREAK SPACE}%", text) if " %" in text else text
+    """Return a text that does not break in percentages."""
+    return _SPACE_IN_PERCENTAGE.sub("\N{NO-BREAK SPACE}", text) if " %" in text else text
 
 
 def _embed_json(plain: Any) -> Markup:

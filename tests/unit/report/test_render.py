@@ -849,6 +849,8 @@ def test_list_shows_all_values_of_its_view() -> None:
 def test_percentages_do_not_break_across_lines() -> None:
     for name in ("report", "comparison", "trend", "analyses"):
         assert not re.findall(r"\d %", "".join(Page(PAGES[name](same)).texts)), name
+    page = Page(render_trend(replace(trend(), num_reference="> 99.9 % and < 0.1 % of 5 < 6")))
+    assert ">_99.9_% and <_0.1_% of 5 < 6" in "".join(page.texts).replace("\N{NO-BREAK SPACE}", "_")
 
 
 def test_right_to_left_names_are_isolated_from_arrows_and_numbers() -> None:
