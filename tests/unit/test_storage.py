@@ -626,6 +626,47 @@ def test_scratch_folder_with_a_recent_file_is_not_removed(tmp_path: Path) -> Non
     assert remove_scratch(tmp_path) == 0
 
 
+@pytest.mark.parametrize("has_new_folder", [False, True])
+def test_the_original_of_a_replaced_folder_is_restored_unless_the_new_folder_exists(
+    tmp_path: Path, has_new_folder: bool
+) -> None:
+    """A process can be killed before and after it moves the new folder to its place."""
+    (tmp_path / ".bundle.a1b2c3d4" / "old").mkdir(parents=True)
+    (tmp_path / ".bundle.a1b2c3d4" / "old" / "manifest.json").write_text("original")
+    if has_new_folder:
+        (tmp_path / "bundle").mkdir()
+        (tmp_path / "bundle" / "manifest.json").write_text("new")
+    make_old(tmp_path)
+
+    assert remove_scratch(tmp_path) == 1
+
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert (tmp_path / "bundle" / "manifest.json").read_text() == ("new" if has_new_folder else "original")
+
+
+def test_each_file_of_a_folder_is_on_the_disk_before_the_folder_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, fsync, rename = list[object](), os.fsync, os.replace
+
+    def sync(file: int) -> None:
+        events.append(os.fstat(file).st_ino)
+        fsync(file)
+
+    def replace(source: Path, target: Path) -> None:
+        events.append(target)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    with atomic_folder(tmp_path / "bundle") as folder:
+        for name in "ab":
+            (folder / name).write_text(name)
+
+    inodes = {(tmp_path / "bundle" / name).stat().st_ino for name in "ab"}
+    assert ({*events[:2]}, events[2:]) == (inodes, [tmp_path / "bundle"])
+
+
 def test_symlink_is_removed_without_its_target(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").touch()
