@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from service.evidence.array_file import ArrayFile, DamagedFile, FileState
 from service.evidence.manifest import REMEDY
 
 LOADED_ON_USE = ("verdicts", "text_embeddings", "proposals")  # these arrays stay in memory after their first use
+MAX_LOADED = 8  # bundles of a process with such arrays in memory; a verdict table of ImageNet has 47 MB
 READ_BY_ROW = ("image_embeddings",)  # (N, d) float32, 100 to 150 MB for ImageNet: never loaded completely
 CHECK_SECONDS = 1.0  # minimum interval between two checks of undamaged files
+_with_loaded: "weakref.WeakValueDictionary[int, BundleArrays]" = weakref.WeakValueDictionary()  # by `id`
+_with_loaded_lock = threading.Lock()
 OnDamage = Callable[[str, Exception], Exception]  # takes the name of an array and the cause; returns the error to raise
 
 
@@ -42,6 +46,7 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
         self._states: dict[str, FileState] = {}
         self._damage: tuple[str, Exception] | None = None
         self._checked_at = time.monotonic()  # time of the last check that found no damage
+        self._last_use = 0.0  # time of the last use of an array in LOADED_ON_USE
         for name, facts in files.items():
             self._open(name, facts["bytes"])
 
@@ -52,16 +57,18 @@ class BundleArrays(Mapping[str, NDArray[Any]]):
             KeyError: If the bundle has no array with this name.
             Exception: The error of `on_damage`, if the file changed in place before the array was read.
         """
+        if name in LOADED_ON_USE:
+            self._last_use = time.monotonic()
         if (array := self._loaded.get(name)) is not None:
             return array
         file = self._large[name]
         with self._lock:
-            if name in self._loaded:
-                return self._loaded[name]
+            if (array := self._loaded.get(name)) is not None:
+                return array
             array = self._read(name, lambda: file.read(self._sha256[name]))
             if name in LOADED_ON_USE:
                 self._loaded[name] = array
-                file.close()
+                _release_unused(self)
             return array
 
     def row(self, name: str, number: int) -> NDArray[Any]:
@@ -136,3 +143,14 @@ def _state(path: str) -> FileState | None:
         return FileState.of(os.stat(path))
     except OSError:
         return None
+
+
+def _release_unused(arrays: BundleArrays) -> None:
+    """Note that a bundle has arrays in memory; release those of the bundles used before the last MAX_LOADED ones."""
+    with _with_loaded_lock:
+        _with_loaded[id(arrays)] = arrays
+        last_used = sorted(_with_loaded.values(), key=lambda other: other._last_use)
+        for unused in last_used[:-MAX_LOADED]:
+            del _with_loaded[id(unused)]
+            for name in LOADED_ON_USE:
+                unused._loaded.pop(name, None)

@@ -1,13 +1,15 @@
 """Reading a bundle: arrays round-trip, and damaged bundles are rejected with the name of the file."""
 
 import json
+import os
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from errata.errors import ImageNotFound, InvalidEvidence
+from errata.errors import EvidenceDamaged, ImageNotFound, InvalidEvidence
 from example_counts import max_examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from unit.evidence.synthetic import missing, synthetic_inputs
 
 from service.bootstrap.build import verify_evidence
 from service.domain import ALL, ErrorType, RowOrder
+from service.evidence import bundle_arrays
 from service.evidence.build import write_bundle
 from service.evidence.bundle import Bundle, open_bundle
 from service.evidence.layout import WITHOUT_DIGEST
@@ -477,3 +480,36 @@ def test_manifest_with_an_altered_byte_is_accepted_or_rejected(worn: Path, place
         file.write_bytes(sound)
 
     assert verify_evidence(worn) == []
+
+
+def test_only_the_tables_that_were_used_last_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_arrays, "MAX_LOADED", 2)
+    monkeypatch.setattr(bundle_arrays, "_with_loaded", weakref.WeakValueDictionary())
+    for name in "abc":
+        write_bundle(synthetic_inputs(), tmp_path / name)
+    bundles = [open_bundle(tmp_path / name) for name in "abc"]
+
+    first, second, third = (bundle.arrays["verdicts"] for bundle in bundles)  # the last one releases the first one
+
+    assert bundles[1].arrays["verdicts"] is second and bundles[2].arrays["verdicts"] is third
+    again = bundles[0].arrays["verdicts"]  # releases the second one, which was used before the third one
+    assert again is not first and (again == first).all()
+    assert bundles[2].arrays["verdicts"] is third
+    assert bundles[1].arrays["verdicts"] is not second
+
+
+def test_a_released_table_whose_file_changed_in_place_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_arrays, "MAX_LOADED", 1)
+    for name in "ab":
+        write_bundle(synthetic_inputs(), tmp_path / name)
+    first, second = (open_bundle(tmp_path / name) for name in "ab")
+    table = first.arrays["verdicts"]
+    assert len(second.arrays["verdicts"])
+    with (tmp_path / "a" / "verdicts.npy").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([table[-1, -1] ^ 1]))
+
+    with pytest.raises(EvidenceDamaged, match=r"verdicts\.npy"):
+        first.arrays["verdicts"]
