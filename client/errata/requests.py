@@ -197,7 +197,7 @@ def build(message: Callable[Fields, Message], /, *args: Fields.args, **fields: F
     except UnicodeEncodeError as error:
         raise InvalidRequest(surrogate_problem(error.object)) from error
     except ValueError as error:
-        raise InvalidRequest(f"A value cannot be sent: {error}. Use a number of at most 32 bits.") from error
+        raise InvalidRequest(f"A value cannot be sent: {error}. Use a value in the range of the field.") from error
 
 
 def name_of(analysis: AnalysisRef) -> str:

@@ -40,6 +40,8 @@ def test_a_text_that_is_no_time_is_refused_with_examples(option: str, monkeypatc
         (0, [], 0, "No events match the conditions.\n"),
         (878, ["--json"], 878, ""),
         (878, ["--json", "--limit", "3"], 3, ""),
+        (3, ["--limit", "9" * 30], 3, ""),
+        (3, ["--json", "--limit", "9" * 30], 3, ""),
     ],
 )
 def test_a_hint_says_that_there_are_more_events(

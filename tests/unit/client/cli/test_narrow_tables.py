@@ -6,6 +6,8 @@ from types import ModuleType
 import pytest
 from errata import pb
 from errata.cli import audit, images, review
+from errata.cli.console import stderr_console, stdout_console
+from errata.cli.output import PIPE_WIDTH
 from rich.console import Console
 
 IMAGE = "validation/ILSVRC2012_val_00000293.JPEG"
@@ -71,6 +73,13 @@ def test_an_audit_event_has_the_first_digits_of_its_evidence(monkeypatch: pytest
     audit._print_table([event])
 
     assert "evidence: 0123456789ab, previous: x" in " ".join(output.getvalue().split())
+
+
+def test_lines_in_a_pipe_are_not_wrapped_for_a_dumb_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+
+    assert stdout_console().width == stderr_console().width == PIPE_WIDTH
 
 
 def test_a_table_of_images_cuts_no_name() -> None:
