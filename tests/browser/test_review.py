@@ -3,13 +3,13 @@
 import io
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from errata.tokens import Scope, line_of, new_token
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Error, Page, Route, expect
 from running_service import Running, start_service
 
 from service.bootstrap.build import Inputs, build_evidence
@@ -249,6 +249,43 @@ def test_a_search_that_fails_names_the_problem_or_a_remedy(chromium: Browser, la
         field.press("Enter")
         expect(status).to_have_text(re.compile("^Image 'a.jpg'"))
         assert field.input_value() == "n00007"
+
+
+def test_added_classes_are_kept_if_the_reader_goes_back_after_a_save_that_failed(
+    chromium: Browser, service: str
+) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        page = view.page
+        field = page.get_by_label("add a class by its ID or name")
+        page.keyboard.press("a")
+        field.fill("bird")
+        field.press("Enter")
+        field.fill("is")
+        field.press("Enter")
+        choose(page, "fish", "reject")
+        page.route("**/reviews", lambda route: route.abort())
+        with suppress(Error):
+            save(page)
+        page.unroute("**/reviews")
+        page.go_back()
+        assert row(page, "bird").get_by_label("add").is_checked()  # type: ignore[attr-defined]
+        assert row(page, "fish").get_by_label("reject").is_checked()  # type: ignore[attr-defined]
+        save(page)
+        page.goto(f"{service}{URL.format('a.jpg')}?reviewer=ann")
+        assert "confirms cat; adds bird; rejects fish" in reviews(page)
+
+
+def test_the_enter_key_of_an_input_method_does_not_add_a_class(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        field = view.page.get_by_label("add a class by its ID or name")
+        field.fill("bird")
+        press_enter = """(field, isComposing) => field.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "Enter", isComposing, bubbles: true, cancelable: true }))"""
+        assert field.evaluate(press_enter, True), "the browser handles the key"
+        assert field.input_value() == "bird"
+        field.evaluate(press_enter, False)
+        assert field.input_value() == ""
+        assert row(view.page, "bird").get_by_label("add").is_checked()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("keys", [("u",), ("1", "s"), ("Enter",)])

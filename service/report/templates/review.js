@@ -6,14 +6,18 @@
   const rows = () => [...form.querySelectorAll("fieldset.choice")].filter((row) => !row.querySelector("[name=problematic]"));
   const radios = (row) => [...row.querySelectorAll("input[type=radio]")];
   const input = form.elements.added;
-  const clearText = (row) => {
+  const selected = (row) => radios(row).find((radio) => radio.checked)?.value ?? "";
+  const title = (row) => [...row.querySelector("legend").childNodes].slice(1).map((node) => node.textContent).join(" ").trim();
+  const onSelected = (row) => {
     if (row?.dataset.text === input.value.trim()) input.value = ""; // the statement takes the place of the text
+    // A browser that goes back to this page restores the fields that the server sent, but not the rows of the script.
+    const added = rows().filter((item) => "added" in item.dataset && selected(item));
+    history.replaceState(added.map((item) => [radios(item)[0].name, title(item), selected(item)]), "");
   };
   const select = (row, value) => {
     for (const radio of radios(row)) radio.checked = radio.value === value;
-    clearText(row);
+    onSelected(row);
   };
-  const selected = (row) => radios(row).find((radio) => radio.checked)?.value ?? "";
   const number = () => rows().slice(0, 9).forEach((row, index) => {
     const key = row.querySelector("kbd");
     key.hidden = false;
@@ -31,30 +35,36 @@
     const exact = options.find((item) => item.value === text);
     return exact ?? [matching((item) => item.value), matching((item) => item.dataset.name)].find((items) => items.length === 1)?.[0];
   };
+  const find = (name) => rows().find((row) => radios(row)[0].name === name);
+  const append = (...added) => {
+    for (const row of added) row.dataset.added = "";
+    form.querySelector("[data-others]").append(...added);
+    number();
+  };
+  const rowOf = (name, text) => {
+    if (find(name)) return find(name);
+    const row = document.querySelector("template#choice").content.cloneNode(true).querySelector("fieldset");
+    for (const radio of radios(row)) radio.name = name;
+    const span = document.createElement("span");
+    span.textContent = ` ${text} `;
+    row.querySelector("legend").append(span);
+    append(row);
+    return row;
+  };
   const addRow = () => {
     const option = findOption(input.value.trim());
     if (!option) return false;
-    const name = `class-${option.dataset.index}`;
-    let row = rows().find((item) => radios(item)[0].name === name);
-    if (!row) {
-      row = document.querySelector("template#choice").content.cloneNode(true).querySelector("fieldset");
-      for (const radio of radios(row)) radio.name = name;
-      const title = document.createElement("span");
-      title.textContent = ` ${option.label} `;
-      row.querySelector("legend").append(title);
-      form.querySelector("[data-others]").append(row);
-      number();
-    }
-    select(row, "yes");
+    select(rowOf(`class-${option.dataset.index}`, option.label), "yes");
     input.value = "";
     return true;
   };
+  const isEnter = (event) => event.key === "Enter" && !event.isComposing; // an input method composes, such as Japanese
   input.addEventListener("input", (event) => {
     if (event.inputType === "insertReplacementText" || !event.inputType) addRow(); // an option of the list was selected
   });
   input.addEventListener("keydown", async (event) => {
     const text = input.value.trim();
-    if (event.key !== "Enter" || !text) return;
+    if (!isEnter(event) || !text) return;
     event.preventDefault();
     if (addRow()) return;
     for (const [row, match] of await findClasses(text)) {
@@ -62,7 +72,7 @@
       if (match === "exact") select(row, "yes");
     }
   });
-  form.addEventListener("change", (event) => clearText(event.target.closest("fieldset")));
+  form.addEventListener("change", (event) => onSelected(event.target.closest("fieldset")));
   form.addEventListener("submit", () => addRow());
 
   // A search adds the classes that it finds to the form, whose statements are not saved yet. It returns their rows.
@@ -75,17 +85,16 @@
     const message = page.querySelector(response.ok ? "[data-found]" : ".headline"); // a proxy can send another page
     status.textContent = message?.textContent ?? status.dataset.failed;
     const found = [...page.querySelectorAll("fieldset[data-match]")].map((row) => [
-      rows().find((item) => radios(item)[0].name === radios(row)[0].name) ?? document.importNode(row, true),
+      find(radios(row)[0].name) ?? document.importNode(row, true),
       row.dataset.match,
     ]);
-    form.querySelector("[data-others]").append(...found.map(([row]) => row).filter((row) => !row.isConnected));
-    number();
+    append(...found.map(([row]) => row).filter((row) => !row.isConnected));
     status.scrollIntoView({ block: "nearest" });
     return found;
   };
   const search = document.querySelector("[name=search]");
   search?.removeAttribute("form"); // the form saves, the script searches
-  search?.addEventListener("keydown", (event) => event.key === "Enter" && findClasses(search.value));
+  search?.addEventListener("keydown", (event) => isEnter(event) && findClasses(search.value));
   document.querySelector("[data-search]")?.addEventListener("click", (event) => {
     event.preventDefault();
     findClasses(search.value);
@@ -135,4 +144,5 @@
   });
   document.querySelector(".keys").hidden = false;
   number();
+  for (const [name, text, value] of history.state ?? []) select(rowOf(name, text), value);
 })();
