@@ -12,7 +12,7 @@ from service.evidence.bundle import Bundle
 
 from .conftest import HOSTILE, SCREENSHOTS, Site, open_page
 
-SIZES = [(420, "light"), (420, "dark"), (1300, "light"), (1300, "dark")]
+SIZES = [(320, "light"), (420, "light"), (420, "dark"), (1300, "light"), (1300, "dark")]
 
 
 def compare(site: Site, **filters: str) -> str:

@@ -11,6 +11,9 @@ from running_service import Running, Start, start_service
 from .conftest import HOSTILE, SCREENSHOTS, hidden_width, open_page
 
 WIDTHS = [420, 1300, 2560]
+PLACEHOLDERS_WITH_LOW_CONTRAST = """[...document.querySelectorAll("[placeholder]")]
+    .filter((field) => getComputedStyle(field, "::placeholder").color !== getComputedStyle(field.labels[0]).color)
+    .map((field) => field.name)"""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def titles(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [320, *WIDTHS])
 @pytest.mark.parametrize("path", ["/", "/upload", "/analyses/{id}/delete", "/analyses/{id}"])
 def test_pages_fit_every_width_and_are_accessible(
     chromium: Browser, service: Running, path: str, width: int, scheme: str
@@ -52,6 +55,7 @@ def test_pages_fit_every_width_and_are_accessible(
     options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
     with open_page(chromium, url(service, path.format(id=identifier)), **options) as view:
         assert view.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert view.page.evaluate(PLACEHOLDERS_WITH_LOW_CONTRAST) == []
         assert view.violations() == []
         assert view.messages == [] and view.page.evaluate("window.hacked") is None
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)

@@ -154,6 +154,8 @@ def test_selection_survives_a_live_update_of_the_list(chromium: Browser, start: 
             page.get_by_label("select two").check()
             service.client.upload(io.BytesIO(demo_csv), "demo", display_name="three")
             page.get_by_role("link", name="three", exact=True).wait_for(timeout=15_000)
+            names = page.locator("#list tbody th > a").all_inner_texts()
+            assert len(names) == 4 and names == sorted(names), "a new row is at its place"
             assert page.get_by_label("select one").is_checked()
             assert page.get_by_label("select two").is_checked()
             service.gate.set()

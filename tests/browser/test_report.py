@@ -44,6 +44,21 @@ def test_document_does_not_overflow_its_window(chromium: Browser, site: Site, do
         assert view.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_printed_charts_and_tables_are_not_clipped(chromium: Browser, site: Site, document: str) -> None:
+    file: Path = getattr(site, document)
+    width = 720  # of an A4 page with margins
+    with open_page(chromium, file.as_uri(), viewport={"width": width, "height": 1000}) as view:
+        view.page.emulate_media(media="print")
+        boxes = view.page.locator(".picture, .wide")
+        assert boxes.count() > 0
+        assert boxes.evaluate_all("boxes => boxes.map(box => getComputedStyle(box).overflowX)") == (
+            ["visible"] * boxes.count()
+        )
+        charts = view.page.locator(".picture svg").evaluate_all("charts => charts.map(c => c.getBoundingClientRect())")
+        assert [chart["right"] for chart in charts if chart["right"] > width] == []
+
+
 @pytest.mark.parametrize("document", ["report", "hostile_report"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [420, 1300])

@@ -53,12 +53,14 @@
     const oldRows = new Map([...oldBody.rows].map((row) => [row.dataset.id, row]));
     const newIds = new Set([...newBody.rows].map((row) => row.dataset.id));
     for (const [id, row] of oldRows) if (!newIds.has(id)) row.remove();
-    const addedRows = [];
+    let previous = null;
     for (const row of [...newBody.rows]) {
-      if (oldRows.has(row.dataset.id)) updateRow(oldRows.get(row.dataset.id), row);
-      else addedRows.push(row);
+      const oldRow = oldRows.get(row.dataset.id);
+      if (oldRow) updateRow(oldRow, row);
+      else if (previous) previous.after(row);
+      else oldBody.prepend(row);
+      previous = oldRow ?? row;
     }
-    oldBody.prepend(...addedRows);
     const [oldCaption, newCaption] = [oldElement.querySelector("caption"), newElement.querySelector("caption")];
     if (oldCaption && newCaption) oldCaption.textContent = newCaption.textContent;
   };
