@@ -44,6 +44,18 @@ def test_document_does_not_overflow_its_window(chromium: Browser, site: Site, do
         assert view.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_the_bar_of_contents_does_not_hide_the_focus(chromium: Browser, site: Site) -> None:
+    with open_page(chromium, site.report.as_uri(), viewport={"width": 420, "height": 900}) as view:
+        tops = view.page.locator("th button:visible").evaluate_all("""buttons => buttons.map(button => {
+            scrollBy({ top: button.getBoundingClientRect().top, behavior: "instant" }); // under the bar
+            button.focus();
+            return button.getBoundingClientRect().top;
+        })""")
+        bar = view.page.locator(".contents").bounding_box()
+        assert bar is not None and len(tops) > 5
+        assert [top for top in tops if top < bar["y"] + bar["height"]] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_printed_charts_and_tables_are_not_clipped(chromium: Browser, site: Site, document: str) -> None:
     file: Path = getattr(site, document)
@@ -57,6 +69,7 @@ def test_printed_charts_and_tables_are_not_clipped(chromium: Browser, site: Site
         )
         charts = view.page.locator(".picture svg").evaluate_all("charts => charts.map(c => c.getBoundingClientRect())")
         assert [chart["right"] for chart in charts if chart["right"] > width] == []
+        assert view.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("document", ["report", "hostile_report"])

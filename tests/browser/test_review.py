@@ -331,6 +331,12 @@ def test_a_key_that_is_held_down_acts_once(chromium: Browser, service: str, key:
         assert view.messages == []
 
 
+def test_single_keys_do_not_depend_on_caps_lock(chromium: Browser, service: str) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
+        view.page.keyboard.press("A")
+        assert row(view.page, "cat").get_by_label("confirm").is_checked()  # type: ignore[attr-defined]
+
+
 def test_single_keys_can_be_turned_off(chromium: Browser, service: str) -> None:
     with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
         page = view.page

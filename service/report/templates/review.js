@@ -137,7 +137,7 @@
     const isText = event.target.matches("input:not([type=radio], [type=checkbox]), textarea, select");
     if (isText && event.key === "Escape") event.target.blur();
     if (isText || event.altKey || event.ctrlKey || event.metaKey || !shortcuts.checked) return;
-    const action = actions[event.key];
+    const action = actions[event.key.toLowerCase()]; // Caps Lock can be on
     if (!action) return;
     event.preventDefault();
     if (!sentForm && !event.repeat) action();
