@@ -251,7 +251,7 @@ def test_a_search_that_fails_names_the_problem_or_a_remedy(chromium: Browser, la
         assert field.input_value() == "n00007"
 
 
-def test_added_classes_are_kept_if_the_reader_goes_back_after_a_save_that_failed(
+def test_added_classes_are_restored_if_the_reader_goes_back_after_a_save_that_failed(
     chromium: Browser, service: str
 ) -> None:
     with open_page(chromium, f"{service}{URL.format('a.jpg')}?reviewer=ann") as view:
