@@ -63,7 +63,7 @@ def test_pages_fit_every_width_and_are_accessible(
         view.page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [320, *WIDTHS])
 def test_no_column_or_control_of_the_list_is_outside_its_container(
     chromium: Browser, service: Running, width: int
 ) -> None:

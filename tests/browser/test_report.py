@@ -70,6 +70,12 @@ def test_printed_charts_and_tables_are_not_clipped(chromium: Browser, site: Site
         charts = view.page.locator(".picture svg").evaluate_all("charts => charts.map(c => c.getBoundingClientRect())")
         assert [chart["right"] for chart in charts if chart["right"] > width] == []
         assert view.page.evaluate("document.documentElement.scrollWidth") <= width
+        broken = """cells => cells.filter(cell => /^[\\d,.]+$/.test(cell.textContent.trim())).filter(cell => {
+            const range = document.createRange();
+            range.selectNodeContents(cell);
+            return new Set([...range.getClientRects()].map(line => line.top)).size > 1;
+        }).map(cell => cell.textContent)"""
+        assert view.page.locator(".wide td:visible").evaluate_all(broken) == []
 
 
 @pytest.mark.parametrize("document", ["report", "hostile_report"])
