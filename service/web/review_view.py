@@ -204,7 +204,9 @@ class ReviewPageBuilder:
             css_class="" if prediction is None else css_class(prediction.error_type),
             error_type="" if prediction is None else prediction.error_type.title,
             reason="" if item is None else self._reason_text(item),
-            progress=messages.progress_text(details.position.position, details.position.total),
+            progress=messages.selection_text(len(form.next))
+            if form.is_selection
+            else messages.progress_text(details.position.position, details.position.total),
             labels=self._labels(),
             suggested=self._suggested(),
             others=self._others(),

@@ -77,12 +77,12 @@ def choose(page: Page, name: str, choice: str) -> None:
 
 
 def save(page: Page) -> None:
-    with page.expect_navigation():
+    with page.expect_event("load"):
         page.get_by_role("button", name="Save and next").click()
 
 
 def press(page: Page, key: str) -> None:
-    with page.expect_navigation():
+    with page.expect_event("load"):  # `expect_navigation` also ends when the script changes the state of the page
         page.keyboard.press(key)
 
 
@@ -305,7 +305,7 @@ def test_nothing_else_is_sent_until_the_next_page_is_open(
         page.wait_for_timeout(300)
 
         assert ["class-1=yes" in (route.request.post_data or "") for route in sent] == [True]
-        with page.expect_navigation():
+        with page.expect_event("load"):
             sent[0].continue_()
         page.unroute("**/reviews")
         assert page.inner_text("h1") == HOSTILE_FILE
@@ -322,7 +322,7 @@ def test_a_key_that_is_held_down_acts_once(chromium: Browser, service: str, key:
             page.keyboard.press("a")
             press(page, "s")
         page.keyboard.press("a")
-        with page.expect_navigation():
+        with page.expect_event("load"):
             page.keyboard.down(key)
         for _ in range(5):
             page.keyboard.down(key)  # the next events of a key that is held down have `repeat`
@@ -362,7 +362,7 @@ def test_a_review_without_javascript_is_complete(chromium: Browser, service: str
         save(page)
         page.goto(f"{service}{URL.format('a.jpg')}?reviewer=ann")
         assert "adds bird and fish; rejects cat; sets the image aside: blurred" in reviews(page)
-        with page.expect_navigation():
+        with page.expect_event("load"):
             page.locator(".reviews").get_by_role("button", name="Undo").click()
         assert page.locator(".reviews .undone").count() == 1
 
@@ -410,11 +410,27 @@ def test_a_selection_is_reviewed_in_its_order(chromium: Browser, service: str) -
     with open_page(chromium, f"{service}/review?{query}") as view:
         page = view.page
         assert page.inner_text("h1") == "c.jpg"
+        assert page.get_by_text("1 more image selected", exact=True).is_visible()
         choose(page, "bird", "confirm")
         save(page)
         assert page.inner_text("h1") == HOSTILE_FILE
+        assert page.get_by_text("Last of the selected images", exact=True).is_visible()
         page.get_by_role("link", name="Skip", exact=True).click()
         assert page.inner_text("h1") == "Review"
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+def test_skip_takes_the_entered_name_to_the_next_image(chromium: Browser, service: str, by_key: bool) -> None:
+    with open_page(chromium, f"{service}{URL.format('a.jpg')}") as view:
+        page = view.page
+        page.get_by_label("your name").fill("Ann & Bo")
+        page.keyboard.press("Escape")
+        if by_key:
+            press(page, "n")
+        else:
+            page.get_by_role("link", name="Skip", exact=True).click()
+        assert page.inner_text("h1") == "b.jpg"
+        assert page.get_by_label("your name").input_value() == "Ann & Bo"
 
 
 def test_the_grid_of_an_analysis_leads_to_reviews(chromium: Browser, service: str) -> None:
@@ -423,7 +439,7 @@ def test_the_grid_of_an_analysis_leads_to_reviews(chromium: Browser, service: st
         page.get_by_role("link", name="net 2", exact=True).click()
         grid = f"{page.url}/images?type=model_failure"
         page.goto(grid)
-        with page.expect_navigation():
+        with page.expect_event("load"):
             page.locator(".image-grid a").first.click()
         page.locator("main").get_by_role("link", name="Review", exact=True).last.click()
         assert page.inner_text("h1") == "a.jpg"
@@ -479,7 +495,7 @@ def test_a_form_of_another_site_is_refused(chromium: Browser, service: str) -> N
     with open_page(chromium, "data:text/html,<p>evil</p>") as view:
         page = view.page
         page.set_content(form)
-        with page.expect_navigation():
+        with page.expect_event("load"):
             page.evaluate("document.forms[0].submit()")
         assert "sent by another site" in page.inner_text("main")
         page.goto(service + URL.format("a.jpg"))

@@ -129,6 +129,11 @@ def progress_text(position: int | None, total: int) -> str:
     return f"Image {position + 1:,} of {total:,} in the queue"
 
 
+def selection_text(num_following: int) -> str:
+    """Describe how many selected images follow the current one."""
+    return f"{pluralize(num_following, 'more image')} selected" if num_following else "Last of the selected images"
+
+
 def queue_text(total: int, num_reviewed: int, num_models: int, min_agreement: int) -> str:
     """Return the numbers of a queue in sentences."""
     models = f"{pluralize(num_models, 'model')} with predictions"

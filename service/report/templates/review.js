@@ -12,7 +12,8 @@
     if (row?.dataset.text === input.value.trim()) input.value = ""; // the statement takes the place of the text
     // A browser that goes back to this page restores the fields that the server sent, but not the rows of the script.
     const added = rows().filter((item) => "added" in item.dataset && selected(item));
-    history.replaceState(added.map((item) => [radios(item)[0].name, title(item), selected(item)]), "");
+    const statements = added.map((item) => [radios(item)[0].name, title(item), selected(item)]);
+    if (statements.length || history.state?.length) history.replaceState(statements, "");
   };
   const select = (row, value) => {
     for (const radio of radios(row)) radio.checked = radio.value === value;
@@ -108,7 +109,12 @@
   });
   addEventListener("pagehide", () => { sentForm = null; }); // the browser can show the page again as it was
 
-  const follow = (selector) => document.querySelector(selector)?.click();
+  const skip = document.querySelector("a[data-next]");
+  skip?.addEventListener("click", () => { // the next page has the name that was entered on this one
+    const url = new URL(skip.href);
+    if (form.elements.reviewer) url.searchParams.set("reviewer", form.elements.reviewer.value);
+    skip.href = url;
+  });
   const actions = {
     a: () => rows().filter((row) => "label" in row.dataset).forEach((row) => select(row, "yes")),
     "/": () => input.focus(),
@@ -119,8 +125,8 @@
     },
     c: () => form.elements.comment.focus(),
     s: () => form.requestSubmit(),
-    n: () => follow("a[data-next]"),
-    u: () => follow("[data-undo] button"),
+    n: () => skip?.click(),
+    u: () => document.querySelector("[data-undo] button")?.click(),
   };
   for (let key = 1; key <= 9; key++) actions[key] = () => rows()[key - 1] && cycle(rows()[key - 1]);
 
