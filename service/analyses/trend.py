@@ -49,6 +49,7 @@ from service.summary.percentiles import has_reference, percentile_ranks_among, p
 from service.summary.trend import accuracies_of, fits_of, metric_intervals, metric_values
 
 MAX_NAMES = 1000  # selected analyses
+MAX_OTHERS = 2000  # models that are not selected; each takes 1 KB of the page
 MAX_RANKED = 20  # analyses with percentiles, whose intervals take about 20 ms each
 MAX_LABELS = 50  # labels with a fit, and label keys; models with rarer labels have no fit of a label
 OWNER, MODEL = "owner", "model"  # models can be grouped by these even if they have no such label
@@ -154,6 +155,8 @@ def read_published_models(request: TrendRequest) -> list[PublishedModel]:
 def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Sequence[PublishedModel]) -> Trend:
     """Return the trend of analyses and published models."""
     published_curves = None if analyses.changed_labels else curves_of(analyses.dataset)
+    num_older = max(0, len(analyses.others) - MAX_OTHERS)
+    analyses = replace(analyses, others=analyses.others[:MAX_OTHERS])
     axes = _axes(request.x)
     curves = _comparable_curves(published_curves, analyses.own_superclasses, axes)
     members = (*analyses.selected, *analyses.others)
@@ -184,6 +187,7 @@ def build_trend(analyses: TrendAnalyses, request: TrendRequest, published: Seque
         abstained=abstained,
         own_superclasses=analyses.own_superclasses,
         num_left_out=analyses.num_left_out,
+        num_older=num_older,
         groups=tuple(analyses.groups),
         num_other_models=0 if published_curves is not None else max(0, len(own_models) - is_own_model),
         axes=axes,

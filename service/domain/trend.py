@@ -170,6 +170,7 @@ class Trend:
     abstained: tuple[ErrorType, ...]
     own_superclasses: bool  # the superclasses may differ from the authors': types that depend on them have no reference
     num_left_out: int  # stored analyses of the data set with other evidence or implausible predictions
+    num_older: int = 0  # models that are not shown because there are more than the limit
     groups: tuple[str, ...] = (ALL,)  # of the data set
     num_other_models: int = 0  # own models that a model is compared with, if there are no published models
     axes: Mapping[Metric, Axis] = field(default_factory=lambda: AXES)  # the accuracy that each metric is plotted over

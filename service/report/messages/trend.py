@@ -191,6 +191,8 @@ def trend_notes(trend: Trend) -> list[str]:
         notes.append(partial_models_note(partial))
     if trend.num_left_out:
         notes.append(excluded_note(trend.num_left_out))
+    if trend.num_older:
+        notes.append(older_note(trend.num_older))
     return notes
 
 
@@ -243,6 +245,12 @@ def excluded_note(count: int) -> str:
     analyses = pluralize(count, "stored analysis", "stored analyses")
     verb, pronoun = ("is", "it has") if count == 1 else ("are", "they have")
     return f"{analyses} of this data set {verb} excluded because {pronoun} other evidence or implausible predictions."
+
+
+def older_note(count: int) -> str:
+    """Return the number of models that a trend does not show because there are too many, in a sentence."""
+    models, verb = pluralize(count, "older model"), "is" if count == 1 else "are"
+    return f"{models} {verb} not shown, because a trend shows only the newest ones. Select analyses to show others."
 
 
 def trend_summary(num_analyses: int, num_added: int, num_reference: int, owner: str = "") -> str:

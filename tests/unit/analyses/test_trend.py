@@ -12,7 +12,7 @@ from service.analyses.judge import compute_summary
 from service.analyses.ports import Ports
 from service.analyses.queries import default_dataset
 from service.analyses.report import report
-from service.analyses.trend import MAX_RANKED, TrendAnalyses, TrendRequest, build_trend
+from service.analyses.trend import MAX_OTHERS, MAX_RANKED, TrendAnalyses, TrendRequest, build_trend
 from service.analyses.trend import trend as compute_trend
 from service.bootstrap.build import Inputs, build_evidence
 from service.caller import restricted_to
@@ -146,6 +146,20 @@ def test_percentiles_and_intervals_are_those_of_selected_and_then_of_the_newest_
     ranked = ["a0900", "a0901", *(other.id for other in others[: MAX_RANKED - 2])]
     assert [point.id for point in points if point.percentile_ranks] == ranked
     assert [point.id for point in points if point.intervals] == ranked
+
+
+@pytest.mark.parametrize(
+    ("num_older", "note"), [(0, ""), (1, "1 older model is not shown, "), (2, "2 older models are not shown, ")]
+)
+def test_a_trend_shows_the_newest_models_and_the_selected_ones_and_counts_the_others(num_older: int, note: str) -> None:
+    others = [result(number) for number in range(MAX_OTHERS + num_older)]
+
+    compared = trend(*others, selected=(result(9000),))
+
+    assert [point.id for point in compared.points] == ["a9000", *(other.id for other in others[:MAX_OTHERS])]
+    assert [text for text in trend_notes(compared) if "older" in text] == (
+        [f"{note}because a trend shows only the newest ones. Select analyses to show others."] if note else []
+    )
 
 
 def test_version_of_a_model_is_its_label_or_its_predictions() -> None:
