@@ -7,6 +7,7 @@ import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -79,11 +80,18 @@ def test_classes_are_listed_in_pages_and_found_by_id_name_and_index(client: Clie
         assert client.find_class(DATASET, text) == classes[0]
     assert client.find_class(DATASET, "sku/7") == classes[6]
     assert client.find_class(DATASET, HTML) == classes[2]
-    assert len(client.classes("demo")) == 1000
     assert [*class_lines(classes)][:2] == [
         "index\tID\tname\tsuperclasses\tgroups",
         "0\tsku-1\trunning shoe\tshoes\tfootwear",
     ]
+
+
+def test_all_classes_of_imagenet_take_one_call(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    list_classes = Mock(wraps=client._catalog.ListClasses)
+    monkeypatch.setattr(client._catalog, "ListClasses", list_classes)
+
+    assert len(client.classes("demo")) == 1000
+    assert list_classes.call_count == 1
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ class AsyncCalls:
         return [item async for item in self._each(method, request, field)]
 
     async def _each(self, method: Callable[..., Awaitable[Any]], request: Any, field: str) -> AsyncIterator[Any]:
-        """Yield the items of all pages of a list."""
+        """Yield the items of all pages of a list. Pages are as large as possible unless the request sets a size."""
+        request.page_size = request.page_size or PAGE_SIZE
         while True:
             page = await self._call(method, request)
             for item in getattr(page, field):

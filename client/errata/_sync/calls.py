@@ -36,7 +36,8 @@ class Calls:
         return list(self._each(method, request, field))
 
     def _each(self, method: Callable[..., Any], request: Any, field: str) -> Iterator[Any]:
-        """Yield the items of all pages of a list."""
+        """Yield the items of all pages of a list. Pages are as large as possible unless the request sets a size."""
+        request.page_size = request.page_size or PAGE_SIZE
         while True:
             page = self._call(method, request)
             yield from getattr(page, field)

@@ -179,4 +179,4 @@ class ReviewMethods(Calls):
 def _reviews_request(dataset: str, file_name: str, reviewer: str) -> pb.ListReviewsRequest:
     """Return the request for the reviews of a data set, or of one of its images."""
     parent = image_name(dataset, file_name) if file_name else dataset_name(dataset)
-    return build(pb.ListReviewsRequest, parent=parent, reviewer=reviewer, page_size=PAGE_SIZE)
+    return build(pb.ListReviewsRequest, parent=parent, reviewer=reviewer)
