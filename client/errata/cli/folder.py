@@ -120,14 +120,24 @@ def _has_result(folder: Path) -> bool:
 
 
 def _remove(folder: Path, names: Sequence[str]) -> None:
-    """Remove files of Errata from a folder; `junit.xml` can be that of a test runner, which stays."""
     for name in names:
-        if name == JUNIT and is_of_another_program(folder / JUNIT):
-            continue
-        try:
-            (folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise InvalidInput(f"Cannot replace {folder / name}: {error.strerror}.", field="output") from error
+        if name == JUNIT:
+            remove_gate_result(folder / JUNIT)
+        else:
+            _remove_file(folder / name)
+
+
+def remove_gate_result(file: Path) -> None:
+    """Remove the JUnit file of an earlier gate. A JUnit file of another program, such as a test runner, stays."""
+    if not is_of_another_program(file):
+        _remove_file(file)
+
+
+def _remove_file(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"Cannot replace {file}: {error.strerror}.", field="output") from error
 
 
 def read_analysis(folder: Path) -> pb.Analysis:

@@ -19,7 +19,7 @@ from errata.cli.coverage import min_coverage_option
 from errata.cli.durations import parse_duration
 from errata.cli.exit_codes import ANALYSIS_FAILED, GATE_FAILED, SUCCESS, UNDECIDED
 from errata.cli.extensions import EXTENSIONS_GROUP, load_extension
-from errata.cli.folder import is_folder, read_analysis
+from errata.cli.folder import is_folder, read_analysis, remove_gate_result
 from errata.cli.junit import to_junit
 from errata.cli.markdown import to_markdown
 from errata.cli.output import STDOUT, check_outputs, read_input, write_output
@@ -89,6 +89,8 @@ def gate(
         return
     if analysis is None:
         raise InvalidRequest("The argument ANALYSIS is missing. Pass an analysis or a folder.", field="analysis")
+    if junit is not None and junit.is_file():  # not a device or `-`
+        remove_gate_result(junit)
     text = read_policy(policy) if policy is not None else ""
     seconds = parse_duration(patience, "wait") if patience is not None else 0.0
     if is_folder(analysis) and text and (not baseline or is_folder(baseline)) and not target.is_explicit:

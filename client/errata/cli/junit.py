@@ -1,6 +1,7 @@
 """The result of a gate as JUnit XML: a test case for each reason. Undecided bounds are errors."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -33,8 +34,11 @@ def to_junit(result: pb.GateResult, title: str) -> bytes:
     for name, value in values.items():
         if value:
             ElementTree.SubElement(properties, "property", {"name": name, "value": _clean(value)})
+    numbers: Counter[str] = Counter()
     for reason in result.reasons:
-        _add_case(suite, result, reason)
+        numbers[reason.bound] += 1  # readers take test cases with equal names for one
+        number = numbers[reason.bound]
+        _add_case(suite, result, reason, f"{reason.bound} ({number})" if number > 1 else reason.bound)
     ElementTree.indent(suites)
     document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
@@ -51,9 +55,9 @@ def is_of_another_program(file: Path) -> bool:
         return False
 
 
-def _add_case(suite: ElementTree.Element, result: pb.GateResult, reason: pb.GateReason) -> None:
+def _add_case(suite: ElementTree.Element, result: pb.GateResult, reason: pb.GateReason, name: str) -> None:
     message = _clean(reason.message)
-    names = {"classname": f"errata.{_clean(result.policy)}", "name": _clean(reason.bound), "time": "0"}
+    names = {"classname": f"errata.{_clean(result.policy)}", "name": _clean(name), "time": "0"}
     case = ElementTree.SubElement(suite, "testcase", names)
     decision = decision_name(reason.decision)
     if reason.decision == pb.GATE_DECISION_FAIL:

@@ -214,6 +214,14 @@ def test_a_result_of_the_service_is_shown_with_its_reasons() -> None:
     check_counts(root)
 
 
+def test_bounds_with_the_same_name_have_test_cases_with_different_names() -> None:
+    reasons = tuple(gate_reason(name, GateDecision.PASS, "met") for name in ("a", "b", "a", "a"))
+
+    root = parsed(to_junit(gate_result(GateDecision.PASS, "policy", "", "", reasons), "a model"))
+
+    assert [case.attrib["name"] for case in root.iter("testcase")] == ["a", "b", "a (2)", "a (3)"]
+
+
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda item: ascii(item)[:30])
 def test_hostile_names_stay_names(name: str) -> None:
     result = gate_result(

@@ -1,5 +1,6 @@
 """errata gate: which responses of the service it waits for, how long, and the order of its files."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,10 @@ from click.testing import CliRunner, Result
 from errata import pb
 from errata.cli import gate, retries
 from errata.cli.folder import write_folder
+from errata.cli.junit import to_junit
 from errata.cli.output import STDOUT
 from errata.connection import ConnectionFailed
-from errata.errors import ErrataError, QuotaExceeded, TooBusy, Unavailable
+from errata.errors import ErrataError, InvalidInput, QuotaExceeded, TooBusy, Unavailable
 from manual_clock import Clock
 
 NAME = "analyses/01kb4t9z0000000000000"
@@ -64,6 +66,29 @@ def test_a_request_to_a_busy_service_is_repeated_after_the_stated_time(
     assert result.exit_code == 0, result.exception
     assert "PASS" in result.stdout and (tmp_path / "gate.xml").exists()
     assert clock() - start == 1 + 3 + 1 + 1 + 3
+
+
+@pytest.mark.parametrize(("content", "stays"), [(to_junit(PASS, "a"), False), (b"<testsuites name='pytest'/>", True)])
+def test_a_gate_that_is_not_evaluated_leaves_no_junit_file_of_an_earlier_gate(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, tmp_path: Path, content: bytes, stays: bool
+) -> None:
+    (tmp_path / "gate.xml").write_bytes(content)
+
+    result = run_gate(monkeypatch, Service(), NAME, "--junit", tmp_path / "gate.xml", "--policy", tmp_path / "missing")
+
+    assert isinstance(result.exception, InvalidInput)
+    assert (tmp_path / "gate.xml").exists() is stays
+
+
+def test_a_junit_file_can_be_a_device(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    terminal, device = os.openpty()
+    try:
+        result = run_gate(monkeypatch, Service(PASS, pb.Analysis()), NAME, "--junit", os.ttyname(device))
+        assert result.exit_code == 0, result.exception
+        assert b"<testsuites" in os.read(terminal, 1000)
+    finally:
+        os.close(device)
+        os.close(terminal)
 
 
 def test_the_names_of_the_analysis_and_the_baseline_are_looked_up_again_while_the_service_is_unavailable(
