@@ -12,6 +12,7 @@ from service.domain import Attributes, Slice
 from service.evidence.attribute_files import AttributeTable, read_attributes
 from service.evidence.bundle import Bundle
 from service.evidence.input_files import MAX_VIOLATIONS
+from service.unicode_form import normalize_unicode
 
 MAX_RESOLVED = 4  # bundles whose attributes stay in memory
 _log = structlog.get_logger()
@@ -82,8 +83,8 @@ def _try_to_resolve(table: AttributeTable, bundle: Bundle) -> Attributes | Inval
 
 def resolve(table: AttributeTable, bundle: Bundle) -> Attributes:
     """Return attributes as arrays over the evaluated images of a bundle; raise InvalidEvidence for unknown images."""
-    row_of_name = bundle.row_of_name
-    row_of_image = np.array([row_of_name.get(name, -1) for name in table.names], dtype=np.int32)
+    found = [bundle.find_row(name) for name in table.names]
+    row_of_image = np.array([-1 if row is None else row for row in found], dtype=np.int32)
     _check_names(table, bundle, np.flatnonzero(row_of_image < 0).tolist())
     order = sorted(range(len(table.values)), key=lambda number: _sort_key(table, number))
     position = np.empty(len(order), dtype=np.int32)
@@ -115,8 +116,8 @@ def _check_names(table: AttributeTable, bundle: Bundle, images: Sequence[int]) -
     """Raise InvalidEvidence for images that are not in the data set. Images that are not evaluated are permitted."""
     if not images:
         return
-    known = set(bundle.image_names)
-    unknown = [image for image in images if table.names[image] not in known]
+    known = {normalize_unicode("NFC", name) for name in bundle.image_names}
+    unknown = [image for image in images if normalize_unicode("NFC", table.names[image]) not in known]
     if not unknown:
         return
     violations = [

@@ -32,6 +32,7 @@ cover the verdict table and label_preferred.npy, because they depend only on cov
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -77,6 +78,7 @@ from service.rules.table import judge
 from service.storage import sha256_of
 from service.taxonomy.imagenet_1k import imagenet_1k
 from service.taxonomy.proposals import Proposals
+from service.unicode_form import normalize_unicode
 
 _log = structlog.get_logger()
 
@@ -199,11 +201,30 @@ class Bundle:
         """Return the row of each evaluated image in the verdict table."""
         return {name: row for row, name in enumerate(self.judged_names)}
 
+    def find_row(self, file_name: str) -> int | None:
+        """Return the row of an evaluated image, or of the only one with the same name in another Unicode form."""
+        row = self.row_of_name.get(file_name)
+        return self._row_of_normalized_name.get(normalize_unicode("NFC", file_name)) if row is None else row
+
+    @cached_property
+    def _row_of_normalized_name(self) -> Mapping[str, int]:
+        """The row of each name that is not ASCII, by the name in Unicode NFC, unless two names are equal in it."""
+        rows = [(normalize_unicode("NFC", name), row) for name, row in self.row_of_name.items() if not name.isascii()]
+        counts = Counter(name for name, _ in rows)
+        return {name: row for name, row in rows if counts[name] == 1}
+
     def row(self, file_name: str) -> int:
         """Return the row of an image in the verdict table; raise ImageNotFound if the image is not evaluated."""
         row = self.row_of_name.get(file_name)
         if row is None:
             problem = "has no labels" if file_name in self.image_names else "was not found"
+            if (same := self.find_row(file_name)) is not None:
+                own = self.judged_names[same]
+                raise ImageNotFound(
+                    f"Image {ascii(file_name)[:240]} was not found in {self.dataset}, which has its name in another "
+                    f"Unicode form: {ascii(own)[:240]}. Use this form.",
+                    field="file_name",
+                )
             index = NameIndex(self.names.take(pa.array(self.rows)))
             candidates = index.candidates(file_name.encode(errors="replace"), MAX_CANDIDATES)
             similar = ", ".join(f"{name.decode()!r:.120}" for name in candidates)

@@ -65,13 +65,19 @@ def read_uploaded_labels(bundle: Bundle, path: Path) -> LabelTable:
             )
     table = read_label_table(path, bundle.label_space)
     ids, targets = bundle.label_space.ids, bundle.evidence.targets
+    line_of: dict[str, int] = {}  # by the names of the bundle
     for (name, line), target, has_target in zip(table.line_of.items(), table.targets, table.has_target, strict=True):
         shown = name[:MAX_SHOWN]
-        if (row := bundle.row_of_name.get(name)) is None:
-            problem = f"{shown!r} is no evaluated image of the bundle {bundle.digest[:12]}; remove it"
+        if (row := bundle.find_row(name)) is None:
+            problem = (
+                f"{shown!r} is no evaluated image of the bundle {bundle.digest[:12]}; correct the name, or remove it"
+            )
+            table.problems.add("file_name", problem, line)
+        elif (first := line_of.setdefault(bundle.judged_names[row], line)) != line:
+            problem = f"{shown!r} is the same image as the one {table.problems.locate(first)}; write one row per image"
             table.problems.add("file_name", problem, line)
         elif has_target and target != targets[row]:
             problem = f"the original label of {shown!r} is {ids[targets[row]]!r:.80}, not {ids[target]!r:.80}"
             table.problems.add("target", f"{problem}; correct it, or leave the column out", line)
     table.problems.check()
-    return table
+    return replace(table, line_of=line_of)

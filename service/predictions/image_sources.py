@@ -12,7 +12,7 @@ import structlog
 from errata.errors import ErrataError, ImagesMissing
 
 from service.image_formats import EXTENSIONS
-from service.image_paths import index_by_name
+from service.image_paths import find_by_name, index_by_name
 from service.object_store import is_remote, open_file_system
 from service.predictions.image_files import (
     FileLocation,
@@ -64,14 +64,14 @@ class ImageListing:
 
     def find(self, name: str) -> ImageLocation | None:
         """Return the location of an image; None if it is missing. Raise an error if `images` does."""
-        location = self.images().get(name)
+        location = find_by_name(self.images(), name)
         if location is None and not is_remote(str(self.location)):
             self._list()
         elif location is not None and location.is_outdated():
             self._list(is_outdated=True)
         else:
             return location
-        location = self.images().get(name)
+        location = find_by_name(self.images(), name)
         return location if location is not None and not location.is_outdated() else None
 
     def _list(self, *, is_outdated: bool = False) -> None:

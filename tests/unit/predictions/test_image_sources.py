@@ -5,12 +5,13 @@ import io
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from unicodedata import normalize
 
 import fsspec
 import pytest
 from errata.errors import ImagesMissing, InvalidSetting
 
-from service.predictions.image_sources import find_images
+from service.predictions.image_sources import ImageListing, find_images
 
 
 def put(folder: Path, files: Mapping[str, bytes]) -> Path:
@@ -307,3 +308,28 @@ def test_a_member_of_enormous_size_is_damage(tmp_path: Path) -> None:
 
     with pytest.raises(ImagesMissing, match="damaged"):
         find_images(tmp_path / "images.tar")
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_names_are_found_in_another_unicode_form(make_source, stored: str, asked: str) -> None:
+    source = ImageListing(make_source({normalize(stored, "dir é/bild é.jpg"): b"one", "dir/a.jpg": b"two"}))
+
+    for name in ("dir é/bild é.jpg", "bild é.jpg"):
+        location = source.find(normalize(asked, name))
+        assert location is not None and location.read(9) == b"one"
+
+
+def test_a_name_in_its_own_unicode_form_takes_precedence(make_source) -> None:
+    names = [normalize(form, "é.jpg") for form in ("NFC", "NFD")]
+    source = ImageListing(make_source({name: name.encode() for name in names}))
+
+    assert [source.find(name).read(9) for name in names] == [name.encode() for name in names]
+
+
+def test_a_name_that_two_images_have_in_another_unicode_form_is_not_guessed(make_source) -> None:
+    paths = [normalize("NFD", f"{folder}/é.jpg") for folder in ("a", "b")]
+    source = ImageListing(make_source(dict.fromkeys((*paths, "c/d.jpg"), b"")))
+
+    assert source.find("é.jpg") is None
+    assert source.find("b/é.jpg") is not None
