@@ -95,7 +95,7 @@ def find_bundle(stores: Stores, analysis: Analysis) -> Bundle:
     dataset, digest = analysis.request.dataset, analysis.evidence[:12]
     remedy = (
         f"Add the bundle {digest} to ERRATA_EVIDENCE. If a command with --local used the bundle, restart "
-        "'errata serve --local' instead."
+        "'errata serve --local' instead. For commands with --local, pass its path to one of them with --evidence."
     )
     try:
         return stores.evidence.find(dataset, analysis.evidence)

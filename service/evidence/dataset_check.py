@@ -109,6 +109,14 @@ def _check_classes(dataset: Dataset) -> Iterable[Advice]:
             "such a name only if it is exactly the ID of a class; the ID of a class without an ID is its name. Use IDs "
             "or indices there, or rename the classes.",
         )
+    divided = [name for name in space.names if ";" in name]
+    if divided:
+        yield _about(
+            "names-with-semicolons",
+            divided,
+            f"{_count(divided, 'name has a semicolon', 'names have semicolons')}: {{}}. Labels files cannot use such "
+            "names, because a semicolon separates the labels of an image. Use IDs without semicolons or indices there.",
+        )
     everywhere = [name for name, row in zip(space.groups, space.group_members, strict=True) if row.all()]
     if everywhere:
         yield _about(

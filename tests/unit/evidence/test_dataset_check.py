@@ -136,6 +136,15 @@ def test_names_that_differ_in_case_are_listed_although_they_are_ids() -> None:
     assert "can use such a name only if it is exactly the ID of a class" in advice.message
 
 
+def test_names_that_labels_files_cannot_use_are_found() -> None:
+    names = ("red; green", "car", "bus", "oak", "elm", "a;b")
+
+    advice = find(Dataset(space(names=names)), "names-with-semicolons")
+
+    assert advice.items == ("red; green", "a;b")
+    assert "2 names have semicolons: 'red; green', 'a;b'. Labels files cannot use such names" in advice.message
+
+
 def test_group_of_all_classes_is_found() -> None:
     classes = {name: (superclasses, [*groups, "everything"]) for name, (superclasses, groups) in GOOD.items()}
 
