@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from service.domain import State
 from service.jobs import records
-from service.jobs.records import JOBS, read_or_none
+from service.jobs.records import JOBS, ShardKey, read_or_none
 from service.jobs.transaction import JobTransaction, scores_command, shard_command, waiting_command
 from service.jobs.transitions import Job, JobSpec, is_available
 from service.key_value.commands import PREFIX, Command, texts
@@ -16,7 +16,6 @@ from service.key_value.commands import PREFIX, Command, texts
 TURN_SECONDS = 86_400.0  # an owner that has waited longer for a shard counts as new
 _NEVER = float("-inf")
 _SHARD_TIMES = "open:models", "leases", "retries"  # the sorted sets with times of shards
-ShardKey = tuple[str, int]  # the id of a job, and the index of a shard
 
 
 def next_shard(

@@ -37,6 +37,7 @@ MAX_TIME = 253_000_000_000.0  # seconds since 1970: the year 9987
 MAX_COUNT = (1 << 31) - 1
 MAX_NAMES_BYTES = 256 << 20  # size limit of the image names of a data set
 DAMAGE_ERRORS = ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError
+ShardKey = tuple[str, int]  # the id of a job, and the index of a shard
 Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
 Document = TypeVar("Document", bound=RecordStatus | JobStatus | Shard)
@@ -214,7 +215,7 @@ def read_head(job_id: str, reply: Reply) -> Job | None:
         return Job(**vars(status), spec=spec, shards=())
 
 
-def shards_of(members: Iterable[str]) -> Iterator[tuple[str, int]]:
+def shards_of(members: Iterable[str]) -> Iterator[ShardKey]:
     """Yield the job and the index of each member JOB:INDEX of a sorted set. Skip any other member."""
     for member in members:
         job_id, _, index = member.partition(":")

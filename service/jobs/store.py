@@ -17,7 +17,7 @@ from errata.errors import DamagedRecord, NewerRecord, Unavailable
 from service.domain import Failure, State
 from service.jobs import fair_order, records, transitions
 from service.jobs.base_store import BaseStore
-from service.jobs.records import ANALYSES, JOBS, read_or_none
+from service.jobs.records import ANALYSES, JOBS, ShardKey, read_or_none
 from service.jobs.transaction import FINISHED_TTL, JobTransaction, members_command, shard_command, waiting_command
 from service.jobs.transitions import (
     AnalysisRecord,
@@ -208,11 +208,7 @@ class JobStore(BaseStore):
 
     @atomic
     def claim_next(
-        self,
-        tx: JobTransaction,
-        message: tuple[str, int],
-        worker: str,
-        can_run: Callable[[JobSpec], bool] = lambda _: True,
+        self, tx: JobTransaction, message: ShardKey, worker: str, can_run: Callable[[JobSpec], bool] = lambda _: True
     ) -> tuple[Claim, Job | None, int]:
         """Claim the shard whose turn it is for a lease of two thirds of the heartbeat.
 
@@ -363,12 +359,11 @@ class JobStore(BaseStore):
         return lost
 
     @atomic
-    def _find_lost_shards(self, tx: JobTransaction) -> list[tuple[str, int]]:
-        shards = list(records.shards_of(tx.members("open:models")))
-        tx.prefetch(*(shard_command(*shard) for shard in shards))
-        stored = {shard: read_or_none(tx.shard, *shard) for shard in shards}
+    def _find_lost_shards(self, tx: JobTransaction) -> list[ShardKey]:
+        open_shards = list(records.shards_of(tx.members("open:models")))
+        tx.prefetch(*(shard_command(*at) for at in open_shards))
         is_lost = partial(transitions.is_lost, now=tx.now, heartbeat=self.heartbeat_timeout)
-        return [at for at, shard in stored.items() if shard is not None and is_lost(shard)]
+        return [at for at in open_shards if (shard := read_or_none(tx.shard, *at)) is not None and is_lost(shard)]
 
     @atomic
     def _find_predicted_jobs(self, tx: JobTransaction) -> list[str]:
