@@ -102,9 +102,7 @@ class Engine:
         queue, actor = (JUDGING, "judge") if shard is None else (MODELS, "shard")
         args = (job_id,) if shard is None else (job_id, shard)
         broker = self._brokers[queue]
-        message: dramatiq.Message[None] = dramatiq.Message(
-            queue_name=queue, actor_name=actor, args=args, kwargs={}, options={}
-        )
+        message = dramatiq.Message[None](queue_name=queue, actor_name=actor, args=args, kwargs={}, options={})
         broker.declare_queue(queue)
         try:
             broker.enqueue(message)
