@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import ParamSpec, TypeVar
 
 import structlog
 from errata.errors import DamagedRecord, NewerRecord, Unavailable
@@ -22,7 +21,7 @@ from service.jobs.transaction import (
 )
 from service.jobs.transitions import AnalysisRecord, Job, JobSpec, ShardResult, WorkerOffer
 from service.key_value.commands import PREFIX, Backend, Command, number, text_of, texts
-from service.key_value.store import KeyValueStore, atomic
+from service.key_value.store import Arguments, KeyValueStore, Value, atomic
 
 HEARTBEAT_SECONDS = 30.0  # the default of ERRATA_HEARTBEAT_SECONDS
 PREDICTIONS_TTL = RESULT_TTL = 30 * 86_400  # seconds
@@ -31,8 +30,6 @@ BATCH = 200  # records per call, so that Redis can serve other clients between t
 ATTEMPTS = 3  # attempts to read a job that ends meanwhile
 MAX_LOGGED = 1000  # damaged records that a store remembers, so that each is logged once
 _log = structlog.get_logger()
-Value = TypeVar("Value")
-Arguments = ParamSpec("Arguments")
 Unreadable = DamagedRecord | NewerRecord
 _LATEST_OFFER: Command = ("GET", f"{PREFIX}offers")
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate
 
 from errata.errors import DamagedRecord, NewerRecord, Unavailable
 
@@ -32,12 +32,10 @@ from service.jobs.transitions import (
     Step,
 )
 from service.key_value.commands import PREFIX, format_time, number, texts
-from service.key_value.store import atomic
+from service.key_value.store import Arguments, Value, atomic
 
 MODELS, JUDGING = "models", "errands"  # the queues of the engine; `errands` is the stored name of the second
 ENDING_SECONDS = 60  # TTL of the started job of a deleted analysis: its workers notice the end within seconds
-Value = TypeVar("Value")
-Arguments = ParamSpec("Arguments")
 
 
 class Outcome(Enum):
