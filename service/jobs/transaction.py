@@ -182,9 +182,8 @@ class JobTransaction(Transaction):
 
     def add_job(self, job: JobStatus, spec: JobSpec) -> None:
         """Add a job whose shards are all queued. Unless it is fresh, other analyses can join it."""
-        created, key = format_time(job.created), f"{PREFIX}job:{job.id}"
-        self.write("HSET", key, "spec", records.spec_json(spec))
-        self.update_job(job)
+        created = format_time(job.created)
+        self.write("HSET", f"{PREFIX}job:{job.id}", "spec", records.spec_json(spec), *JOBS.format(job))
         fields = SHARDS.format(Shard(sent=job.created))
         for index in range(job.num_shards):
             self.write("HSET", f"{PREFIX}shard:{job.id}:{index}", *fields)
