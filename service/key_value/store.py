@@ -29,13 +29,8 @@ class Transaction:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._replies: dict[Command, Reply] = {}
-        self._checked: dict[Command, None] = {}  # the commands whose reply the step depends on, in order
+        self.checks: dict[Command, Reply] = {}  # the replies that must still be the same when the changes are written
         self.commands: list[Command] = []
-
-    @property
-    def checks(self) -> list[tuple[Command, Reply]]:
-        """The replies that must still be the same when the changes are written."""
-        return [(command, self._replies[command]) for command in self._checked]
 
     @cached_property
     def now(self) -> float:
@@ -58,7 +53,7 @@ class Transaction:
         if command not in self._replies:
             self.prefetch(command)
         if check:
-            self._checked[command] = None
+            self.checks[command] = self._replies[command]
         return self._replies[command]
 
     def get(self, name: str) -> str:
@@ -70,9 +65,7 @@ class Transaction:
         self.commands.append(command)
 
 
-def atomic(
-    step: Callable[Concatenate[Store, Tx, Arguments], Value],
-) -> Callable[Concatenate[Store, Arguments], Value]:
+def atomic(step: Callable[Concatenate[Store, Tx, Arguments], Value]) -> Callable[Concatenate[Store, Arguments], Value]:
     """Make a method of a store one atomic step (KeyValueStore.run), which passes the transaction to the method."""
 
     def run(self: Store, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
@@ -100,7 +93,7 @@ class KeyValueStore(Generic[Tx]):
             for attempt in range(MAX_CONFLICTS):
                 tx = self._transaction(self._backend)
                 reply = step(tx)
-                if not tx.commands or self._backend.commit(tx.checks, tx.commands):
+                if not tx.commands or self._backend.commit([*tx.checks.items()], tx.commands):
                     self._after_step(tx)
                     return reply
                 if attempt == 0:  # after a conflict, the threads of this process run one after the other
