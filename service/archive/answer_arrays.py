@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from service.domain import MAX_CLASSES, Answers
 
-MAX_TEXTS = 1 << 20
-
 
 def to_arrays(answers: Answers) -> dict[str, NDArray[Any]]:
     """Return answers as arrays."""
@@ -46,8 +44,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Answers | None:
     outcomes, overridden, index = (arrays[f"answer_{name}"] for name in ("outcomes", "overridden", "index"))
     candidates = {int(number): tuple(classes) for number, classes in raw["candidates"].items()}
     is_valid = (
-        len(texts) <= MAX_TEXTS
-        and all(isinstance(text, str) for text in texts)
+        all(isinstance(text, str) for text in texts)
         and outcomes.shape == overridden.shape == (len(texts),)
         and index.shape == arrays["top1"].shape
         and (outcomes.dtype, overridden.dtype, index.dtype) == (np.dtype("u1"), np.dtype(bool), np.dtype("i4"))
