@@ -838,6 +838,16 @@ def test_old_temporary_folder_of_a_killed_process_is_removed(tmp_path: Path, mon
     assert {path.name for path in tmp_path.iterdir()} == {"errata-notes", "other", "errata-scratch-link"}
 
 
+def test_the_temporary_folder_of_another_user_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        make_old(tmp_path)
+        monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+
+        assert remove_temporary_folders() == 0
+        assert folder.exists()
+
+
 def test_numpy_parses_a_header_again_that_another_thread_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     content, parse, errors = io.BytesIO(), ast.literal_eval, [SystemError("AST constructor recursion depth mismatch")]
 
