@@ -105,6 +105,34 @@ def test_a_file_whose_opening_is_cancelled_is_closed(tmp_path: Path, recwarn: py
     assert [str(warning.message) for warning in recwarn] == []
 
 
+@pytest.mark.parametrize("is_started", [True, False])
+def test_a_file_whose_opening_is_cancelled_and_fails_logs_nothing(
+    is_started: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    is_cancelled = threading.Event()
+
+    def fail(*_: object, **__: object) -> None:
+        is_cancelled.wait(60)
+        raise FileNotFoundError
+
+    async def cancel() -> None:
+        opening = asyncio.ensure_future(open_file(tmp_path / "missing"))
+        await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        if not is_started:
+            patch.setattr(threading.Thread, "start", lambda _: None)
+        asyncio.run(cancel())
+        is_cancelled.set()
+        join_readers()
+
+    assert caplog.messages == []
+
+
 STDIN = """
 import asyncio, gzip, io, sys
 from errata._async.platform import upload_messages
