@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,16 @@ from errata.errors import (
 )
 from manual_clock import Clock
 
-from service.domain import AnalysisRequest, Failure, LabelSpace, ModelInfo, Observer, Predictions, State
+from service.domain import (
+    NO_PREDICTION,
+    AnalysisRequest,
+    Failure,
+    LabelSpace,
+    ModelInfo,
+    Observer,
+    Predictions,
+    State,
+)
 from service.jobs import transitions, worker
 from service.jobs.memory import InMemoryJobStore
 from service.jobs.store import MODELS
@@ -495,6 +505,21 @@ def test_the_same_weights_on_the_same_images_predict_once(backend: Backend) -> N
     assert predictor.calls == []
     assert backend.shard_state(0) is State.SUCCEEDED
     assert backend.store.shard_results(again)[0].predictions.top1.tolist() == [0, 1, 2, 3]
+
+
+def test_images_that_could_not_be_read_are_predicted_again(backend: Backend) -> None:
+    class UnreadableImage(FakePredictor):
+        def predict(self, *args: Any) -> Iterator[Predictions]:
+            for batch in super().predict(*args):
+                yield Predictions(np.where(batch.top1 == 2, NO_PREDICTION, batch.top1).astype(np.int16))
+
+    for shard in range(3):
+        backend.run(shard, UnreadableImage())
+    backend.job = submit_again(backend, fresh=False)
+
+    backend.run(0, FakePredictor())
+
+    assert backend.store.shard_results(backend.job)[0].predictions.top1.tolist() == [0, 1, 2, 3]
 
 
 def test_images_that_were_replaced_are_predicted_again(backend: Backend) -> None:
