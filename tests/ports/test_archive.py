@@ -1,8 +1,10 @@
 """One suite for all archives: put, get, ids, records, delete, and hostile ids."""
 
 import json
+import os
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import s3fs
-from errata.errors import DamagedRecord
+from errata.errors import DamagedRecord, Unavailable
 
 from service.archive.archive import FileArchive
 from service.archive.document import parse_document
-from service.archive.files import open_files
+from service.archive.files import Files, open_files
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 
 HOSTILE_IDS = ["", ".", "..", "../secret", "/etc/passwd", "a/b", "a\\b", "a.b", "A" * 65, "a\x00", "a\n", "ä", "%2e%2e"]
@@ -143,6 +145,47 @@ def test_the_ids_are_the_same_object_until_something_changes(tmp_path: Path) -> 
     archive.put(analysis("two"), predictions())
     assert archive.ids() is not before
     assert len(archive.ids()) == 2
+
+
+def test_an_analysis_is_listed_although_the_folder_has_the_same_time_as_before(tmp_path: Path) -> None:
+    """The clock of a file system has ticks, and two changes in one tick have the same time."""
+    archive, tick = FileArchive(open_files(str(tmp_path))), time.time_ns() + 3600 * 10**9
+    for id in ("one", "two"):
+        archive.put(analysis(id), predictions())
+        os.utime(tmp_path, ns=(tick, tick))
+
+        assert id in archive.ids()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda files: files.check_id(),
+        lambda files: files.names(),
+        lambda files: files.sizes(),
+        lambda files: files.read("one.json"),
+        lambda files: files.write({"one.json": b"{}"}),
+        lambda files: files.create("one.json", b"{}"),
+        lambda files: files.delete("one.json"),
+    ],
+)
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_an_empty_folder_in_the_place_of_the_archive_is_unavailable(
+    call: Callable[[Files], object], has_folder: bool, tmp_path: Path
+) -> None:
+    archive = FileArchive(open_files(str(tmp_path / "archive")))
+    archive.expect_id(archive.id())
+    files = open_files(str(tmp_path / "archive"), "reviews")
+    files.write({"one.json": b"{}"})
+    files.names()
+    (tmp_path / "archive").rename(tmp_path / "unmounted")
+    if has_folder:
+        (tmp_path / "archive" / "reviews").mkdir(parents=True)
+
+    with pytest.raises(Unavailable, match="Restore it, for example by mounting its volume again"):
+        call(files)
+
+    assert [path for path in tmp_path.rglob("*.json") if "unmounted" not in path.parts] == []
 
 
 def test_records_have_the_documents_of_existing_analyses(archive: FileArchive) -> None:
