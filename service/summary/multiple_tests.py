@@ -24,7 +24,7 @@ def adjust_p_values(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     order = np.argsort(p_values)[::-1]
     ranks = np.arange(len(p_values), 0, -1)
     adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum.accumulate(np.minimum(1.0, p_values[order] * len(p_values) / ranks))
+    adjusted[order] = np.minimum.accumulate(p_values[order] * len(p_values) / ranks)
     return adjusted
 
 
