@@ -156,3 +156,8 @@ def test_detectable_change_is_a_share_of_the_samples() -> None:
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (1, 0), (2, 3)])
 def test_no_change_is_detectable_if_no_split_is_significant(only_a: int, only_b: int) -> None:
     assert detectable_change(1000, only_a, only_b) is None  # 2 / 2**5 = 0.0625
+
+
+def test_a_p_value_that_equals_the_significance_level_is_not_significant() -> None:
+    assert detectable_change(1000, 2, 3, alpha=2 / 2**5) is None
+    assert detectable_change(1000, 2, 3, alpha=0.063) is not None
