@@ -1,7 +1,7 @@
 """Fisher's exact test, compared with scipy."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -17,6 +17,7 @@ def tables(draw: st.DrawFn) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 @given(tables())
+@example(((1, 7), (7, 9)))  # rounding makes the probabilities of two equally probable tables differ
 def test_p_values_equal_those_of_scipy(table: tuple[tuple[int, int], tuple[int, int]]) -> None:
     (hits, size), (other_hits, other_size) = table
     expected = stats.fisher_exact([[hits, size - hits], [other_hits, other_size - other_hits]]).pvalue
