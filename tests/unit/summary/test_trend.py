@@ -13,6 +13,7 @@ from service.domain import (
     ALL,
     AXES,
     METRICS,
+    QUANTILES,
     Axis,
     AxisRange,
     Curves,
@@ -228,7 +229,7 @@ def test_equal_values_have_a_line_without_r_squared() -> None:
 def test_shift_is_relative_to_the_published_median() -> None:
     """The median is half the multi-label accuracy. Some models are 0.1 above, and one is outside of the knots."""
     knots = np.array([0.6, 0.7, 0.8])
-    quantiles = np.tile(knots[:, None] / 2, (1, 99)).astype(np.float32)
+    quantiles = (knots[:, None] / 2 + QUANTILES - 0.5).astype(np.float32)
     places = [(group, metric) for group in (ALL, *GROUPS) for metric in METRICS]
     axes = {Axis.TOP1: AxisRange(0.1, 0.2, np.array([0.1, 0.2])), Axis.MULTI_LABEL: AxisRange(0.6, 0.8, knots)}
     curves = Curves("imagenet", 50, axes, dict.fromkeys(places, quantiles), {})
