@@ -31,7 +31,7 @@ from service.domain import (
     coverage_of,
 )
 from service.summary.compare import compare_groups, pair_verdicts
-from service.summary.gate import Baseline, decision_of, evaluate, has_interval
+from service.summary.gate import Baseline, SliceResult, decision_of, evaluate, has_interval
 from service.summary.mcnemar import detectable_change
 from service.summary.measures import OF_TYPES, inexactness, value_of
 from service.summary.score_interval import ONE_SIDED_95, score_intervals
@@ -695,6 +695,14 @@ def test_a_change_without_the_required_interval_is_undecided(limit: float) -> No
     assert (absent.decision, absent.causes) == (UNDECIDED, (UndecidedReason.NO_INTERVAL,))
 
 
+def test_an_equal_model_passes_although_its_change_is_the_limit() -> None:
+    bound = make_bound(Measure.MULTI_LABEL_ACCURACY, max_decrease=0.0, undecided_within_interval=True)
+
+    reason = judge(bound, baseline=against(multi_label_accuracy=Interval(0.7, 0.7, 0.0, 0.0)))
+
+    assert (reason.decision, reason.causes) == (PASS, ())
+
+
 TYPES = {measure: [(FAILURE,), (FAILURE, FINE)] if measure in OF_TYPES else [()] for measure in Measure}
 
 
@@ -847,6 +855,34 @@ def test_change_is_measured_over_common_images() -> None:
     assert (reason.decision, reason.value, reason.baseline, reason.num_samples) == (PASS, 4, 4, 150)
     few = judge(make_bound(Measure.COUNT, FAILURE, max_increase=0.0), baseline=baseline, min_samples=151)
     assert (few.decision, few.causes) == (UNDECIDED, (UndecidedReason.FEW_SAMPLES,))
+
+
+@pytest.mark.parametrize(("common", "causes"), [(198, ()), (197, (UndecidedReason.OTHER_IMAGES,))])
+def test_change_of_whole_analyses_needs_99_percent_common_images(
+    common: int, causes: tuple[UndecidedReason, ...]
+) -> None:
+    part = replace(against().comparison[ALL], num_samples=common)
+    bound = make_bound(Measure.MULTI_LABEL_ACCURACY_FORGIVING_MINOR, max_decrease=0.1)
+
+    reason = judge(bound, baseline=Baseline(BEFORE, dict.fromkeys((ALL, *GROUPS), part)))
+
+    assert (reason.decision, reason.causes) == (UNDECIDED if causes else PASS, causes)
+    assert not reason.on_common_images
+
+
+@pytest.mark.parametrize(
+    ("baseline", "cause"),
+    [
+        (against(), UndecidedReason.UNKNOWN_SLICE),
+        (Baseline(BEFORE, None), UndecidedReason.OTHER_EVIDENCE),
+    ],
+)
+def test_change_of_a_slice_that_the_baseline_lacks_is_undecided(baseline: Baseline, cause: UndecidedReason) -> None:
+    bound = make_bound(Measure.TOP1_ACCURACY, max_decrease=0.1, slice="weather=rain")
+
+    (reason,) = evaluate(policy(bound), summary(), baseline, {"weather=rain": SliceResult(summary(), None)})
+
+    assert (reason.decision, reason.causes) == (UNDECIDED, (cause,))
 
 
 def test_change_of_accuracy_against_labels_is_measured_over_common_images() -> None:
