@@ -220,6 +220,13 @@ def test_a_message_is_lost_if_its_shard_can_be_claimed_for_some_time(
     assert transitions.mark_lost(status(State.FAILED), shard, later, HEARTBEAT).reply is False
 
 
+def test_the_message_of_a_released_shard_is_not_lost_immediately() -> None:
+    released = transitions.release(status(), RUNNING, NOW, 4).shard
+
+    assert not transitions.is_lost(released, NOW + HEARTBEAT / 3, HEARTBEAT)
+    assert transitions.is_lost(released, NOW + HEARTBEAT / 2, HEARTBEAT)
+
+
 @pytest.mark.parametrize(
     ("job", "seconds", "is_lost"),
     [
