@@ -83,8 +83,8 @@ def _try_to_resolve(table: AttributeTable, bundle: Bundle) -> Attributes | Inval
 
 def resolve(table: AttributeTable, bundle: Bundle) -> Attributes:
     """Return attributes as arrays over the evaluated images of a bundle; raise InvalidEvidence for unknown images."""
-    found = [bundle.find_row(name) for name in table.names]
-    row_of_image = np.array([-1 if row is None else row for row in found], dtype=np.int32)
+    matches = map(bundle.find_row, table.names)
+    row_of_image = np.array([-1 if row is None else row for row in matches], dtype=np.int32)
     _check_names(table, bundle, np.flatnonzero(row_of_image < 0).tolist())
     order = sorted(range(len(table.values)), key=lambda number: _sort_key(table, number))
     position = np.empty(len(order), dtype=np.int32)

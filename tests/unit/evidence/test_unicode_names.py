@@ -34,8 +34,8 @@ def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Bundle:
 def test_rows_are_found_in_both_forms(bundle: Bundle, form: str) -> None:
     names = [normalize(form, name) for name in LABELS]  # type: ignore[arg-type]
 
-    found = [bundle.judged_names[bundle.find_row(name) or 0] for name in names]
-    assert [normalize("NFC", name) for name in found] == [*LABELS]
+    own_names = [bundle.judged_names[bundle.find_row(name) or 0] for name in names]
+    assert [normalize("NFC", name) for name in own_names] == [*LABELS]
     assert bundle.find_row("é3.jpg") is None
 
 
