@@ -86,6 +86,17 @@ def test_a_retried_analysis_joins_an_equal_job_and_counts_against_the_limit(stor
     assert resubmit(store) is None  # it is open
 
 
+def test_a_retry_that_the_limit_refuses_changes_nothing(store: JobStore, clock: Clock) -> None:
+    submit_failed(store)
+    submit(store, "b")
+    failed = store.snapshot("a")
+    resubmit(store, limit=1)
+    pass_time(store, clock, ENDING_SECONDS)
+
+    after = store.snapshot("a")
+    assert (after.record, after.job) == (failed.record, failed.job)
+
+
 def test_a_retried_analysis_does_not_expire(store: JobStore, clock: Clock) -> None:
     submit_failed(store, "r")
     resubmit(store, request_id="r")
