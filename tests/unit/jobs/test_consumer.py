@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 import redis
 from dramatiq import Message
+from dramatiq.broker import Consumer, MessageProxy
 
-from service.jobs.consumer import STOPPING_SECONDS, Notifier
+from service.jobs.consumer import STOPPING_SECONDS, Notifier, WaitingConsumer
 
 LONG = 60.0  # seconds
 
@@ -74,3 +75,43 @@ def test_consumers_that_stop_pause_only_briefly() -> None:
     notifier.wait("models", notifier.count("models"), LONG)
 
     assert STOPPING_SECONDS / 2 < time.monotonic() - start < LONG / 2
+
+
+class FakeConsumer(Consumer):
+    """A consumer of these messages, whose queue gets another message during each fetch that finds none."""
+
+    def __init__(self, notifier: Notifier, *messages: MessageProxy) -> None:
+        self._notifier = notifier
+        self._messages = [*messages]
+
+    def __next__(self) -> MessageProxy | None:
+        if self._messages:
+            return self._messages.pop(0)
+        self._notifier.wake_consumers("models")
+        return None
+
+    def ack(self, message: MessageProxy) -> None:
+        pass
+
+
+def test_a_queue_is_empty_unless_its_consumer_has_as_many_messages_as_it_may_have() -> None:
+    notifier, message = make_notifier(), MessageProxy(Message[Any]("models", "shard", (), {}, {}))
+    consumer = WaitingConsumer(FakeConsumer(notifier, message), "models", 1, notifier, LONG)
+
+    fetched = [next(consumer), next(consumer)]
+    is_full = not consumer.is_empty
+    consumer.ack(message)
+    next(consumer)
+
+    assert fetched == [message, None]
+    assert is_full
+    assert consumer.is_empty
+
+
+def test_a_message_that_arrives_during_a_fetch_is_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    notifier, counts = make_notifier(), list[int]()
+    monkeypatch.setattr(notifier, "wait", lambda queue, count, seconds: counts.append(count))
+
+    next(WaitingConsumer(FakeConsumer(notifier), "models", 1, notifier, LONG))
+
+    assert (counts, notifier.count("models")) == ([0], 1)
