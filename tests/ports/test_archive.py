@@ -20,6 +20,7 @@ from errata.errors import DamagedRecord, Unavailable
 from service.archive.archive import FileArchive
 from service.archive.document import parse_document
 from service.archive.files import Files, open_files
+from service.archive.port import OutcomeUnknown
 from service.domain import Analysis, AnalysisRequest, Predictions, State
 
 HOSTILE_IDS = ["", ".", "..", "../secret", "/etc/passwd", "a/b", "a\\b", "a.b", "A" * 65, "a\x00", "a\n", "ä", "%2e%2e"]
@@ -186,6 +187,17 @@ def test_an_empty_folder_in_the_place_of_the_archive_is_unavailable(
         call(files)
 
     assert [path for path in tmp_path.rglob("*.json") if "unmounted" not in path.parts] == []
+
+
+def test_the_outcome_of_a_put_in_the_place_of_the_archive_is_known(tmp_path: Path) -> None:
+    archive = FileArchive(open_files(str(tmp_path / "archive")))
+    archive.expect_id(archive.id())
+    (tmp_path / "archive").rename(tmp_path / "unmounted")
+
+    with pytest.raises(Unavailable) as raised:
+        archive.put(analysis("one"), predictions(), replaces=False)
+
+    assert not isinstance(raised.value, OutcomeUnknown)
 
 
 def test_records_have_the_documents_of_existing_analyses(archive: FileArchive) -> None:
