@@ -17,7 +17,7 @@ import pytest
 import s3fs
 from errata.errors import DamagedRecord, Unavailable
 
-from service.archive.archive import FileArchive
+from service.archive.archive import MAX_DOCUMENT, FileArchive
 from service.archive.document import parse_document
 from service.archive.files import Files, open_files
 from service.archive.port import OutcomeUnknown
@@ -221,6 +221,36 @@ def test_a_deleted_analysis_is_gone_and_the_others_stay(archive: FileArchive) ->
     assert archive.ids() == {"two"}
     archive.put(analysis("one", "again"), predictions())
     assert archive.get("one") == analysis("one", "again")
+
+
+def test_an_interrupted_deletion_leaves_no_analysis_without_predictions(
+    archive: FileArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.put(analysis("one"), predictions())
+    delete, names = archive._files.delete, list[str]()
+
+    def delete_once(name: str) -> bool:
+        if names:
+            raise Unavailable("interrupted")
+        names.append(name)
+        return delete(name)
+
+    monkeypatch.setattr(archive._files, "delete", delete_once)
+    with pytest.raises(Unavailable, match="interrupted"):
+        archive.delete("one")
+
+    assert archive.get("one") is None
+
+
+def test_a_document_that_is_too_large_is_not_parsed(tmp_path: Path) -> None:
+    archive = FileArchive(open_files(str(tmp_path)))
+    archive.put(analysis("one"), predictions())
+    document = (tmp_path / "one.json").read_bytes()
+
+    (tmp_path / "one.json").write_bytes(document.ljust(MAX_DOCUMENT))
+    assert archive.get("one") == analysis("one")
+    (tmp_path / "one.json").write_bytes(document.ljust(MAX_DOCUMENT + 1))
+    assert archive.get("one") is None
 
 
 def test_an_unknown_analysis_is_none(archive: FileArchive) -> None:
