@@ -1,5 +1,6 @@
-"""The cache of an archive with an index: an analysis that is removed during a read is not cached."""
+"""An archive with an index: an analysis that is removed during a read is not cached, and deletions are known."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -59,3 +60,22 @@ def test_an_analysis_that_another_process_deletes_during_a_read_is_not_cached(
 
     assert archive.get("a1") is not None
     assert archive.get("a1") is None
+
+
+def test_a_deletion_is_known_to_readers_that_began_before(archive: IndexedArchive) -> None:
+    before = time.monotonic()
+    assert not archive.was_deleted_after("a1", before)
+
+    archive.delete("a1")
+
+    assert archive.was_deleted_after("a1", before)
+    assert not archive.was_deleted_after("a1", time.monotonic() + 1)
+
+
+def test_only_the_last_deletions_are_known(archive: IndexedArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.archive.indexed.MAX_DELETED", 2)
+    ids, before = ["a1", "a2", "a3"], time.monotonic()
+
+    archive.forget(ids)
+
+    assert [archive.was_deleted_after(id, before) for id in ids] == [False, True, True]
