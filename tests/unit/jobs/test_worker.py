@@ -513,8 +513,7 @@ def test_images_that_could_not_be_read_are_predicted_again(backend: Backend) -> 
             for batch in super().predict(*args):
                 yield Predictions(np.where(batch.top1 == 2, NO_PREDICTION, batch.top1).astype(np.int16))
 
-    for shard in range(3):
-        backend.run(shard, UnreadableImage())
+    run_all_shards(backend, UnreadableImage())
     backend.job = submit_again(backend, fresh=False)
 
     backend.run(0, FakePredictor())
@@ -524,7 +523,7 @@ def test_images_that_could_not_be_read_are_predicted_again(backend: Backend) -> 
 
 def test_images_that_were_replaced_are_predicted_again(backend: Backend) -> None:
     """The images of two data sets, such as ImageNet and ImageNet-C, can have the same names too."""
-    backend.run(0, FakePredictor())
+    run_all_shards(backend, FakePredictor())
     backend.job = submit_again(backend, fresh=False)
     predictor = FakePredictor()
     predictor.images_version = 2
@@ -535,13 +534,19 @@ def test_images_that_were_replaced_are_predicted_again(backend: Backend) -> None
 
 
 def test_a_fresh_job_ignores_cached_predictions(backend: Backend) -> None:
-    backend.run(0, FakePredictor())
+    run_all_shards(backend, FakePredictor())
     backend.job = submit_again(backend, fresh=True)
     predictor = FakePredictor()
 
     backend.run(0, predictor)
 
     assert len(predictor.calls) == 1
+
+
+def run_all_shards(backend: Backend, predictor: FakePredictor) -> None:
+    """Run the first job completely, so that the worker cannot take one of its shards instead of a later job's."""
+    for shard in range(3):
+        backend.run(shard, predictor)
 
 
 def submit_again(backend: Backend, fresh: bool) -> str:
