@@ -7,6 +7,7 @@ from typing import TypeVar
 from service.unicode_form import normalize_unicode
 
 T = TypeVar("T")
+_WHOLE = 0  # number of parts: the whole path
 
 
 def index_by_name(locations: Mapping[str, T]) -> Mapping[str, T]:
@@ -27,13 +28,14 @@ def find_by_name(index: Mapping[str, T], name: str) -> T | None:
 
 
 def _index(locations: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Return locations by the last part, the last two parts, and the whole path, without names that several share."""
     images = [(PurePosixPath(path).parts, path, location) for path, location in locations]
     index: dict[str, T] = {}
-    for length in (1, 2, 0):
+    for length in (1, 2, _WHOLE):
         ambiguous: set[str] = set()
         by_name: dict[str, T] = {}
         for parts, path, location in images:
-            name = "/".join(parts[-length:]) if length else path
+            name = "/".join(parts[-length:]) if length != _WHOLE else path
             if name in by_name:
                 ambiguous.add(name)
             by_name[name] = location
