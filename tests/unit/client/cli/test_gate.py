@@ -54,6 +54,15 @@ def run_gate(monkeypatch: pytest.MonkeyPatch, service: Service, *arguments: str 
     return CliRunner().invoke(gate.gate, [*map(str, arguments)])
 
 
+@pytest.mark.parametrize(
+    ("decision", "code"), [("PASS", 0), ("FAIL", 1), ("ERROR", 4), ("UNDECIDED", 5), ("PENDING", 5), ("UNSPECIFIED", 5)]
+)
+def test_the_exit_code_is_that_of_the_decision(monkeypatch: pytest.MonkeyPatch, decision: str, code: int) -> None:
+    service = Service(pb.GateResult(decision=f"GATE_DECISION_{decision}"))
+
+    assert run_gate(monkeypatch, service, NAME).exit_code == code
+
+
 def test_a_request_to_a_busy_service_is_repeated_after_the_stated_time(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, tmp_path: Path
 ) -> None:
