@@ -535,6 +535,39 @@ def test_damaged_files_are_named_and_other_data_sets_remain_usable(
     assert other.evidence.find("street", "").digest == built.digest
 
 
+def test_a_published_file_with_one_changed_bit_is_damaged(cluster: Cluster, stores: Stores) -> None:
+    add_review(stores)
+    built = versions.build_from_reviews(stores, "street", "", 1, "root")
+    part = f"{built.manifest.files['verdicts.npy']['sha256']}.0000"
+    content = stores.evidence.published.publications.read(part)
+    assert content is not None
+    damage(stores, part, content[:-1] + bytes([content[-1] ^ 1]))
+
+    with pytest.raises(EvidenceDamaged, match=r"the SHA-256 of verdicts\.npy differs"):
+        cluster.start("two").evidence.find("street", built.digest)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "../street"}, "its data set or digest is invalid"),
+        ({"digest": "../street"}, "its data set or digest is invalid"),
+        ({"dataset": "other"}, "the manifest is of another bundle"),
+        ({"digest": "0" * 64}, "the manifest is of another bundle"),
+    ],
+)
+def test_an_event_that_names_another_bundle_is_refused(
+    cluster: Cluster, stores: Stores, change: dict[str, str], message: str
+) -> None:
+    add_review(stores)
+    built = versions.build_from_reviews(stores, "street", "", 1, "root")
+    published = cluster.start("two").evidence.published
+    event = published.events("street")[built.digest]
+
+    with pytest.raises(EvidenceDamaged, match=message):
+        published.fetch(replace(event, **change))
+
+
 def test_the_error_of_published_evidence_of_other_rules_has_one_remedy(
     cluster: Cluster, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
